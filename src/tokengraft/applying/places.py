@@ -1,0 +1,109 @@
+"""Where an output folder may lie, and what may be replaced: checks that read and never write."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokengraft.checkpoint import MANIFEST, RECORD_FOLDER
+from tokengraft.errors import TargetExists, UnsafePath, UsageError, WriteFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where to, and what must stay untouched.
+
+    Attributes:
+        target: the folder to make.
+        replace: whether an earlier output in its place may go.
+        source: the folder that is read.
+        cache: the Hugging Face cache, if the caller knows it.
+    """
+
+    target: Path
+    source: Path
+    replace: bool = False
+    cache: Path | None = None
+
+    @property
+    def place(self) -> Path:
+        """The target with its parents resolved; the last name may be anything, or nothing."""
+        return self.target.parent.resolve() / self.target.name
+
+
+def split_path(path: str) -> list[str]:
+    """Split a path of a file in an output folder.
+
+    Raises:
+        UnsafePath: it could mean something outside the folder, on some system.
+    """
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
+        raise UnsafePath("a path leaves its folder", detail=repr(path), subject=path)
+    return parts
+
+
+def refuse_place(destination: Destination) -> None:
+    """Refuse an output in, around or in the place of what is only read.
+
+    Raises:
+        UsageError: it is such a place.
+        WriteFailed: the folder that is to hold it does not exist.
+    """
+    place, source = destination.place, destination.source.resolve()
+    if destination.target.name in ("", "..") or not place.parent.is_dir():
+        raise WriteFailed(
+            f"the folder that is to hold {destination.target.name or place} does not exist",
+            subject=str(place.parent),
+            hint=f"mkdir -p {place.parent}",
+        )
+    if place == source or source in place.parents:
+        raise _misplaced(place, f"it lies inside the source, {source}, which is only read")
+    if place in source.parents:
+        raise _misplaced(place, f"it contains the source, {source}")
+    for folder in (place, *place.parents):
+        if folder.name.startswith("models--") and (folder / "snapshots").is_dir():
+            raise _misplaced(place, f"it lies inside a Hugging Face cache, {folder.parent}")
+    cache = destination.cache.resolve() if destination.cache else None
+    if cache and (place == cache or cache in place.parents or place in cache.parents):
+        raise _misplaced(place, f"it lies inside or around the Hugging Face cache, {cache}")
+
+
+def _misplaced(place: Path, why: str) -> UsageError:
+    return UsageError(
+        f"{place} cannot be the output folder",
+        detail=why,
+        subject=str(place),
+        hint="name a new folder elsewhere",
+    )
+
+
+def exists_already(target: Path) -> TargetExists:
+    return TargetExists(
+        f"{target} exists",
+        subject=str(target),
+        hint="name a new folder, or give --replace if it is an earlier output",
+    )
+
+
+def refuse_replacing(target: Path) -> None:
+    """Replace only what an earlier run made, or an empty folder: never somebody's other files.
+
+    Raises:
+        TargetExists: it is something else.
+    """
+    try:
+        status = os.lstat(target)
+        inside = os.listdir(target) if stat.S_ISDIR(status.st_mode) else [""]
+    except FileNotFoundError:
+        return
+    ours = {MANIFEST, RECORD_FOLDER}
+    if not stat.S_ISDIR(status.st_mode) or (inside and not ours <= set(inside)):
+        raise TargetExists(
+            f"{target} is not an output of tokengraft, so it is not replaced",
+            detail=f"a folder with {MANIFEST} and {RECORD_FOLDER}/ would be",
+            subject=str(target),
+            hint="move it away yourself, or name a new folder",
+        )

@@ -1,0 +1,402 @@
+"""The only code that writes. A folder is built where nobody looks, and appears by one rename.
+
+    with staging(destination, hashing) as stage:   # lock, exists-check, a hidden folder beside OUT
+        stage.require_room(size_bytes)
+        stage.write("config.json", chunks)         # created exclusively, written, fsynced
+        stage.publish()                            # see there: the one visible moment
+
+Whatever is raised before the rename removes the stage, so OUT is absent or as it was. A killed run
+leaves a dead stage, which the next run for the same OUT removes: its lock died with its process.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from tokengraft.applying.hashing import MIB, Hashing, Tally
+from tokengraft.applying.places import (
+    Destination,
+    exists_already,
+    refuse_place,
+    refuse_replacing,
+    split_path,
+)
+from tokengraft.applying.staged import StagedFile, doing
+from tokengraft.applying.syscalls import SYSTEM, Syscalls
+from tokengraft.checkpoint import MANIFEST, FileEntry
+from tokengraft.errors import DiskFull, SourceChanged, TargetLocked, WriteFailed
+from tokengraft.formats.manifest import format_manifest
+
+CHUNK_BYTES = 8 * MIB
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER = OLD_FILE | os.O_DIRECTORY
+NO_RENAME_FLAGS = (errno.ENOSYS, errno.EINVAL)
+LOCK_TRIES = 100
+
+
+class Stage:
+    """A folder that nobody sees before it is complete.
+
+    Attributes:
+        digests: sha256 of every file in it, by path; the caller adds those that `write` does not.
+    """
+
+    def __init__(
+        self, place: _Place, destination: Destination, hashing: Hashing, system: Syscalls
+    ) -> None:
+        self.digests: dict[str, str] = {}
+        self.was_published = False
+        self._place = place
+        self._destination = destination
+        self._hashing = hashing
+        self._system = system
+        self._folders = {"": system.open(place.stage, FOLDER, 0, place.parent)}
+        self._files: set[str] = set()
+        self._rereads: list[tuple[str, Tally]] = []
+
+    # ── filling it ───────────────────────────────────────────────────────────────────────────
+
+    def require_room(self, size_bytes: int) -> None:
+        """Refuse before anything is written if the disk cannot hold it and 5 % more."""
+        with doing(str(self._destination.target)):
+            free = self._system.free_bytes(self._place.parent)
+        needed = size_bytes + size_bytes // 20
+        if free < needed:
+            raise DiskFull(
+                "not enough room for the result",
+                detail=f"{needed} bytes are needed (5 % of them spare), {free} are free",
+                subject=str(self._destination.target),
+                hint="free some space, write to another disk, or share files with --copy link",
+            )
+
+    @contextmanager
+    def create(self, path: str) -> Iterator[StagedFile]:
+        """Open a new file; it is synced when the block ends well.
+
+        A failed fsync is final: what the kernel dropped then, a second call would not write.
+        """
+        folder, name = self._folder_of(path)
+        with doing(path):
+            file = self._system.open(name, NEW_FILE, 0o666, folder)
+            self._files.add(path)
+            try:
+                yield StagedFile(path, file, self._system)
+                self._system.fsync(file)
+            finally:
+                self._system.close(file)
+
+    def write(self, path: str, chunks: Iterable[bytes]) -> str:
+        """Write a file of ours, note its digest and read it back later."""
+        digest = sha256()
+        with self.create(path) as file:
+            for chunk in chunks:
+                digest.update(chunk)
+                file.write(chunk)
+        self.digests[path] = digest.hexdigest()
+        self.reread(path)
+        return self.digests[path]
+
+    def link(self, path: str, entry: FileEntry) -> None:
+        """Give a file of the source a second name here."""
+        folder, name = self._folder_of(path)
+        with doing(path):
+            self._system.link(str(entry.real), name, folder)
+            self._files.add(path)
+            file = self._system.open(name, OLD_FILE, 0, folder)
+            try:
+                if os.fstat(file).st_ino != entry.inode:
+                    raise SourceChanged("a file was replaced while it was linked", subject=path)
+                self._system.fsync(file)  # whoever downloaded it may not have
+            finally:
+                self._system.close(file)
+
+    def discard(self, path: str) -> None:
+        """Take a file out again."""
+        folder, name = self._folder_of(path)
+        with doing(path):
+            self._system.unlink(name, folder)
+        self._files.remove(path)
+
+    def reread(self, path: str) -> None:
+        """Read a finished file back in the other thread; `publish` compares."""
+        folder, name = self._folder_of(path)
+        with doing(path):
+            file = self._system.open(name, OLD_FILE, 0, folder)
+        tally = self._hashing.tally(path)
+        try:
+            size = os.fstat(file).st_size
+            for begin in range(0, size, CHUNK_BYTES):
+                tally.add_range(file, begin, min(begin + CHUNK_BYTES, size))
+        finally:
+            tally.end(lambda: self._system.close(file))
+        self._rereads.append((path, tally))
+
+    def _folder_of(self, path: str) -> tuple[int, str]:
+        *above, name = split_path(path)
+        inner = ""
+        for part in above:
+            outer, inner = self._folders[inner], f"{inner}/{part}".lstrip("/")
+            if inner not in self._folders:
+                with doing(inner):
+                    self._system.mkdir(part, 0o700, outer)
+                    self._folders[inner] = self._system.open(part, FOLDER, 0, outer)
+        return self._folders[inner], name
+
+    # ── the one visible moment ───────────────────────────────────────────────────────────────
+
+    def publish(self) -> None:
+        """Make the folder appear, complete and on disk, or raise and leave OUT as it was."""
+        self._write_manifest()
+        self._compare_rereads()
+        self._give_modes()
+        self._sync_folders()
+        self._rename()
+        self._sync_parent()
+        self._remove_replaced()
+
+    def _write_manifest(self) -> None:
+        # A file without a digest would be one that nobody can check.
+        assert self._files == set(self.digests), self._files ^ set(self.digests)
+        self.write(MANIFEST, [format_manifest(self.digests)])
+
+    def _compare_rereads(self) -> None:
+        for path, tally in self._rereads:
+            if tally.digest() != self.digests[path]:
+                raise WriteFailed(
+                    f"{path} does not read back as it was written",
+                    detail="the disk or its memory is failing; nothing was published",
+                    subject=path,
+                )
+
+    def _give_modes(self) -> None:
+        mode = 0o777 & ~self._system.umask()
+        for path, folder in self._folders.items():
+            with doing(path or str(self._destination.target)):
+                self._system.fchmod(folder, mode)
+
+    def _sync_folders(self) -> None:
+        # Inner ones first, and after their modes: the rename must find all of it on disk.
+        for path in sorted(self._folders, reverse=True):
+            with doing(path or str(self._destination.target)):
+                self._system.fsync(self._folders[path])
+
+    def _rename(self) -> None:
+        place, target = self._place, self._destination.target
+        with doing(str(target)):
+            if self._destination.replace and _exists(place.parent, place.name):
+                self._exchange()
+                return
+            try:
+                self._system.rename_new(place.parent, place.stage, place.name)
+            except OSError as error:
+                if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise exists_already(target) from error
+                if error.errno not in NO_RENAME_FLAGS:
+                    raise
+                # No such promise from this file system: the lock and this check stand in for it.
+                _refuse_existing(place, self._destination)
+                self._system.rename(place.parent, place.stage, place.name)
+            self.was_published = True
+
+    def _exchange(self) -> None:
+        place, target = self._place, self._destination.target
+        refuse_replacing(target)
+        try:
+            self._system.exchange(place.parent, place.stage, place.name)
+        except OSError as error:
+            if error.errno not in NO_RENAME_FLAGS:
+                raise
+            raise WriteFailed(
+                "this system cannot replace a folder in one step",
+                detail=os.strerror(error.errno),
+                subject=str(target),
+                hint="write to a new place, then move the old folder away yourself",
+            ) from error
+        self.was_published = True
+
+    def _sync_parent(self) -> None:
+        target = self._destination.target
+        try:
+            self._system.fsync(self._place.parent)
+        except OSError as error:
+            raise WriteFailed(
+                f"published, durability unconfirmed: {target}",
+                detail=f"the folder is complete and can be seen, but its name may not survive a "
+                f"power cut: {error.strerror}",
+                subject=str(target),
+                hint="check the disk, then: tokengraft verify " + str(target),
+            ) from error
+
+    def _remove_replaced(self) -> None:
+        # After an exchange the old folder bears the stage's name; otherwise nothing does.
+        place = self._place
+        try:
+            if _exists(place.parent, place.stage):
+                _remove(place.parent, place.stage, self._system)
+        except OSError as error:
+            raise WriteFailed(
+                f"published, but the replaced folder is still there: {place.stage}",
+                detail=error.strerror or "",
+                subject=str(self._destination.target.parent / place.stage),
+                hint="the next run for the same destination removes it",
+            ) from error
+
+    def close(self) -> None:
+        for folder in self._folders.values():
+            with suppress(OSError):
+                self._system.close(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the stage and OUT lie: two names in one open folder."""
+
+    parent: int
+    name: str
+    stage: str
+
+
+@contextmanager
+def staging(
+    destination: Destination, hashing: Hashing, system: Syscalls = SYSTEM
+) -> Iterator[Stage]:
+    """Hold the destination and give a stage for it; removes the stage unless it was published.
+
+    Raises:
+        UsageError: OUT lies where nothing may be written.
+        TargetLocked, TargetExists: another run holds OUT; it exists and was not to be replaced.
+        DiskFull, WriteFailed: the operating system refuses.
+    """
+    refuse_place(destination)
+    name = destination.target.name
+    with doing(str(destination.target.parent)):
+        parent = system.open(str(destination.target.parent.resolve()), FOLDER, 0, None)
+    try:
+        with _locked(parent, destination.target, system):
+            place = _Place(parent, name, f".{name}.stage-{secrets.token_hex(8)}")
+            with doing(str(destination.target)):
+                _remove_dead_stages(place, system)
+                _refuse_existing(place, destination)
+            with _stage(place, destination, hashing, system) as stage:
+                yield stage
+    finally:
+        with suppress(OSError):
+            system.close(parent)
+
+
+@contextmanager
+def _stage(
+    place: _Place, destination: Destination, hashing: Hashing, system: Syscalls
+) -> Iterator[Stage]:
+    stage: Stage | None = None
+    try:
+        with doing(str(destination.target)):
+            system.mkdir(place.stage, 0o700, place.parent)
+            stage = Stage(place, destination, hashing, system)
+        yield stage
+    except BaseException as error:
+        if stage is None or not stage.was_published:
+            try:
+                _remove(place.parent, place.stage, system)
+            except OSError as failure:
+                error.add_note(f"{place.stage} could not be removed: {failure.strerror}")
+        raise
+    finally:
+        if stage is not None:
+            stage.close()
+
+
+@contextmanager
+def _locked(parent: int, target: Path, system: Syscalls) -> Iterator[None]:
+    """Hold the kernel's lock of one destination; it dies with the process."""
+    name = f".{target.name}.tokengraft.lock"
+    file = _take_lock(parent, name, target, system)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # the lock is the kernel's; its file is only a place to hold it
+            system.unlink(name, parent)
+        with suppress(OSError):
+            system.close(file)
+
+
+def _take_lock(parent: int, name: str, target: Path, system: Syscalls) -> int:
+    for _ in range(LOCK_TRIES):
+        with doing(str(target.parent / name)):
+            file = system.open(name, LOCK_FILE, 0o666, parent)
+            try:
+                system.lock(file)
+                if _is_same(file, parent, name):
+                    return file
+            except BlockingIOError as error:
+                system.close(file)
+                raise TargetLocked(
+                    f"another run holds {target}",
+                    subject=str(target),
+                    hint="wait for it to end; there is no lock to remove by hand",
+                ) from error
+            except BaseException:
+                system.close(file)
+                raise
+            system.close(file)  # its last holder removed the name meanwhile: this lock is nobody's
+    raise TargetLocked(f"other runs keep taking {target}", subject=str(target))
+
+
+def _is_same(file: int, parent: int, name: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(name, dir_fd=parent, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
+
+
+def _exists(parent: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _refuse_existing(place: _Place, destination: Destination) -> None:
+    if _exists(place.parent, place.name):
+        if not destination.replace:
+            raise exists_already(destination.target)
+        refuse_replacing(destination.target)
+
+
+def _remove_dead_stages(place: _Place, system: Syscalls) -> None:
+    """Remove what killed runs for this very destination left; the lock says that none is alive."""
+    dead = re.compile(rf"\.{re.escape(place.name)}\.stage-[0-9a-f]{{16}}")
+    for name in os.listdir(place.parent):
+        if dead.fullmatch(name):
+            _remove(place.parent, name, system)
+
+
+def _remove(parent: int, name: str, system: Syscalls) -> None:
+    """Remove a stage, by names below open folders, so that no link leads elsewhere."""
+    try:
+        folder = system.open(name, FOLDER, 0, parent)
+    except FileNotFoundError:
+        return
+    try:
+        system.fchmod(folder, 0o700)  # the umask may have taken our own right to write in it
+        for inner in os.listdir(folder):
+            status = os.stat(inner, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                _remove(folder, inner, system)
+            else:
+                system.unlink(inner, folder)
+    finally:
+        system.close(folder)
+    system.rmdir(name, parent)

@@ -1,0 +1,104 @@
+"""The snapshot of a checkpoint folder: read once, never changed, holding no open file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tokengraft.layout import EmbeddingLayout, Family
+from tokengraft.tensors import TensorIndex
+from tokengraft.vocabulary import Tokenizer
+
+JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+
+# What we write into a finished folder, and therefore do not count as part of a model.
+MANIFEST = "MANIFEST.sha256"
+RECORD_FOLDER = "tokengraft"
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of a checkpoint.
+
+    Attributes:
+        path: relative to the folder, with forward slashes.
+        real: where its bytes lie (the blob behind a link of the Hugging Face cache).
+        size_bytes, mtime_ns, inode: as found, so that a source edited under our hands is noticed.
+        kind: `weights` (safetensors), `small` (read whole into `small_files`), `other`.
+    """
+
+    path: str
+    real: Path
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+    is_link: bool
+    kind: Literal["weights", "small", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class JsonText:
+    """A JSON file: its bytes exactly as they are, and the value they stand for."""
+
+    data: bytes
+    value: JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class FolderProblem:
+    """Something wrong with the folder that can be reported instead of raised."""
+
+    kind: Literal["unsafe-path", "malformed", "missing", "stray", "conflict"]
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Everything that is known of a checkpoint without reading its tensors.
+
+    Attributes:
+        root: the folder.
+        files: every regular file below it, by relative path, sorted.
+        small_files: bytes of the files that we may have to edit (JSON, templates, merges).
+        json: the parsed ones among them.
+        text_config: the pointer of the part of config.json that describes the language model
+            ("" or "/text_config" ...).
+        tensors: None for a folder without safetensors weights.
+        problems: what was wrong enough to report, and not wrong enough to refuse.
+        layout_digest: sha256 over the small files and all tensor headers.
+    """
+
+    root: Path
+    files: Mapping[str, FileEntry]
+    small_files: Mapping[str, bytes]
+    json: Mapping[str, JsonText]
+    tokenizer: Tokenizer | None
+    text_config: str
+    tensors: TensorIndex | None
+    layout: EmbeddingLayout | None
+    family: Family
+    problems: tuple[FolderProblem, ...]
+    layout_digest: str
+
+    def value(self, file: str, pointer: str = "") -> JsonValue:
+        """The value at a JSON pointer, None where file or key is missing."""
+        document = self.json.get(file)
+        if document is None:
+            return None
+        value = document.value
+        for part in pointer.split("/")[1:]:
+            key = part.replace("~1", "/").replace("~0", "~")
+            if isinstance(value, dict):
+                value = value.get(key)
+            elif isinstance(value, list) and key.isdigit() and int(key) < len(value):
+                value = value[int(key)]
+            else:
+                return None
+        return value
+
+    def config(self, pointer: str) -> JsonValue:
+        """A value of the language model's config, nested or not."""
+        return self.value("config.json", self.text_config + pointer)

@@ -1,0 +1,300 @@
+"""Audit, plan, apply, verify, undo: the rooms composed, one verb a function."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tokengraft import __version__
+from tokengraft import applying, auditing, planning, verifying
+from tokengraft.checkpoint import Checkpoint
+from tokengraft.errors import StalePlan, UsageError
+from tokengraft.events import Done, Listen, Progress, Started, ignore
+from tokengraft.findings import Audit, Goal
+from tokengraft.formats import loading
+from tokengraft.formats.plan_files import PlanFile, pack, parse_plan, read_plan
+from tokengraft.formats.recipe_file import read_recipe
+from tokengraft.hub import locate
+from tokengraft.planning import Ports
+from tokengraft.plans import Plan
+from tokengraft.recipes import Recipe
+from tokengraft.results import Receipt, Verification
+from tokengraft.sandbox.tokenizers import TokenizerChild
+
+CopyMode = Literal["auto", "reflink", "copy", "link"]
+TOOL = f"tokengraft {__version__}"
+BLOCK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan that was made: whole in memory, and packed as its files will hold it."""
+
+    source: str
+    checkpoint: Checkpoint
+    recipe: Recipe
+    plan: Plan
+    text: bytes
+    sidecar: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What apply did, and what of the recipe it left undone."""
+
+    receipt: Receipt
+    plan: Plan
+    undone: tuple[str, ...]
+
+
+def load(source: str, listen: Listen = ignore, *, weights: bool = True) -> Checkpoint:
+    """Read a folder, a repo id or an hf:// address into a snapshot."""
+    folder = locate(source, weights=weights, listen=listen)
+    listen(Started("read", str(folder)))
+    checkpoint = loading.load(folder)
+    listen(Done("read", str(folder)))
+    return checkpoint
+
+
+def audit(source: str, *, goal: Goal | None = None, listen: Listen = ignore) -> Audit:
+    """Say whether anything should change, and why."""
+    return auditing.audit(load(source, listen, weights=False), goal=goal, source=source)
+
+
+def make_plan(
+    source: str | None,
+    recipe: Path,
+    *,
+    overrides: Sequence[str] = (),
+    listen: Listen = ignore,
+) -> Planned:
+    """Plan what a recipe asks of a checkpoint. Writes nothing.
+
+    Raises:
+        RecipeError: the recipe is wrong, or wrong for this checkpoint.
+        UsageError: neither the caller nor the recipe names a base.
+    """
+    wish, text = read_recipe(recipe, overrides=overrides)
+    source = source if source is not None else wish.base
+    if source is None:
+        raise UsageError(
+            "no base is given",
+            subject=str(recipe),
+            hint=f"tokengraft plan SRC {shlex.quote(str(recipe))}, or base = in the recipe",
+        )
+    return plan_recipe(load(source, listen), wish, text=text, source=source, listen=listen)
+
+
+def plan_recipe(
+    checkpoint: Checkpoint, recipe: Recipe, *, text: str, source: str, listen: Listen = ignore
+) -> Planned:
+    """Plan a recipe that was read already."""
+    listen(Started("plan", source))
+    ports = Ports(encode=_encode_port(checkpoint), digest=_digest_port(checkpoint, listen))
+    outcome = planning.plan(checkpoint, recipe, text=text, tool=TOOL, ports=ports)
+    findings = auditing.audit(outcome.after, goal=None, source=source).findings
+    # Where a plan changes nothing, what is wrong with the base stays the audit's business.
+    plan = outcome.plan.model_copy(update={"predicted": findings})
+    packed, sidecar = pack(plan, {})
+    if sidecar is not None:
+        plan = plan.model_copy(update={"sidecar": parse_plan(packed, file="plan").sidecar})
+    listen(Done("plan", source))
+    return Planned(source, checkpoint, recipe, plan, packed, sidecar)
+
+
+def _encode_port(checkpoint: Checkpoint) -> planning.Encode | None:
+    data = checkpoint.small_files.get("tokenizer.json")
+    if data is None:
+        return None
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        with TokenizerChild() as child:
+            child.load(data)
+            return child.encode(texts)
+
+    return encode
+
+
+def _digest_port(checkpoint: Checkpoint, listen: Listen) -> planning.Digest:
+    """Hash a tensor's bytes in blocks; the fingerprint needs the vocabulary tensors alone."""
+
+    def digest(name: str) -> str:
+        assert checkpoint.tensors is not None
+        ref = checkpoint.tensors.tensors[name]
+        found = hashlib.sha256()
+        with checkpoint.files[ref.file].real.open("rb") as file:
+            file.seek(ref.begin)
+            left = ref.size_bytes
+            while left:
+                block = file.read(min(left, BLOCK_BYTES))
+                if not block:
+                    raise StalePlan(f"{ref.file} was cut short while it was read", subject=ref.file)
+                found.update(block)
+                left -= len(block)
+                listen(Progress("fingerprint", name, ref.size_bytes - left, ref.size_bytes))
+        return found.hexdigest()
+
+    return digest
+
+
+def write_plan(planned: Planned, path: Path) -> tuple[Path, ...]:
+    """Write the plan, and its sidecar beside it if it has one."""
+    written = [path]
+    applying.write_document(path, planned.text)
+    if planned.sidecar is not None:
+        sidecar = path.with_name(f"{path.stem}.rows.safetensors")
+        applying.write_document(sidecar, planned.sidecar)
+        written.append(sidecar)
+    return tuple(written)
+
+
+def is_plan(path: Path) -> bool:
+    """Whether a file is a plan (else a recipe), told by its content."""
+    try:
+        with path.open("rb") as file:
+            return file.read(1 << 16).lstrip()[:1] == b"{"
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}", detail=error.strerror or "", subject=str(path)
+        ) from error
+
+
+def apply(
+    plan_or_recipe: Path,
+    *,
+    base: str | None,
+    out: Path,
+    copy: CopyMode = "auto",
+    replace: bool = False,
+    overrides: Sequence[str] = (),
+    listen: Listen = ignore,
+) -> Applied:
+    """Make OUT exactly as planned; a recipe is planned first."""
+    if not is_plan(plan_or_recipe):
+        planned = make_plan(base, plan_or_recipe, overrides=overrides, listen=listen)
+        return apply_planned(planned, out=out, copy=copy, replace=replace, listen=listen)
+    if overrides:
+        raise UsageError("--set changes recipes; a plan is applied as it is")
+    found = read_plan(plan_or_recipe)
+    return _apply_plan_file(found, base=base, out=out, copy=copy, replace=replace, listen=listen)
+
+
+def apply_planned(
+    planned: Planned,
+    *,
+    out: Path,
+    copy: CopyMode = "auto",
+    replace: bool = False,
+    listen: Listen = ignore,
+) -> Applied:
+    """Apply a plan that was just made."""
+    receipt = applying.apply(
+        planned.checkpoint,
+        planned.plan,
+        target=out,
+        sidecar=planned.sidecar,
+        plan_text=planned.text,
+        copy=copy,
+        replace=replace,
+        listen=listen,
+    )
+    return Applied(receipt, planned.plan, undone(planned.recipe))
+
+
+def _apply_plan_file(
+    found: PlanFile,
+    *,
+    base: str | None,
+    out: Path,
+    copy: CopyMode,
+    replace: bool,
+    listen: Listen,
+) -> Applied:
+    recipe = _recipe_of(found.plan)
+    source = base if base is not None else recipe.base
+    if source is None:
+        raise UsageError(
+            "the plan does not say where its base lies",
+            detail="a plan knows its base by fingerprint, not by path, so that others can use it",
+            hint="give it: tokengraft apply PLAN --base SRC -o OUT",
+        )
+    sidecar = None if found.sidecar is None else found.sidecar.read_bytes()
+    receipt = applying.apply(
+        load(source, listen),
+        found.plan,
+        target=out,
+        sidecar=sidecar,
+        plan_text=found.text,
+        copy=copy,
+        replace=replace,
+        listen=listen,
+    )
+    return Applied(receipt, found.plan, undone(recipe))
+
+
+def _recipe_of(plan: Plan) -> Recipe:
+    from tokengraft.formats.recipe_file import parse_recipe
+
+    return parse_recipe(plan.recipe, file="the plan's recipe")[0]
+
+
+def undone(recipe: Recipe) -> tuple[str, ...]:
+    """What a recipe asks for and apply does not do."""
+    if recipe.train is None:
+        return ()
+    return ("[train] was left undone: the new rows have their starting values only",)
+
+
+def dry_run(
+    plan_or_recipe: Path,
+    *,
+    base: str | None,
+    out: Path,
+    copy: CopyMode = "auto",
+    overrides: Sequence[str] = (),
+    listen: Listen = ignore,
+) -> Planned:
+    """Do all that apply does before it writes."""
+    if not is_plan(plan_or_recipe):
+        planned = make_plan(base, plan_or_recipe, overrides=overrides, listen=listen)
+    else:
+        found = read_plan(plan_or_recipe)
+        recipe = _recipe_of(found.plan)
+        source = base if base is not None else recipe.base
+        if source is None:
+            raise UsageError("the plan does not say where its base lies", hint="give --base SRC")
+        sidecar = None if found.sidecar is None else found.sidecar.read_bytes()
+        planned = Planned(
+            source, load(source, listen), recipe, found.plan, found.text, sidecar
+        )
+    applying.check(planned.checkpoint, planned.plan, target=out, copy=copy)
+    return planned
+
+
+def verify(
+    out: Path,
+    *,
+    against: str | None = None,
+    deep: bool = False,
+    witnesses: Sequence[str] = (),
+    texts: Path | None = None,
+    listen: Listen = ignore,
+) -> Verification:
+    """Prove what can be proved about a result; what was not run is called skipped."""
+    base = None if against is None else load(against, listen)
+    return verifying.verify(
+        out, against=base, witnesses=witnesses, texts=texts, deep=deep, listen=listen
+    )
+
+
+def undo(out: Path, *, target: Path, listen: Listen = ignore) -> Receipt:
+    """Give the base back, bit for bit."""
+    return applying.undo(out, target=target, listen=listen)
+
+

@@ -1,0 +1,81 @@
+"""Turn a plan's changes of a JSON file into splices of its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from tokengraft.checkpoint import JsonValue
+from tokengraft.errors import MalformedFile
+from tokengraft.formats.json_text import Append, Change, Extend, Set, Splice, Unset, splices
+from tokengraft.plans import InsertTokens, JsonChange, PatchJson, PlannedToken, RemoveKey, SetKey
+
+
+def patched(data: bytes, edit: PatchJson, tokens: Sequence[PlannedToken]) -> tuple[Splice, ...]:
+    """Find the splices that carry an edit out.
+
+    Args:
+        data: the file as the base has it.
+        tokens: the plan's token table, by id in ascending order, which `InsertTokens` refers to.
+    Raises:
+        MalformedFile: a place that the edit names is not there, or the table lacks an id.
+    """
+    return splices(data, [_change(change, edit.path, tokens) for change in edit.changes])
+
+
+def _change(change: JsonChange, path: str, tokens: Sequence[PlannedToken]) -> Change:
+    match change:
+        case SetKey():
+            return Set(change.pointer, change.value)
+        case RemoveKey():
+            return Unset(change.pointer)
+        case InsertTokens():
+            return _insert(change, path, tokens)
+        case _:
+            assert_never(change)
+
+
+def _insert(change: InsertTokens, path: str, tokens: Sequence[PlannedToken]) -> Change:
+    ids = range(change.first_id, change.first_id + change.count)
+    chosen = [token for token in tokens if token.id in ids]
+    if len(chosen) != change.count:
+        raise MalformedFile(
+            f"the plan inserts {change.count} tokens into {path} and lists {len(chosen)} of them",
+            subject="plan.json#/tokens",
+        )
+    match change.form:
+        case "added_tokens":
+            return Append(change.pointer, [_added_tokens_entry(token) for token in chosen])
+        case "added_tokens_decoder":
+            return Extend(change.pointer, [(str(t.id), _decoder_entry(t)) for t in chosen])
+        case "token_to_id":
+            return Extend(change.pointer, [(token.text, token.id) for token in chosen])
+        case "text":
+            return Append(change.pointer, [token.text for token in chosen])
+        case _:
+            assert_never(change.form)
+
+
+def _added_tokens_entry(token: PlannedToken) -> JsonValue:
+    """An element of tokenizer.json's `added_tokens`, keys in the order the library writes."""
+    return {
+        "id": token.id,
+        "content": token.text,
+        "single_word": token.single_word,
+        "lstrip": token.lstrip,
+        "rstrip": token.rstrip,
+        "normalized": token.normalized,
+        "special": token.special,
+    }
+
+
+def _decoder_entry(token: PlannedToken) -> JsonValue:
+    """An entry of `added_tokens_decoder`, keys in the order transformers writes."""
+    return {
+        "content": token.text,
+        "lstrip": token.lstrip,
+        "normalized": token.normalized,
+        "rstrip": token.rstrip,
+        "single_word": token.single_word,
+        "special": token.special,
+    }

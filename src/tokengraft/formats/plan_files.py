@@ -1,0 +1,315 @@
+"""Plans as files: readable JSON, and a sidecar for what would not be readable.
+
+Above 1,000 tokens the token table and the row sources are columns of the sidecar. In memory a plan
+is always whole; only its file is packed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from tokengraft.errors import MalformedFile, PreconditionError, ReadFailed, StalePlan
+from tokengraft.formats.json_text import parse_json
+from tokengraft.plans import (
+    COLUMNS_ABOVE,
+    Edit,
+    Keep,
+    Mean,
+    Mix,
+    Plan,
+    PlannedRow,
+    PlannedToken,
+    RemapRows,
+    RowSource,
+    Sidecar,
+    Stored,
+    expand,
+)
+
+Columns = dict[str, NDArray[np.generic]]
+ACTIONS = ("add", "rename", "claim", "keep")
+KINDS = ("keep", "mix", "mean", "value")
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+MAX_PLAN_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFile:
+    """A plan as it was read: whole in memory, with the text and the sidecar it came from."""
+
+    plan: Plan
+    text: bytes
+    sidecar: Path | None
+
+
+def pack(plan: Plan, values: Mapping[str, NDArray[np.generic]]) -> tuple[bytes, bytes | None]:
+    """Write a plan's text, and its sidecar if it needs one.
+
+    Args:
+        values: rows for `Stored` sources, by tensor, in the tensor's dtype.
+    """
+    columns: Columns = {f"values.{name}": rows for name, rows in values.items()}
+    n_values = sum(len(rows) for rows in values.values())
+    n_columns = 0
+    if len(plan.tokens) > COLUMNS_ABOVE:
+        n_columns = len(plan.tokens)
+        columns |= _token_columns(plan.tokens)
+        edits: list[Edit] = []
+        for number, edit in enumerate(plan.edits):
+            if isinstance(edit, RemapRows):
+                columns |= _source_columns(f"sources.{number}", edit.rows)
+                edits.append(edit.model_copy(update={"rows": (), "in_columns": len(edit.rows)}))
+            else:
+                edits.append(edit)
+        plan = plan.model_copy(update={"tokens": (), "edits": tuple(edits)})
+    if not columns:
+        return plan.to_json().encode(), None
+    sidecar = save_tensors(dict(sorted(columns.items())))
+    about = Sidecar(sha256=hashlib.sha256(sidecar).hexdigest(), values=n_values, columns=n_columns)
+    return plan.model_copy(update={"sidecar": about}).to_json().encode(), sidecar
+
+
+def read_plan(path: Path) -> PlanFile:
+    """Read a plan, and find its sidecar beside it.
+
+    Raises:
+        ReadFailed, MalformedFile: it cannot be read, or is no plan.
+        StalePlan: the sidecar is not the one that the plan was written with.
+        PreconditionError: the sidecar is missing.
+    """
+    text = _read(path)
+    plan = parse_plan(text, file=str(path))
+    if plan.sidecar is None:
+        return PlanFile(plan, text, None)
+    places = (path.with_name(f"{path.stem}.rows.safetensors"), path.with_name("rows.safetensors"))
+    sidecar = next((place for place in places if place.is_file()), None)
+    if sidecar is None:
+        raise PreconditionError(
+            "the plan's sidecar is missing",
+            detail=f"looked for {places[0].name} and {places[1].name} beside the plan",
+            subject=str(path),
+            hint="a plan with values travels with its sidecar; copy both",
+        )
+    data = _read(sidecar)
+    if hashlib.sha256(data).hexdigest() != plan.sidecar.sha256:
+        raise StalePlan(
+            "the sidecar is not the one that this plan was written with",
+            subject=str(sidecar),
+            hint="plan again, or copy plan and sidecar together",
+        )
+    return PlanFile(unpack(plan, data, file=str(sidecar)), text, sidecar)
+
+
+def parse_plan(text: bytes, *, file: str) -> Plan:
+    """Read a plan's text, packed as it is.
+
+    Raises:
+        MalformedFile: the text is no plan of this version.
+    """
+    value = parse_json(text, file=file).value
+    if isinstance(value, dict) and value.get("schema") == "tokengraft/plan":
+        version = value.get("version")
+        if version != 1:
+            raise MalformedFile(
+                f"the plan has version {version}, this tool reads version 1",
+                subject=file,
+                hint="plan again with this version of tokengraft",
+            )
+    try:
+        return Plan.from_dict(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "/".join(str(part) for part in first["loc"])
+        raise MalformedFile(
+            "the file is no plan", detail=first["msg"], subject=f"{file}#/{place}"
+        ) from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_PLAN_BYTES * 64:
+            raise MalformedFile("the file is too large for a plan", subject=str(path))
+        return path.read_bytes()
+    except OSError as error:
+        raise ReadFailed(
+            f"cannot read {path}", detail=error.strerror or "", subject=str(path)
+        ) from error
+
+
+def unpack(plan: Plan, data: bytes, *, file: str) -> Plan:
+    """Make a packed plan whole again.
+
+    Raises:
+        MalformedFile: the columns are not what the plan says.
+    """
+    packed = plan.sidecar is not None and plan.sidecar.columns > 0
+    if not packed:
+        return plan
+    try:
+        columns: Columns = dict(load_tensors(data))
+        edits: list[Edit] = []
+        for number, edit in enumerate(plan.edits):
+            if isinstance(edit, RemapRows) and edit.in_columns is not None:
+                rows = _sources(columns, f"sources.{number}", edit.in_columns)
+                edits.append(
+                    RemapRows(
+                        tensor=edit.tensor,
+                        n_rows_before=edit.n_rows_before,
+                        n_rows_after=edit.n_rows_after,
+                        rows=rows,
+                    )
+                )
+            else:
+                edits.append(edit)
+        remaps = [edit for edit in edits if isinstance(edit, RemapRows)]
+        tokens = _tokens(columns, remaps)
+    except (SafetensorError, KeyError, IndexError, ValueError) as error:
+        raise MalformedFile(
+            "the sidecar's columns are not what the plan says", detail=str(error), subject=file
+        ) from error
+    return plan.model_copy(update={"edits": tuple(edits), "tokens": tokens})
+
+
+def _texts_to_columns(name: str, texts: Sequence[str]) -> Columns:
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([len(text) for text in encoded], dtype=np.int64)
+    return {
+        f"{name}": np.frombuffer(b"".join(encoded), np.uint8),
+        f"{name}_end": ends,
+    }
+
+
+def _texts(columns: Columns, name: str) -> list[str]:
+    data = columns[name].tobytes()
+    ends = [int(end) for end in columns[f"{name}_end"]]
+    if ends != sorted(ends) or (ends and ends[-1] != len(data)):
+        raise ValueError(f"{name} does not add up")
+    return [data[begin:end].decode() for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def _token_columns(tokens: Sequence[PlannedToken]) -> Columns:
+    flags = [sum(getattr(t, flag) << bit for bit, flag in enumerate(FLAGS)) for t in tokens]
+    return {
+        "tokens.id": np.array([token.id for token in tokens], np.int64),
+        "tokens.action": np.array([ACTIONS.index(token.action) for token in tokens], np.uint8),
+        "tokens.flags": np.array(flags, np.uint8),
+        **_texts_to_columns("tokens.text", [token.text for token in tokens]),
+        **_texts_to_columns("tokens.use", [token.use for token in tokens]),
+        **_texts_to_columns("tokens.init", [token.init for token in tokens]),
+        **_texts_to_columns("tokens.was", [token.was or "" for token in tokens]),
+    }
+
+
+def _tokens(columns: Columns, remaps: Sequence[RemapRows]) -> tuple[PlannedToken, ...]:
+    """Rebuild the token table; a new token's rows are those that the edits give its id."""
+    ids = [int(i) for i in columns["tokens.id"]]
+    sources = {edit.tensor: _new_sources(edit, ids) for edit in remaps}
+    tokens = []
+    parts = zip(
+        ids,
+        columns["tokens.action"].tolist(),
+        columns["tokens.flags"].tolist(),
+        *(_texts(columns, f"tokens.{name}") for name in ("text", "use", "init", "was")),
+        strict=True,
+    )
+    for token_id, action, flags, text, use, init, was in parts:
+        rows = tuple(
+            PlannedRow(tensor=name, source=found[token_id])
+            for name, found in sources.items()
+            if token_id in found
+        )
+        tokens.append(
+            PlannedToken(
+                text=text,
+                id=token_id,
+                action=ACTIONS[action],  # type: ignore[arg-type]  # one of the four by index
+                use=use,
+                init=init,
+                was=was or None,
+                rows=rows,
+                **{flag: bool(flags >> bit & 1) for bit, flag in enumerate(FLAGS)},
+            )
+        )
+    return tuple(tokens)
+
+
+def _new_sources(edit: RemapRows, ids: Sequence[int]) -> dict[int, RowSource]:
+    wanted = set(ids)
+    found: dict[int, RowSource] = {}
+    row = 0
+    for source in edit.rows:
+        if not isinstance(source, Keep):
+            for token_id in range(row, row + source.n_rows):
+                if token_id in wanted:
+                    found[token_id] = expand([source], token_id - row, 1)[0]
+        row += source.n_rows
+    return found
+
+
+def _source_columns(name: str, sources: Sequence[RowSource]) -> Columns:
+    firsts: list[int] = []
+    counts: list[int] = []
+    rows: list[int] = []
+    ends: list[int] = []
+    parents: list[tuple[int, float]] = []
+    for source in sources:
+        first = count = 0
+        match source:
+            case Keep() | Mean():
+                first, count = source.first, source.count
+            case Stored():
+                first = source.index
+            case Mix():
+                parents.extend(source.parents)
+        firsts.append(first)
+        counts.append(count)
+        rows.append(source.rows if isinstance(source, Mix | Mean) else 1)
+        ends.append(len(parents))
+    return {
+        f"{name}.kind": np.array([KINDS.index(s.kind) for s in sources], np.uint8),
+        f"{name}.first": np.array(firsts, np.int64),
+        f"{name}.count": np.array(counts, np.int64),
+        f"{name}.rows": np.array(rows, np.int64),
+        f"{name}.parent": np.array([parent for parent, _ in parents], np.int64),
+        f"{name}.weight": np.array([weight for _, weight in parents], np.float64),
+        f"{name}.parents_end": np.array(ends, np.int64),
+    }
+
+
+def _sources(columns: Columns, name: str, expected: int) -> tuple[RowSource, ...]:
+    kinds = columns[f"{name}.kind"].tolist()
+    if len(kinds) != expected:
+        raise ValueError(f"{name} has {len(kinds)} sources, the plan says {expected}")
+    parents = list(
+        zip(columns[f"{name}.parent"].tolist(), columns[f"{name}.weight"].tolist(), strict=True)
+    )
+    ends = columns[f"{name}.parents_end"].tolist()
+    sources: list[RowSource] = []
+    numbers = zip(
+        kinds,
+        *(columns[f"{name}.{part}"].tolist() for part in ("first", "count", "rows")),
+        [0, *ends[:-1]],
+        ends,
+        strict=True,
+    )
+    for kind, first, count, rows, begin, end in numbers:
+        match KINDS[kind]:
+            case "keep":
+                sources.append(Keep(first=first, count=count))
+            case "mix":
+                sources.append(Mix(parents=tuple(parents[begin:end]), rows=rows))
+            case "mean":
+                sources.append(Mean(first=first, count=count, rows=rows))
+            case _:
+                sources.append(Stored(index=first))
+    return tuple(sources)

@@ -1,0 +1,187 @@
+"""Read recipes: TOML to a `Recipe`, with every problem and its place reported at once."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from tokengraft.documents import Problem
+from tokengraft.errors import ReadFailed, RecipeError
+from tokengraft.recipes import Recipe
+
+MAX_RECIPE_BYTES = 64 << 20  # 100,000 tokens of ~100 bytes are 10 MB
+
+
+def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> tuple[Recipe, str]:
+    """Read a recipe file.
+
+    Args:
+        overrides: `section.key=value` settings that win over the file; values are TOML.
+    Returns:
+        The recipe, and its text as the plan shall carry it (with the overrides written under it).
+    Raises:
+        ReadFailed: the file cannot be read.
+        RecipeError: everything that is wrong with it.
+    """
+    try:
+        if path.stat().st_size > MAX_RECIPE_BYTES:
+            raise RecipeError(f"{path} is larger than any recipe", subject=str(path))
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise ReadFailed(
+            f"cannot read the recipe {path}",
+            detail=error.strerror or "",
+            subject=str(path),
+            hint="tokengraft recipe new SRC -o recipe.toml writes one",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not UTF-8", detail=str(error), subject=str(path)) from error
+    return parse_recipe(text, file=str(path), overrides=overrides)
+
+
+def parse_recipe(
+    text: str, *, file: str = "recipe", overrides: Sequence[str] = ()
+) -> tuple[Recipe, str]:
+    """Read a recipe's text; see `read_recipe`."""
+    try:
+        value = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RecipeError(f"{file} is not TOML", detail=str(error), subject=file) from error
+    for override in overrides:
+        _override(value, override)
+    if overrides:
+        text = text.rstrip("\n") + "\n" + "".join(f"# --set {line}\n" for line in overrides)
+    if "version" not in value:
+        raise RecipeError(
+            "the recipe does not say its version",
+            subject=f"{file}: version",
+            hint="its first line is: version = 1",
+        )
+    try:
+        return Recipe.from_dict(_plain(value)), text
+    except ValidationError as error:
+        problems = tuple(_problems(error))
+        count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
+        raise RecipeError(
+            f"the recipe has {count}",
+            detail="\n".join(map(str, problems)),
+            subject=f"{file}: {problems[0].where}",
+            hint=f"tokengraft recipe check {file}",
+        ) from error
+
+
+def _plain(value: object) -> object:
+    """TOML's dates have no place in a recipe; as texts they fail the type check with their place."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return value if isinstance(value, str | int | float | bool) else str(value)
+
+
+def _override(value: dict[str, object], override: str) -> None:
+    place, separator, text = override.partition("=")
+    keys = place.strip().split(".")
+    if not separator or not all(keys):
+        raise RecipeError(
+            f"--set {override} is not of the form section.key=value",
+            hint='for example: --set context.length=131072 or --set pad.token="auto"',
+        )
+    try:
+        parsed: object = tomllib.loads(f"x = {text}")["x"]
+    except tomllib.TOMLDecodeError:
+        parsed = text  # a bare word is a text, as people type it
+    target = value
+    for key in keys[:-1]:
+        entry = target.setdefault(key, {})
+        if not isinstance(entry, dict):
+            raise RecipeError(f"--set {override}: {key} is no section that can be set into")
+        target = entry
+    target[keys[-1]] = parsed
+
+
+def _problems(error: ValidationError) -> Iterator[Problem]:
+    for detail in error.errors():
+        yield Problem(
+            where=_place(detail["loc"]), what=_words(detail), suggestion=_suggestion(detail)
+        )
+
+
+def _place(loc: Sequence[int | str]) -> str:
+    place = ""
+    for part in loc:
+        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
+    return place or "recipe"
+
+
+def _words(detail: ErrorDetails) -> str:
+    if detail["type"] == "extra_forbidden":
+        return "no such key"
+    if detail["type"] == "missing":
+        return "is missing"
+    shown = repr(detail["input"])
+    return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, found {shown[:80]}"
+
+
+def _suggestion(detail: ErrorDetails) -> str:
+    if detail["type"] != "extra_forbidden":
+        return ""
+    wrong = str(detail["loc"][-1])
+    known = _keys(Recipe, detail["loc"][:-1])
+    close = difflib.get_close_matches(wrong, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+
+
+def _keys(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+    """The keys that are known at a place of the recipe."""
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        found = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
+        inner = None if found is None else _model_in(found.annotation)
+        if inner is None:
+            return []
+        model = inner
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_in(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def settings_toml(sections: Mapping[str, Mapping[str, str | int | bool]]) -> str:
+    """Write sections of a recipe, e.g. those that fixes ask for."""
+    lines = ["version = 1"]
+    for section, settings in sections.items():
+        lines += ["", f"[{section}]"]
+        lines += [f"{key} = {_toml_value(value)}" for key, value in settings.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_value(value: str | int | bool) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return str(value)
+    return toml_text(value)
+
+
+def toml_text(text: str) -> str:
+    """Quote a text for TOML: a literal string where that is readable, else a basic one."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return (
+        '"'
+        + "".join(char if char.isprintable() else f"\\U{ord(char):08X}" for char in escaped)
+        + '"'
+    )

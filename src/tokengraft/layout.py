@@ -1,0 +1,87 @@
+"""Which tensors have a vocabulary axis, and how many rows they have (`n_rows`, never `n_tokens`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Part = Literal["input", "output", "bias", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What is known of a model family; data from `families/*.toml`, never code.
+
+    Attributes:
+        input_rows, output_rows: names of the matrices with one row a token; `*` stands for any
+            prefix that ends in a dot, or none.
+        output_bias: vectors with one element a token.
+        refuse: tensors whose rows belong to tokens and cannot be extended by computing rows (hash
+            tables, per-layer tables), as pairs (name, why not); names as above.
+        vocab_keys: where the config keeps the number of rows, as JSON pointers.
+        length_keys: where the config keeps the context length, as JSON pointers, first wins.
+        trained_length: pairs (length that the config names, length that was really trained);
+            `trained_length_source` says who says so, and of whose models.
+        tied_default: what a missing `tie_word_embeddings` means.
+        rope: whether positions are rotary (else the context cannot be lengthened by config).
+    """
+
+    name: str
+    model_types: tuple[str, ...]
+    input_rows: tuple[str, ...]
+    output_rows: tuple[str, ...]
+    output_bias: tuple[str, ...]
+    refuse: tuple[tuple[str, str], ...]
+    vocab_keys: tuple[str, ...]
+    length_keys: tuple[str, ...]
+    trained_length: tuple[tuple[int, int], ...]
+    trained_length_source: str
+    tied_default: bool
+    rope: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VocabTensor:
+    """A tensor with one row (or element) a token.
+
+    Attributes:
+        axis: the vocabulary axis.
+        n_rows: its length along that axis.
+        width: elements a row (1 for a bias).
+        sure: `family` if a family file names it, `shape` if only its shape speaks for it.
+        editable: whether rows can be written; `why_not` says why they cannot.
+    """
+
+    name: str
+    part: Part
+    axis: int
+    n_rows: int
+    width: int
+    dtype: str
+    sure: Literal["family", "shape"]
+    editable: bool = True
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingLayout:
+    """The vocabulary axis of a checkpoint.
+
+    Attributes:
+        n_rows: rows of the input matrix, or the config's vocab_size where there are no weights.
+        n_rows_from: which of the two.
+        tied: whether output logits come from the input matrix.
+        certainty: `family`, `shape` or `config` (no weights at all).
+        doubts: what stands in the way of editing, one sentence each.
+    """
+
+    tensors: tuple[VocabTensor, ...]
+    n_rows: int
+    n_rows_from: Literal["weights", "config"]
+    tied: bool
+    certainty: Literal["family", "shape", "config"]
+    doubts: tuple[str, ...] = ()
+
+    def part(self, part: Part) -> tuple[VocabTensor, ...]:
+        return tuple(tensor for tensor in self.tensors if tensor.part == part)

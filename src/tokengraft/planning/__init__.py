@@ -1,0 +1,196 @@
+"""(Checkpoint, Recipe) -> Plan. Pure: everything it must ask for comes through two ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tokengraft.checkpoint import Checkpoint
+from tokengraft.documents import Problem
+from tokengraft.errors import ConflictingFiles, RecipeError, UnsafePath
+from tokengraft.planning.assembling import (
+    all_edits,
+    fingerprint,
+    id_table,
+    planned_files,
+    totals,
+)
+from tokengraft.planning.context import set_context
+from tokengraft.planning.draft import Draft
+from tokengraft.planning.files import FileEdits, file_edits, missing_tokens
+from tokengraft.planning.named import set_pad, set_stop
+from tokengraft.planning.predicting import edited_files, edited_weights, predicted
+from tokengraft.planning.rows import RowPlan, check_rows, plan_rows
+from tokengraft.planning.tokens import add_all, rename_all
+from tokengraft.plans import IdTables, Plan, PlannedRow, PlannedToken
+from tokengraft.recipes import Recipe
+from tokengraft.rows.initializers import Encode
+from tokengraft.vocabulary import TokenId
+
+Digest = Callable[[str], str]
+
+# Sections of the recipe that are read and not yet carried out, with what they would do.
+LATER = {
+    "protocol": "replacing turn markers in chat templates",
+    "roles": "teaching the chat template new roles",
+    "tools": "teaching the chat template new tool markers",
+    "thinking": "teaching the chat template thinking modules",
+    "extend": "continuing BPE on a corpus",
+    "rows": "rows made elsewhere",
+    "lora": "baking adapters in",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What planning may ask the world for.
+
+    Attributes:
+        encode: texts to ids with the base tokenizer, None where there is no tokenizer.json.
+        digest: the sha256 of a tensor's bytes.
+    """
+
+    encode: Encode | None
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A plan, and the snapshot that it predicts."""
+
+    plan: Plan
+    after: Checkpoint
+
+
+def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports: Ports) -> Outcome:
+    """State every change that the recipe asks for. Writes nothing.
+
+    Raises:
+        RecipeError: everything that is wrong with the recipe for this checkpoint, at once.
+        ConflictingFiles: the files contradict each other, so that any edit would guess.
+        UnsafePath: the folder holds links or files that must not be followed.
+        RefusedError: the weights cannot be edited.
+    """
+    _refuse_unsafe(checkpoint)
+    draft = _drafted(checkpoint, recipe)
+    files = file_edits(draft)
+    for where, what in files.problems:
+        draft = draft.with_problem(where, what)
+    _raise_problems(draft.problems)
+    rows = plan_rows(draft, ports.encode)
+    tokens = _tokens(draft, files, rows)
+    edits = all_edits(checkpoint, files, rows)
+    small = edited_files(checkpoint, edits, tokens)
+    weights = edited_weights(checkpoint, edits)
+    after = predicted(checkpoint, small, weights)
+    _check_ids(draft, after)
+    notes = (*draft.notes, *rows.notes)
+    return Outcome(
+        plan=Plan(
+            tool=tool,
+            base=fingerprint(checkpoint, ports.digest),
+            recipe=text,
+            reconciled=files.reconciled,
+            notes=notes,
+            edits=edits,
+            tokens=tokens,
+            ids=IdTables(before=id_table(checkpoint), after=id_table(after)),
+            files=planned_files(checkpoint, small, weights),
+            totals=totals(checkpoint, edits, small, weights),
+        ),
+        after=after,
+    )
+
+
+def _refuse_unsafe(checkpoint: Checkpoint) -> None:
+    unsafe = [p for p in checkpoint.problems if p.kind == "unsafe-path"]
+    if unsafe:
+        raise UnsafePath(
+            f"{unsafe[0].subject}: {unsafe[0].text}",
+            detail=f"{len(unsafe)} such files; a copy of the folder could not be complete",
+            subject=str(checkpoint.root),
+            hint=f"tokengraft audit {checkpoint.root}",
+        )
+    index = checkpoint.tensors
+    if index is not None and (index.missing_files or index.misplaced):
+        missing = [*index.missing_files, *index.misplaced]
+        raise ConflictingFiles(
+            f"the index and the weight files disagree on {missing[0]}",
+            detail=f"{len(index.missing_files)} files are missing, {len(index.misplaced)} tensors "
+            "are not where the index says",
+            subject=index.index_file or "",
+            hint="finish the download, then plan again",
+        )
+
+
+def _drafted(checkpoint: Checkpoint, recipe: Recipe) -> Draft:
+    tokenizer = checkpoint.tokenizer
+    if tokenizer is None:
+        raise RecipeError(
+            "the folder has no tokenizer",
+            subject=str(checkpoint.root),
+            hint="put tokenizer.json and tokenizer_config.json beside config.json",
+        )
+    if tokenizer.conflicts:
+        first = tokenizer.conflicts[0]
+        raise ConflictingFiles(
+            f"the tokenizer's files contradict each other: {first.text}",
+            detail="\n".join(f"{c.subject}: {c.text}" for c in tokenizer.conflicts[:10]),
+            subject=first.subject,
+            hint=f"tokengraft audit {checkpoint.root}",
+        )
+    draft = Draft(checkpoint=checkpoint, tokenizer=tokenizer, added=tokenizer.added)
+    draft = _refuse_later_sections(draft, recipe)
+    draft = rename_all(draft, recipe.rename)
+    draft = add_all(draft, recipe.add)
+    if recipe.pad is not None:
+        draft = set_pad(draft, recipe.pad)
+    draft = set_stop(draft, recipe.stop)
+    if recipe.context is not None:
+        draft = set_context(draft, recipe.context)
+    return check_rows(draft)
+
+
+def _refuse_later_sections(draft: Draft, recipe: Recipe) -> Draft:
+    for section, what in LATER.items():
+        if getattr(recipe, section):
+            draft = draft.with_problem(
+                f"[{section}]",
+                f"this version cannot do that yet ({what})",
+                "take the section out; tokens themselves can be added with [[add]]",
+            )
+    return draft
+
+
+def _raise_problems(problems: tuple[Problem, ...]) -> None:
+    if problems:
+        count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
+        raise RecipeError(
+            f"the recipe has {count} with this checkpoint",
+            detail="\n".join(map(str, problems)),
+            subject=problems[0].where,
+            hint="mend the recipe, then: tokengraft recipe check RECIPE SRC",
+        )
+
+
+def _tokens(draft: Draft, files: FileEdits, rows: RowPlan) -> tuple[PlannedToken, ...]:
+    names = [edit.tensor for edit in rows.edits]
+    tokens: dict[TokenId, PlannedToken] = {
+        TokenId(token.id): token for token in missing_tokens(draft, files)
+    }
+    for token_id, token in draft.planned.items():
+        found = rows.sources.get(token_id)
+        if found is None:
+            tokens[token_id] = token
+            continue
+        init, source = found
+        planned = tuple(PlannedRow(tensor=name, source=source) for name in names)
+        tokens[token_id] = token.model_copy(update={"init": init, "rows": planned})
+    return tuple(tokens[token_id] for token_id in sorted(tokens))
+
+
+def _check_ids(draft: Draft, after: Checkpoint) -> None:
+    """The files as they will be must say what the draft says: a bug of ours otherwise."""
+    assert after.tokenizer is not None
+    assert not after.tokenizer.conflicts, after.tokenizer.conflicts
+    assert dict(after.tokenizer.added) == dict(sorted(draft.added.items()))

@@ -1,0 +1,92 @@
+"""The draft of a plan: the tokenizer and the settings as they shall be, before files are compared.
+
+Operations turn one draft into the next and never touch a file's text. What differs between the
+draft and each file becomes that file's edit, so files that disagree with each other are reconciled
+by the same comparison that writes new tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from tokengraft.checkpoint import Checkpoint, JsonValue
+from tokengraft.documents import Problem
+from tokengraft.plans import PlannedToken
+from tokengraft.vocabulary import AddedToken, TokenId, Tokenizer
+
+Place = tuple[str, str]  # file, JSON pointer
+
+
+@dataclass(frozen=True, slots=True)
+class NewRow:
+    """A row that must get a value: whose, and how the recipe wants it made."""
+
+    token_id: TokenId
+    text: str
+    init: str
+    like: str | None = None
+    meaning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Where planning has got to.
+
+    Attributes:
+        added: the table of added tokens as it shall be.
+        planned: what is said of each token, by id; rows are filled in at the end.
+        renamed: old text to new text, for every place that names a token by text.
+        settings: JSON values that shall hold.
+        written: small text files to be made anew.
+        new_rows: rows that need a value.
+        length: the context length, if the recipe asks for one.
+    """
+
+    checkpoint: Checkpoint
+    tokenizer: Tokenizer
+    added: Mapping[TokenId, AddedToken]
+    planned: Mapping[TokenId, PlannedToken] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[Place, JsonValue] = field(default_factory=dict)
+    written: Mapping[str, str] = field(default_factory=dict)
+    new_rows: tuple[NewRow, ...] = ()
+    notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def n_tokens(self) -> int:
+        return max(self.tokenizer.n_tokens, max(self.added, default=-1) + 1)
+
+    def id_of(self, text: str) -> TokenId | None:
+        """The id of a text in the draft, added tokens first."""
+        for token_id in sorted(self.added, reverse=True):
+            if self.added[token_id].content == text:
+                return token_id
+        if text in self.renamed or text in self.tokenizer.added_ids:
+            return None  # it was an added token and has another text now
+        return self.tokenizer.vocab.get(text)
+
+    def with_token(self, token: PlannedToken) -> Draft:
+        token_id = TokenId(token.id)
+        added = {**self.added, token_id: token.added_token()}
+        return replace(self, added=added, planned={**self.planned, token_id: token})
+
+    def with_setting(self, file: str, pointer: str, value: JsonValue) -> Draft:
+        return replace(self, settings={**self.settings, (file, pointer): value})
+
+    def with_row(self, row: NewRow) -> Draft:
+        return replace(self, new_rows=(*self.new_rows, row))
+
+    def with_note(self, text: str) -> Draft:
+        return replace(self, notes=(*self.notes, text))
+
+    def with_problem(self, where: str, what: str, suggestion: str = "") -> Draft:
+        problem = Problem(where=where, what=what, suggestion=suggestion)
+        return replace(self, problems=(*self.problems, problem))
+
+    def value(self, file: str, pointer: str) -> JsonValue:
+        """The value at a place as the draft has it."""
+        if (file, pointer) in self.settings:
+            return self.settings[file, pointer]
+        return self.checkpoint.value(file, pointer)

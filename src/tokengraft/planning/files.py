@@ -1,0 +1,276 @@
+"""Compare the draft with each file and state what must change there.
+
+A file that lacks tokens which another file declares is brought into step by the same comparison
+that writes new tokens, and the plan says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from tokengraft.checkpoint import JsonValue
+from tokengraft.formats.chat_template import rename_in_template
+from tokengraft.formats.json_text import escape_key
+from tokengraft.formats.tokenizer_files import FLAGS, effective_ids
+from tokengraft.planning.draft import Draft
+from tokengraft.plans import (
+    InsertTokens,
+    JsonChange,
+    PatchJson,
+    PlannedToken,
+    RemoveKey,
+    SetKey,
+    WriteFile,
+)
+from tokengraft.vocabulary import AddedToken, Declared, TokenId
+
+# transformers 4 looks each listed token up in the list: beyond some thousand that is felt
+# (0.8 s to load 10,000), and the flag in the tables says the same.
+MAX_LISTED = 2_000
+LISTS = (
+    ("tokenizer_config.json", "/additional_special_tokens"),
+    ("tokenizer_config.json", "/extra_special_tokens"),
+    ("special_tokens_map.json", "/additional_special_tokens"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FileEdits:
+    """What the files need: edits, sentences on what was out of step, tokens that were missing."""
+
+    edits: tuple[PatchJson | WriteFile, ...]
+    reconciled: tuple[str, ...]
+    missing: Mapping[TokenId, AddedToken]
+    problems: tuple[tuple[str, str], ...] = ()
+
+
+def file_edits(draft: Draft) -> FileEdits:
+    """State every change of every file, in a fixed order."""
+    changes: dict[str, list[JsonChange]] = {}
+    reconciled: list[str] = []
+    missing: dict[TokenId, AddedToken] = {}
+    problems: list[tuple[str, str]] = []
+    for declared in draft.tokenizer.declared:
+        lacking = _lacking(draft, declared)
+        old = {i: t for i, t in lacking.items() if i in draft.tokenizer.added}
+        if old:
+            missing |= old
+            reconciled.append(_out_of_step(draft, declared, old))
+        found = [*_renamed_entries(draft, declared), *_insertions(declared, lacking)]
+        if found:
+            changes.setdefault(declared.file, []).extend(found)
+        problems.extend(_id_problems(draft, declared, lacking))
+    for file, change in _name_changes(draft):
+        changes.setdefault(file, []).append(change)
+    for (file, pointer), value in draft.settings.items():
+        changes.setdefault(file, []).append(SetKey(pointer=pointer, value=value))
+    written, failed = _templates(draft, changes)
+    problems.extend(failed)
+    edits: list[PatchJson | WriteFile] = [
+        PatchJson(path=file, changes=tuple(found)) for file, found in sorted(changes.items())
+    ]
+    edits.extend(WriteFile(path=path, text=text) for path, text in sorted(written.items()))
+    return FileEdits(tuple(edits), tuple(reconciled), missing, tuple(problems))
+
+
+def _lacking(draft: Draft, declared: Declared) -> dict[TokenId, AddedToken]:
+    there = declared.by_id()
+    names = declared.by_content()
+    return {
+        token_id: token
+        for token_id, token in sorted(draft.added.items())
+        if token_id not in there and token.content not in names
+    }
+
+
+def _out_of_step(draft: Draft, declared: Declared, old: Mapping[TokenId, AddedToken]) -> str:
+    others = [d for d in draft.tokenizer.declared if d.file != declared.file]
+    fuller = max(others, key=lambda d: len(d.tokens))
+    texts = ", ".join(token.content for token in list(old.values())[:8])
+    more = f" and {len(old) - 8} more" if len(old) > 8 else ""
+    return (
+        f"{declared.file} declares {len(declared.tokens)} added tokens, {fuller.file} "
+        f"{len(fuller.tokens)}: {texts}{more} ({_range(old)}) are written into {declared.file} first"
+    )
+
+
+def _range(ids: Iterable[TokenId]) -> str:
+    found = sorted(ids)
+    return f"id {found[0]}" if len(found) == 1 else f"ids {found[0]} to {found[-1]}"
+
+
+def _renamed_entries(draft: Draft, declared: Declared) -> Iterator[JsonChange]:
+    """Entries whose text (and, where a token was claimed, flags) are no longer what they were."""
+    for position, (token_id, old) in enumerate(declared.tokens):
+        new = draft.added[token_id]
+        if token_id not in draft.planned or draft.planned[token_id].action not in _RENAMES:
+            continue
+        if not declared.complete:
+            yield from _renamed_key(token_id, old, new)
+            continue
+        entry = (
+            f"{declared.pointer}/{position}"
+            if declared.file == "tokenizer.json"
+            else f"{declared.pointer}/{token_id}"
+        )
+        if new.content != old.content:
+            yield SetKey(pointer=f"{entry}/content", value=new.content)
+        for flag in FLAGS:
+            if draft.planned[token_id].action == "claim" and getattr(new, flag) != getattr(
+                old, flag
+            ):
+                yield SetKey(pointer=f"{entry}/{flag}", value=getattr(new, flag))
+
+
+_RENAMES = ("rename", "claim")
+
+
+def _renamed_key(token_id: TokenId, old: AddedToken, new: AddedToken) -> Iterator[JsonChange]:
+    if new.content != old.content:
+        yield RemoveKey(pointer=f"/{escape_key(old.content)}")
+        yield SetKey(pointer=f"/{escape_key(new.content)}", value=int(token_id))
+
+
+def _insertions(declared: Declared, lacking: Mapping[TokenId, AddedToken]) -> Iterator[JsonChange]:
+    form = {
+        "tokenizer.json": "added_tokens",
+        "tokenizer_config.json": "added_tokens_decoder",
+        "added_tokens.json": "token_to_id",
+    }[declared.file]
+    for first, count in _runs(lacking):
+        yield InsertTokens.model_validate(
+            {"pointer": declared.pointer, "form": form, "first_id": first, "count": count}
+        )
+
+
+def _runs(ids: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Runs of consecutive ids, as first and count."""
+    first, count = -1, 0
+    for token_id in sorted(ids):
+        if count and token_id == first + count:
+            count += 1
+            continue
+        if count:
+            yield first, count
+        first, count = token_id, 1
+    if count:
+        yield first, count
+
+
+def _id_problems(
+    draft: Draft, declared: Declared, lacking: Mapping[TokenId, AddedToken]
+) -> Iterator[tuple[str, str]]:
+    """Whether libraries, which count on in file order, will give the ids that we mean."""
+    if declared.file != "tokenizer.json":
+        return
+    after = tuple((i, draft.added[i]) for i, _ in declared.tokens) + tuple(lacking.items())
+    vocab = draft.tokenizer.vocab
+    loaded = effective_ids(vocab, Declared("tokenizer.json", "/added_tokens", after))
+    for token_id, token in after:
+        if loaded.get(token.content) != token_id:
+            text = (
+                f"{token.content!r} would be declared {token_id} and loaded as "
+                f"{loaded.get(token.content)}: libraries give ids in file order, without holes"
+            )
+            yield "tokenizer.json#/added_tokens", text
+            return
+
+
+def _name_changes(draft: Draft) -> Iterator[tuple[str, JsonChange]]:
+    """Places that name tokens by text: named tokens, lists of special tokens, post-processors."""
+    for named in draft.tokenizer.named:
+        if named.content is None or named.content not in draft.renamed:
+            continue
+        if (named.file, named.pointer) not in draft.settings:
+            value = draft.checkpoint.value(named.file, named.pointer)
+            pointer = f"{named.pointer}/content" if isinstance(value, dict) else named.pointer
+            change = SetKey(pointer=pointer, value=draft.renamed[named.content])
+            yield named.file, change
+    for file, pointer in LISTS:
+        listed = draft.checkpoint.value(file, pointer)
+        if isinstance(listed, list):
+            yield from ((file, change) for change in _list_changes(draft, listed, pointer))
+    yield from _post_processor(draft)
+
+
+def _list_changes(draft: Draft, listed: list[JsonValue], pointer: str) -> Iterator[JsonChange]:
+    for number, entry in enumerate(listed):
+        text = entry.get("content") if isinstance(entry, dict) else entry
+        if isinstance(text, str) and text in draft.renamed:
+            place = f"{pointer}/{number}" + ("/content" if isinstance(entry, dict) else "")
+            yield SetKey(pointer=place, value=draft.renamed[text])
+    new = [
+        token.id
+        for token in draft.planned.values()
+        if token.action == "add" and token.special and token.use != "pad"
+    ]
+    if len(listed) + len(new) <= MAX_LISTED:
+        for first, count in _runs(new):
+            yield InsertTokens(pointer=pointer, form="text", first_id=first, count=count)
+
+
+def _post_processor(draft: Draft) -> Iterator[tuple[str, JsonChange]]:
+    """A template post-processor keeps names beside ids; refuse to leave a name that is gone."""
+    if not draft.renamed:
+        return
+    processor = draft.checkpoint.value("tokenizer.json", "/post_processor")
+    text = json.dumps(processor, ensure_ascii=False)
+    if any(json.dumps(old, ensure_ascii=False) in text for old in draft.renamed):
+        value = _renamed_strings(processor, draft.renamed)
+        yield "tokenizer.json", SetKey(pointer="/post_processor", value=value)
+
+
+def _renamed_strings(value: JsonValue, renamed: Mapping[str, str]) -> JsonValue:
+    if isinstance(value, str):
+        return renamed.get(value, value)
+    if isinstance(value, list):
+        return [_renamed_strings(entry, renamed) for entry in value]
+    if isinstance(value, dict):
+        return {
+            renamed.get(key, key): _renamed_strings(entry, renamed) for key, entry in value.items()
+        }
+    return value
+
+
+def _templates(
+    draft: Draft, changes: dict[str, list[JsonChange]]
+) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Renamed tokens inside chat templates."""
+    written = dict(draft.written)
+    problems: list[tuple[str, str]] = []
+    for template in draft.tokenizer.templates:
+        text = template.text
+        for old, new in draft.renamed.items():
+            if old not in text:
+                continue
+            edited = rename_in_template(text, old, new)
+            if edited is None:
+                problems.append((template.file, f"{old!r} stands inside an expression there"))
+                continue
+            text = edited
+        if text == template.text:
+            continue
+        if template.pointer:
+            change = SetKey(pointer=template.pointer, value=text)
+            changes.setdefault(template.file, []).append(change)
+        else:
+            written[template.file] = text
+    return written, problems
+
+
+def missing_tokens(draft: Draft, found: FileEdits) -> Iterator[PlannedToken]:
+    """Table entries for the tokens that are only brought into step."""
+    for token_id, token in found.missing.items():
+        if token_id not in draft.planned:
+            yield PlannedToken(
+                text=token.content,
+                id=token_id,
+                action="keep",
+                single_word=token.single_word,
+                lstrip=token.lstrip,
+                rstrip=token.rstrip,
+                normalized=token.normalized,
+                special=token.special,
+            )

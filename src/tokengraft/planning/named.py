@@ -1,0 +1,166 @@
+"""Operations on named tokens: a pad token that is not eos, and a complete list of stop ids."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+from tokengraft.checkpoint import JsonValue
+from tokengraft.formats.chat_template import turn_end
+from tokengraft.planning.draft import Draft, NewRow
+from tokengraft.planning.tokens import in_use, text_problem
+from tokengraft.plans import PlannedToken
+from tokengraft.recipes import Pad, Stop
+from tokengraft.vocabulary import TokenId
+
+NEW_PAD = "<|pad|>"
+# Existing tokens that may serve as padding, best first. Fill-in-the-middle tokens are left out: base
+# models are trained on them. Vision tokens serve only where the model sees no pictures.
+PAD_NAMES = (
+    re.compile(
+        r"<\|?pad\|?>|\[PAD\]|<\|PAD_TOKEN\|>|<\|finetune_right_pad(_id)?\|>", re.IGNORECASE
+    ),
+    re.compile(
+        r"<\|(reserved_special_token|extra|reserved|unused)_?\d+\|>|<(unused|reserved)_?\d+>"
+    ),
+    re.compile(r"<\|(vision|image|video)_pad\|>"),
+)
+
+
+def set_pad(draft: Draft, pad: Pad) -> Draft:
+    """Choose a pad token that is not eos and name it in every file."""
+    eos = _texts(draft, "eos")
+    if pad.token == "auto":
+        present = draft.tokenizer.named_content("pad")
+        present_id = None if present is None else draft.id_of(present)
+        if present_id is not None and present not in eos and _has_row(draft, present_id):
+            return _name_pad(draft, present_id)
+        chosen = _unused(draft) or NEW_PAD
+    else:
+        chosen = pad.token
+        if chosen in eos:
+            return draft.with_problem(
+                "pad.token",
+                f"{chosen!r} is an eos token: a model trained with it as padding never stops",
+                'token = "auto" takes another one',
+            )
+    token_id = draft.id_of(chosen)
+    if token_id is None:
+        if problem := text_problem(draft, chosen):
+            return draft.with_problem("pad.token", problem)
+        token_id = TokenId(draft.n_tokens)
+        draft = draft.with_token(
+            PlannedToken(
+                text=chosen, id=token_id, action="add", use="pad", init="mean", special=True
+            )
+        ).with_row(NewRow(token_id, chosen, "mean"))
+    return _name_pad(draft, token_id)
+
+
+def _texts(draft: Draft, name: str) -> set[str]:
+    """All texts that any file gives a name to, ids resolved."""
+    texts = set()
+    for named in draft.tokenizer.named:
+        if named.name == name:
+            if named.content is not None:
+                texts.add(draft.renamed.get(named.content, named.content))
+            elif named.token_id is not None and TokenId(named.token_id) in draft.added:
+                texts.add(draft.added[TokenId(named.token_id)].content)
+    return texts
+
+
+def _has_row(draft: Draft, token_id: TokenId) -> bool:
+    layout = draft.checkpoint.layout
+    return layout is None or layout.n_rows == 0 or token_id < layout.n_rows
+
+
+def _unused(draft: Draft) -> str | None:
+    """An existing special token that nothing uses, best name first."""
+    sees = any(
+        draft.checkpoint.value("config.json", f"/{key}") is not None
+        for key in ("vision_config", "visual", "image_token_id", "vision_start_token_id")
+    )
+    for pattern in PAD_NAMES[: 2 if sees else 3]:
+        for token_id, token in draft.added.items():
+            if not pattern.fullmatch(token.content) or not token.special:
+                continue
+            if token_id in draft.planned or in_use(draft, token_id, token.content):
+                continue
+            if _has_row(draft, token_id):
+                return token.content
+    return None
+
+
+def _name_pad(draft: Draft, token_id: TokenId) -> Draft:
+    """Write the pad token's text and id wherever a reader looks for it."""
+    text = draft.added[token_id].content if token_id in draft.added else None
+    if text is None:
+        text = next(t for t, i in draft.tokenizer.vocab.items() if i == token_id)
+    files = draft.checkpoint.json
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):
+        if file in files and _content(draft.value(file, "/pad_token")) != text:
+            draft = draft.with_setting(file, "/pad_token", text)
+    places = [("config.json", "/pad_token_id"), ("generation_config.json", "/pad_token_id")]
+    nested = draft.checkpoint.text_config
+    if nested and draft.checkpoint.config("/pad_token_id") is not None:
+        places.append(("config.json", f"{nested}/pad_token_id"))
+    for file, pointer in places:
+        if file in files and draft.value(file, pointer) != token_id:
+            draft = draft.with_setting(file, pointer, int(token_id))
+    if draft.checkpoint.value("tokenizer.json", "/padding") is not None:
+        for pointer, value in (("/padding/pad_id", int(token_id)), ("/padding/pad_token", text)):
+            if draft.value("tokenizer.json", pointer) != value:
+                draft = draft.with_setting("tokenizer.json", pointer, value)
+    return draft
+
+
+def _content(value: JsonValue) -> JsonValue:
+    return value.get("content") if isinstance(value, dict) else value
+
+
+def set_stop(draft: Draft, stop: Stop) -> Draft:
+    """Make the stop list hold the turn end and the tokenizer's eos, keeping what it has."""
+    if stop.tokens == "keep":
+        return draft
+    present = stop_ids(draft)
+    wanted = [turn_end(draft.tokenizer), draft.tokenizer.named_content("eos")]
+    ids = [draft.id_of(draft.renamed.get(text, text)) for text in wanted if text is not None]
+    missing = [int(i) for i in dict.fromkeys(ids) if i is not None and i not in present]
+    if not missing or not (present or draft.checkpoint.json):
+        return draft
+    if "generation_config.json" in draft.checkpoint.json:
+        return draft.with_setting("generation_config.json", "/eos_token_id", [*present, *missing])
+    if "config.json" not in draft.checkpoint.json:
+        return draft
+    return _write_generation_config(draft, [*present, *missing])
+
+
+def stop_ids(draft: Draft) -> list[int]:
+    """The ids that end generation now: generation_config.json's, else config.json's."""
+    for file, pointer in (
+        ("generation_config.json", "/eos_token_id"),
+        ("config.json", "/eos_token_id"),
+        ("config.json", f"{draft.checkpoint.text_config}/eos_token_id"),
+    ):
+        value = draft.value(file, pointer)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return [value]
+        if isinstance(value, list) and value:
+            return [entry for entry in value if isinstance(entry, int)]
+    return []
+
+
+def _write_generation_config(draft: Draft, stop: list[int]) -> Draft:
+    """Make the file that the folder lacks, from what config.json says."""
+    value: dict[str, JsonValue] = {}
+    for key in ("bos_token_id", "pad_token_id"):
+        found = draft.value("config.json", f"/{key}")
+        if isinstance(found, int):
+            value[key] = found
+    value["eos_token_id"] = list(stop)
+    text = json.dumps(dict(sorted(value.items())), indent=2) + "\n"
+    draft = draft.with_note(
+        "generation_config.json is made anew: only there can several ids end generation"
+    )
+    return replace(draft, written={**draft.written, "generation_config.json": text})

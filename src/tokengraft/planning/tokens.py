@@ -1,0 +1,195 @@
+"""Operations on single tokens: add, claim an unused one, rename."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tokengraft.planning.draft import Draft, NewRow
+from tokengraft.plans import PlannedToken
+from tokengraft.recipes import Add, Rename
+from tokengraft.vocabulary import AddedToken, TokenId
+
+MAX_TEXT = 256  # characters; the longest token that a published tokenizer adds has 60
+
+
+def add_all(draft: Draft, adds: Sequence[Add]) -> Draft:
+    """Add tokens in the recipe's order, so that the first one gets the next id.
+
+    Many tokens are added in one step: copying the table once for each would be quadratic.
+    """
+    next_id = draft.n_tokens
+    table = dict(draft.added)
+    planned = dict(draft.planned)
+    taken = {token.content: token_id for token_id, token in table.items()}
+    rows: list[NewRow] = []
+    for number, add in enumerate(adds):
+        where = f"add[{number}]"
+        problem = text_problem(draft, add.text)
+        known = taken.get(add.text)
+        if problem:
+            draft = draft.with_problem(where, problem)
+        elif known is not None:
+            draft = _refine(draft, where, add, table[TokenId(known)], known)
+        elif add.text in draft.tokenizer.vocab:
+            draft = _refuse_piece(draft, where, add)
+        elif add.use == "word":
+            draft = draft.with_problem(
+                f"{where}.use",
+                "word tokens need an edit of the tokenizer's own model, which this version lacks",
+                'use = "marker" adds it as a marker, matched literally',
+            )
+        else:
+            token = _planned(add, next_id)
+            if add.into != "next":
+                draft, claimed = _claim(draft, where, add)
+                if claimed is None:
+                    continue
+                token = claimed
+            else:
+                next_id += 1
+            token_id = TokenId(token.id)
+            table[token_id] = token.added_token()
+            planned[token_id] = token
+            taken[add.text] = token_id
+            rows.append(NewRow(token_id, add.text, add.init, add.like, add.meaning))
+    return replace(draft, added=table, planned=planned, new_rows=(*draft.new_rows, *rows))
+
+
+def _planned(add: Add, token_id: int) -> PlannedToken:
+    return PlannedToken(
+        text=add.text,
+        id=token_id,
+        action="add",
+        use=add.use,
+        init=add.init,
+        single_word=add.single_word,
+        lstrip=add.lstrip,
+        rstrip=add.rstrip,
+        normalized=add.normalized,
+        special=add.is_special,
+    )
+
+
+def _refine(draft: Draft, where: str, add: Add, there: AddedToken, token_id: int) -> Draft:
+    """An `[[add]]` of a token that exists asks for nothing, unless it asks for something else."""
+    if add.special is not None and add.special != there.special:
+        return draft.with_problem(
+            f"{where}.special",
+            f"{add.text!r} exists as {token_id} with special = {str(there.special).lower()}",
+            "flags of existing tokens are left alone; take the line out",
+        )
+    return draft.with_note(f"{add.text!r} is token {token_id} already; nothing is added for it")
+
+
+def _refuse_piece(draft: Draft, where: str, add: Add) -> Draft:
+    token_id = draft.tokenizer.vocab[add.text]
+    return draft.with_problem(
+        f"{where}.text",
+        f"{add.text!r} is an ordinary piece of the vocabulary already (id {token_id})",
+        "an added token of the same text would keep that id and change how old text is read",
+    )
+
+
+def _claim(draft: Draft, where: str, add: Add) -> tuple[Draft, PlannedToken | None]:
+    """Put a new token into the id of an existing unused one."""
+    assert isinstance(add.into, int)
+    token_id = TokenId(add.into)
+    there = draft.added.get(token_id)
+    reason = ""
+    if there is None:
+        reason = f"id {token_id} is no added token"
+    elif why := in_use(draft, token_id, there.content):
+        reason = f"{there.content!r} (id {token_id}) is in use: {why}"
+    if reason or there is None:
+        return draft.with_problem(f"{where}.into", reason, 'into = "next" takes a fresh id'), None
+    token = _planned(add, token_id).model_copy(update={"action": "claim", "was": there.content})
+    renamed = {**draft.renamed, there.content: add.text}
+    return replace(draft, renamed=renamed), token
+
+
+def in_use(draft: Draft, token_id: TokenId, text: str) -> str:
+    """Why a token must not be given away; empty if nothing speaks for its use."""
+    for named in draft.tokenizer.named:
+        if named.content == text or named.token_id == token_id:
+            return f"{named.file} names it {named.name}"
+    for template in draft.tokenizer.templates:
+        if text in template.text:
+            return f"the chat template in {template.file} writes it"
+    return ""
+
+
+def text_problem(draft: Draft, text: str) -> str:
+    """Why a text cannot be a token that is read back as it was written; empty if it can."""
+    if not text.strip():
+        return "the text is empty or only white space"
+    if text != text.strip():
+        return f"{text!r} begins or ends with white space, which neighbouring text would lose"
+    if len(text) > MAX_TEXT:
+        return f"the text has {len(text)} characters, the limit is {MAX_TEXT}"
+    if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn") for char in text):
+        return f"{text!r} holds control, invisible or unassigned characters"
+    if unicodedata.normalize("NFC", text) != text:
+        return f"{text!r} is not in Unicode normal form C, so equal-looking text would not match"
+    if draft.tokenizer.byte_level and decodes_wrongly(text):
+        return (
+            f"{text!r} would decode to something else: every character lies in the byte alphabet "
+            "of byte-level tokenizers, and one of them is not ASCII"
+        )
+    return ""
+
+
+def decodes_wrongly(text: str) -> bool:
+    """Whether the ByteLevel decoder takes an added token's text for spelled bytes.
+
+    It does if every character belongs to the 256 that spell bytes; with ASCII alone that is
+    harmless. Source: tokenizers 0.22.2 and 0.23.3, `ByteLevel::decode_chain`, measured.
+    """
+    return not text.isascii() and all(_spells_a_byte(char) for char in text)
+
+
+def _spells_a_byte(char: str) -> bool:
+    code = ord(char)
+    return 33 <= code <= 126 or 161 <= code <= 172 or 174 <= code <= 255 or 256 <= code <= 323
+
+
+def rename_all(draft: Draft, renames: Sequence[Rename]) -> Draft:
+    """Give ids other texts; rows stay as they are."""
+    for number, rename in enumerate(renames):
+        draft = _rename(draft, f"rename[{number}]", rename)
+    return draft
+
+
+def _rename(draft: Draft, where: str, rename: Rename) -> Draft:
+    token_id = next((i for i, t in draft.added.items() if t.content == rename.from_), None)
+    if token_id is None:
+        known = rename.from_ in draft.tokenizer.vocab
+        what = "is an ordinary piece of the vocabulary" if known else "is no token"
+        return draft.with_problem(f"{where}.from", f"{rename.from_!r} {what}", _near(draft, rename))
+    if problem := text_problem(draft, rename.to):
+        return draft.with_problem(f"{where}.to", problem)
+    if draft.id_of(rename.to) is not None:
+        return draft.with_problem(f"{where}.to", f"{rename.to!r} is a token already")
+    old = draft.added[token_id]
+    token = PlannedToken(
+        text=rename.to,
+        id=token_id,
+        action="rename",
+        was=rename.from_,
+        single_word=old.single_word,
+        lstrip=old.lstrip,
+        rstrip=old.rstrip,
+        normalized=old.normalized,
+        special=old.special,
+    )
+    draft = draft.with_token(token)
+    return replace(draft, renamed={**draft.renamed, rename.from_: rename.to})
+
+
+def _near(draft: Draft, rename: Rename) -> str:
+    import difflib
+
+    texts = [token.content for token in draft.added.values()]
+    close = difflib.get_close_matches(rename.from_, texts, n=1)
+    return f"did you mean {close[0]!r}?" if close else "only added tokens can be renamed"

@@ -1,0 +1,312 @@
+"""What we may do to bytes: the plan, its edits and its row sources (both closed unions).
+
+A plan and its sidecar are all that `apply` knows; together they are the portable graft.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from tokengraft.documents import Document, Value
+from tokengraft.findings import Finding
+from tokengraft.vocabulary import AddedToken
+
+# Above this many tokens a plan keeps its tables as columns of the sidecar.
+COLUMNS_ABOVE = 1_000
+
+
+class Keep(Value):
+    """Rows of the base as they are: `count` rows from `first` on, bit for bit."""
+
+    kind: Literal["keep"] = "keep"
+    first: int = Field(ge=0)
+    count: int = Field(gt=0)
+
+    @property
+    def n_rows(self) -> int:
+        return self.count
+
+
+class Mix(Value):
+    """A weighted sum of base rows, the same for `rows` new rows.
+
+    Parents are added one by one in id order, in float64, and rounded once; no parents is zero.
+    """
+
+    kind: Literal["mix"] = "mix"
+    parents: tuple[tuple[int, float], ...]
+    rows: int = Field(default=1, gt=0)
+
+    @property
+    def n_rows(self) -> int:
+        return self.rows
+
+
+class Mean(Value):
+    """The mean of the base rows `first` to `first + count - 1`, for `rows` new rows."""
+
+    kind: Literal["mean"] = "mean"
+    first: int = Field(ge=0)
+    count: int = Field(gt=0)
+    rows: int = Field(default=1, gt=0)
+
+    @property
+    def n_rows(self) -> int:
+        return self.rows
+
+
+class Stored(Value):
+    """One row whose value lies in the sidecar, at `index` of the tensor's values."""
+
+    kind: Literal["value"] = "value"
+    index: int = Field(ge=0)
+
+    @property
+    def n_rows(self) -> int:
+        return 1
+
+
+RowSource = Annotated[Keep | Mix | Mean | Stored, Field(discriminator="kind")]
+
+
+class SetKey(Value):
+    """Give the value at a JSON pointer, adding the key if it is missing."""
+
+    kind: Literal["set"] = "set"
+    pointer: str
+    value: JsonValue
+
+
+class RemoveKey(Value):
+    """Take a key or an array element away."""
+
+    kind: Literal["remove"] = "remove"
+    pointer: str
+
+
+class InsertTokens(Value):
+    """Write tokens of the plan's table at the end of a JSON container.
+
+    `form` says what an entry looks like: an element of tokenizer.json's `added_tokens`, an entry of
+    `added_tokens_decoder`, an entry of `added_tokens.json`, or a bare text in a list.
+    """
+
+    kind: Literal["insert-tokens"] = "insert-tokens"
+    pointer: str
+    form: Literal["added_tokens", "added_tokens_decoder", "token_to_id", "text"]
+    first_id: int = Field(ge=0)
+    count: int = Field(gt=0)
+
+
+JsonChange = Annotated[SetKey | RemoveKey | InsertTokens, Field(discriminator="kind")]
+
+
+class PatchJson(Value):
+    """Change some keys of a JSON file; all other bytes stay."""
+
+    kind: Literal["patch-json"] = "patch-json"
+    path: str
+    changes: tuple[JsonChange, ...]
+
+
+class WriteFile(Value):
+    """Write a small text file whole."""
+
+    kind: Literal["write-file"] = "write-file"
+    path: str
+    text: str
+
+
+class DropFile(Value):
+    """Leave a file of the base out."""
+
+    kind: Literal["drop-file"] = "drop-file"
+    path: str
+
+
+class RemapRows(Value):
+    """Say of every row of a vocabulary-axis tensor where it comes from, first row first."""
+
+    kind: Literal["remap-rows"] = "remap-rows"
+    tensor: str
+    n_rows_before: int = Field(gt=0)
+    n_rows_after: int = Field(gt=0)
+    rows: tuple[RowSource, ...]
+    # Number of sources that lie in the sidecar's columns instead of in `rows`.
+    in_columns: int | None = None
+
+    @model_validator(mode="after")
+    def _rows_add_up(self) -> Self:
+        if self.in_columns is None:
+            total = sum(source.n_rows for source in self.rows)
+            if total != self.n_rows_after:
+                raise ValueError(f"sources give {total} rows, n_rows_after is {self.n_rows_after}")
+        return self
+
+
+class AddLowRank(Value):
+    """Add scale · B·A to a tensor, or to a slice of it. Factors lie in the sidecar."""
+
+    kind: Literal["add-low-rank"] = "add-low-rank"
+    tensor: str
+    a: str
+    b: str
+    scale: float
+    slice: tuple[int, int] | None = None
+    transpose: bool = False
+
+
+Edit = Annotated[
+    PatchJson | WriteFile | DropFile | RemapRows | AddLowRank, Field(discriminator="kind")
+]
+
+
+class PlannedRow(Value):
+    """Where one row of one token comes from."""
+
+    tensor: str
+    source: RowSource
+
+
+class PlannedToken(Value):
+    """One token that the plan names: an added, renamed or claimed one, or one put into step."""
+
+    text: str
+    id: int = Field(ge=0)
+    action: Literal["add", "rename", "claim", "keep"]
+    use: str = ""
+    init: str = ""
+    was: str | None = None
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool = False
+    special: bool = False
+    rows: tuple[PlannedRow, ...] = ()
+
+    def added_token(self) -> AddedToken:
+        return AddedToken(
+            content=self.text,
+            single_word=self.single_word,
+            lstrip=self.lstrip,
+            rstrip=self.rstrip,
+            normalized=self.normalized,
+            special=self.special,
+        )
+
+
+class PlannedFile(Value):
+    """What becomes of one file of the base."""
+
+    path: str
+    action: Literal["write", "copy", "drop"]
+    size_bytes: int = Field(ge=0)
+
+
+class CopyCost(Value):
+    """Bytes that each way of copying writes for the files that stay as they are."""
+
+    model_config = Value.model_config
+    reflink: int = 0
+    copy_: int = Field(default=0, alias="copy")
+    link: int = 0
+
+
+class Totals(Value):
+    """What the plan costs. `bytes_written` counts the files written anew, whatever the way."""
+
+    rows_written: int
+    bytes_written: int
+    bytes_copied: CopyCost
+    tensors_patched: int
+    tensors_untouched: int
+
+
+class Fingerprint(Value):
+    """What the base was: digests of small files and tensor headers, of rows, and of files."""
+
+    layout: str
+    rows: dict[str, str] = Field(default_factory=dict)
+    files: dict[str, str | None] = Field(default_factory=dict)
+
+
+class IdTable(Value):
+    """A whole id table, as its size and digest (`vocabulary.table_digest`)."""
+
+    n_tokens: int
+    digest: str
+
+
+class IdTables(Value):
+    before: IdTable
+    after: IdTable
+
+
+class Sidecar(Value):
+    """The file of values and columns beside the plan: its digest, never its name."""
+
+    sha256: str
+    values: int = 0
+    columns: int = 0
+
+
+class Plan(Document):
+    """A change to one checkpoint, stated so that it can be read, sent and repeated."""
+
+    kind: ClassVar[str] = "plan"
+    schema_: Literal["tokengraft/plan"] = Field(default="tokengraft/plan", alias="schema")
+    version: Literal[1] = 1
+    tool: str
+    base: Fingerprint
+    base_name: str = ""
+    recipe: str
+    reconciled: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    edits: tuple[Edit, ...] = ()
+    tokens: tuple[PlannedToken, ...] = ()
+    ids: IdTables | None = None
+    files: tuple[PlannedFile, ...] = ()
+    totals: Totals
+    predicted: tuple[Finding, ...] = ()
+    sidecar: Sidecar | None = None
+
+    @property
+    def changes_anything(self) -> bool:
+        return bool(self.edits)
+
+    def row_edits(self) -> dict[str, RemapRows]:
+        return {edit.tensor: edit for edit in self.edits if isinstance(edit, RemapRows)}
+
+    def file_edits(self) -> dict[str, PatchJson | WriteFile]:
+        return {e.path: e for e in self.edits if isinstance(e, PatchJson | WriteFile)}
+
+    def dropped(self) -> frozenset[str]:
+        return frozenset(e.path for e in self.edits if isinstance(e, DropFile))
+
+    def digest(self) -> str:
+        """sha256 of the canonical text, by which a receipt names the plan."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def expand(sources: Iterable[RowSource], first: int, count: int) -> list[RowSource]:
+    """The sources of rows `first` to `first + count - 1`, one each."""
+    found: list[RowSource] = []
+    row = 0
+    for source in sources:
+        begin, end = max(first, row), min(first + count, row + source.n_rows)
+        for at in range(begin, end):
+            match source:
+                case Keep():
+                    found.append(Keep(first=source.first + at - row, count=1))
+                case Mix():
+                    found.append(Mix(parents=source.parents))
+                case Mean():
+                    found.append(Mean(first=source.first, count=source.count))
+                case Stored():
+                    found.append(source)
+        row += source.n_rows
+    return found

@@ -1,0 +1,149 @@
+"""What a user wants: the recipe and its operations.
+
+The recipe is TOML so that token text is always quoted and never mangled. Every section is an
+operation; a finding's fix is one of the same operations.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from tokengraft.documents import Document, Value
+
+Use = Literal["role", "tool", "thinking", "marker", "word"]
+ContextMethod = Literal["linear", "dynamic", "yarn", "llama3", "longrope"]
+
+
+class Add(Value):
+    """Add one token."""
+
+    text: str = Field(min_length=1)
+    use: Use = "marker"
+    meaning: str | None = None
+    like: str | None = None
+    init: str = "auto"
+    special: bool | None = None
+    lstrip: bool = False
+    rstrip: bool = False
+    single_word: bool = False
+    normalized: bool = False
+    into: Literal["next"] | int = "next"
+
+    @property
+    def is_special(self) -> bool:
+        """Structural markers and roles are special; what carries content is not, as Qwen does."""
+        return self.use in ("role", "marker") if self.special is None else self.special
+
+
+class Rename(Value):
+    """Give an id another text; its rows stay."""
+
+    from_: str = Field(alias="from", min_length=1)
+    to: str = Field(min_length=1)
+
+
+class Protocol(Value):
+    """Replace the turn markers everywhere at once."""
+
+    turn_start: str = Field(min_length=1)
+    turn_end: str = Field(min_length=1)
+    mode: Literal["rename", "add"] = "rename"
+
+
+class RoleToken(Value):
+    """The token that opens a role's turns, and who writes it."""
+
+    token: str = Field(min_length=1)
+    side: Literal["input", "output"] = "input"
+
+
+class Tools(Value):
+    """The markers of tool calls and, if given, of their results."""
+
+    open: str = Field(min_length=1)
+    close: str = Field(min_length=1)
+    result_open: str | None = None
+    result_close: str | None = None
+
+
+class Thinking(Value):
+    """Modules of thought, each a span of its own."""
+
+    modules: tuple[str, ...] = Field(min_length=1)
+    field: str = "thoughts"
+
+
+class Pad(Value):
+    """Have a pad token that is not eos."""
+
+    token: str = Field(default="auto", min_length=1)
+
+
+class Stop(Value):
+    """Keep the list of stop ids complete, or leave it alone."""
+
+    tokens: Literal["auto", "keep"] = "auto"
+
+
+class Context(Value):
+    """Read longer texts than the model was trained on."""
+
+    length: int = Field(gt=0)
+    method: ContextMethod = "yarn"
+    original: int | None = Field(default=None, gt=0)
+
+
+class Extend(Value):
+    """Continue the model's BPE on a corpus."""
+
+    corpus: str
+    tokens: int = Field(gt=0)
+
+
+class Supervised(Value):
+    """How to fine-tune."""
+
+    method: Literal["rows", "lora", "full"] = "rows"
+
+
+class Train(Value):
+    """Make the new tokens mean something."""
+
+    stages: tuple[Literal["fit", "distil", "sft"], ...] = ()
+    data: str | None = None
+    sft: Supervised | None = None
+
+
+class Rows(Value):
+    """Rows made elsewhere."""
+
+    values: str
+
+
+class Lora(Value):
+    """A PEFT folder to bake in."""
+
+    adapter: str
+
+
+class Recipe(Document):
+    """What a user wants, section by section."""
+
+    kind: ClassVar[str] = "recipe"
+    version: Literal[1]
+    base: str | None = None
+    add: tuple[Add, ...] = ()
+    rename: tuple[Rename, ...] = ()
+    protocol: Protocol | None = None
+    roles: dict[str, str | RoleToken] = Field(default_factory=dict)
+    tools: Tools | None = None
+    thinking: Thinking | None = None
+    pad: Pad | None = None
+    stop: Stop = Stop()
+    context: Context | None = None
+    extend: tuple[Extend, ...] = ()
+    train: Train | None = None
+    rows: Rows | None = None
+    lora: Lora | None = None

@@ -1,0 +1,89 @@
+"""Findings as SARIF 2.1.0, for code scanning.
+
+Source: OASIS, Static Analysis Results Interchange Format (SARIF) Version 2.1.0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import quote
+
+from tokengraft.answers import Rule
+from tokengraft.findings import Audit, Finding
+from tokengraft.reporting import escape, json
+
+SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def findings(audit: Audit, rules: Sequence[Rule], tool: str) -> str:
+    """The findings of an audit as one SARIF log; `rules` are the pages of at least those found."""
+    known = {rule.code: at for at, rule in enumerate(rules)}
+    log: dict[str, object] = {
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "tokengraft",
+                        "version": tool,
+                        "rules": [_rule(rule) for rule in rules],
+                    }
+                },
+                "columnKind": "unicodeCodePoints",
+                "results": [_result(finding, known) for finding in audit.findings],
+                "properties": {"source": escape.inline(audit.source), "verdict": audit.verdict},
+            }
+        ],
+    }
+    return json.text(log)
+
+
+def _rule(rule: Rule) -> dict[str, object]:
+    return {
+        "id": rule.code,
+        "shortDescription": {"text": escape.sarif_text(rule.title)},
+        "help": {"text": escape.sarif_text(rule.text)},
+        "defaultConfiguration": {"level": rule.severity},
+    }
+
+
+def _result(finding: Finding, known: dict[str, int]) -> dict[str, object]:
+    said = f"{finding.summary}. {finding.detail}" if finding.detail else finding.summary
+    mark = f"{finding.rule}\0{finding.subject}\0{finding.summary}"
+    result: dict[str, object] = {
+        "ruleId": finding.rule,
+        "level": finding.severity,
+        "message": {"text": escape.sarif_text(said)},
+        "locations": [_location(finding.subject)],
+        "partialFingerprints": {
+            "tokengraft/v1": hashlib.sha256(mark.encode("utf-8", "surrogatepass")).hexdigest()
+        },
+    }
+    if finding.rule in known:
+        result["ruleIndex"] = known[finding.rule]
+    return result
+
+
+def _location(subject: str) -> dict[str, object]:
+    """A file for what lies in one; a tensor has a logical place and stands for the whole folder."""
+    path = file_of(subject) or "."
+    return {
+        "physicalLocation": {
+            "artifactLocation": {"uri": quote(path.encode("utf-8", "surrogatepass"), safe="/")},
+            # A JSON pointer is no line; GitHub shows no result without one.
+            "region": {"startLine": 1},
+        },
+        "logicalLocations": [{"fullyQualifiedName": escape.inline(subject)}],
+    }
+
+
+def file_of(subject: str) -> str:
+    """The file of a subject `file#/pointer` or `file`; empty for `tensor[row]` and the folder."""
+    path = subject.split("#", 1)[0]
+    named = path.rsplit("/", 1)[-1]
+    suffixes = (".json", ".jinja", ".txt", ".safetensors", ".model", ".bin", ".md", ".py", ".pt")
+    is_file = "#" in subject or named.endswith(suffixes)
+    return path if is_file and "[" not in named else ""

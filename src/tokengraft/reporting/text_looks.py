@@ -1,0 +1,197 @@
+"""The answers of the commands that look at things, as people read them."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from pydantic import JsonValue
+
+from tokengraft.answers import (
+    Change,
+    Diff,
+    DiffTensor,
+    Doctor,
+    Folder,
+    Piece,
+    Problems,
+    RecipeText,
+    Rule,
+    Rules,
+    Tokens,
+)
+from tokengraft.recipes import Recipe
+from tokengraft.reporting import escape
+from tokengraft.reporting.screen import Cell, Page
+from tokengraft.reporting.text_audit import STYLES, facts
+
+# A terminal is no place for more; `--json` has all of them.
+SHOWN: Final = 60
+VALUE_SHOWN: Final = 60
+CHANGES: Final[dict[str, tuple[str, str]]] = {
+    "added": ("+", "green"),
+    "removed": ("-", "red"),
+    "changed": ("~", "yellow"),
+    "unknown": ("?", "yellow"),
+}
+
+
+def diff(page: Page, value: Diff) -> None:
+    say = page.say
+    if not (value.files or value.tokens or value.config or value.tensors):
+        page.banner(say("nothing differs"), "green")
+    _section(page, say("Files"), [
+        (_sign(file.change), file.path, _sizes(page, file.bytes_a, file.bytes_b))
+        for file in value.files])
+    _section(page, say("Tokens"), [
+        (_sign(_token_change(token.a, token.b)), str(token.id), _pair(page, _text(token.a),
+                                                                      _text(token.b)))
+        for token in value.tokens])
+    _section(page, say("Keys"), [
+        (_sign(key.change), f"{key.file}#{key.pointer}",
+         _pair(page, "" if key.change == "added" else _json(key.a),
+               "" if key.change == "removed" else _json(key.b)))
+        for key in value.config])
+    _section(page, say("Tensors"), [
+        (_sign(tensor.change), tensor.name, _tensor(page, tensor)) for tensor in value.tensors])
+    same = ", ".join(say.count(number, noun) for number, noun in (
+        (value.files_same, "file"), (value.tokens_same, "token"), (value.tensors_same, "tensor")))
+    page.line(say("the same in both: {counts}", counts=same), "dim")
+
+
+def _section(page: Page, title: str, rows: list[tuple[Cell, str, str]]) -> None:
+    if not rows:
+        return
+    page.heading(title)
+    page.table((), rows[:SHOWN])
+    if len(rows) > SHOWN:
+        more = page.say.number(len(rows) - SHOWN)
+        page.line(page.say("... and {number} more: --json has all of them", number=more), "dim",
+                  indent=2)
+
+
+def _sign(change: str) -> Cell:
+    return Cell(*CHANGES[change])
+
+
+def _token_change(a: str | None, b: str | None) -> Change:
+    return "added" if a is None else "removed" if b is None else "changed"
+
+
+def _text(text: str | None) -> str:
+    return "" if text is None else escape.quoted(text)
+
+
+def _json(value: JsonValue) -> str:
+    shown = json.dumps(value, ensure_ascii=False)
+    return shown if len(shown) <= VALUE_SHOWN else shown[:VALUE_SHOWN] + " ..."
+
+
+def _pair(page: Page, a: str, b: str) -> str:
+    return f"{a} {page.screen.sign('→', '->')} {b}" if a and b else a or b
+
+
+def _sizes(page: Page, a: int | None, b: int | None) -> str:
+    shown = ["" if size is None else page.say.size(size) for size in (a, b)]
+    return _pair(page, *shown)
+
+
+def _tensor(page: Page, tensor: DiffTensor) -> str:
+    shapes = ["" if shape is None else "x".join(map(str, shape))
+              for shape in (tensor.shape_a, tensor.shape_b)]
+    shown = shapes[0] if shapes[0] == shapes[1] else _pair(page, *shapes)
+    if tensor.rows is not None:
+        rows = page.say.count(tensor.rows, "row")
+        shown += " " + page.say("({rows} differ)", rows=rows)
+    return shown
+
+
+def tokens(page: Page, value: Tokens) -> None:
+    say = page.say
+    page.banner(say.count(len(value.ids), "token"), "")
+    headers = (say("id"), say("token"), say("text"), say("from"), say("to"), "")
+    page.table(headers, (_piece(page, piece) for piece in value.pieces), right=frozenset({0, 3, 4}))
+    if value.round_trip is False:
+        page.line(say("decoding does not give the text back"), "yellow")
+
+
+def _piece(page: Page, piece: Piece) -> tuple[Cell | str, ...]:
+    say = page.say
+    kind = say("special") if piece.special else say("added token") if piece.added else ""
+    marks = ", ".join(filter(None, (kind, *piece.names)))
+    shown = _text(piece.text) if piece.text != piece.token else ""
+    style = "magenta" if piece.special else "cyan" if piece.added else ""
+    return (str(piece.id), Cell(escape.quoted(piece.token), style), shown, str(piece.start),
+            str(piece.end), marks)
+
+
+def doctor(page: Page, value: Doctor) -> None:
+    say = page.say
+    page.banner(f"tokengraft {value.tool}", "")
+    page.heading(say("Versions"))
+    page.pairs((name, version or say("not installed")) for name, version in value.versions.items())
+    page.heading(say("This machine"))
+    styles = {"yes": "green", "no": "yellow", "unknown": "dim"}
+    page.table((), ((item.name, Cell(say(item.status), styles[item.status]), item.evidence)
+                    for item in value.abilities))
+    page.heading(say("Left by interrupted runs"))
+    if not value.stages:
+        page.line(say("nothing"), indent=2)
+    for stage in value.stages:
+        size = "" if stage.size_bytes is None else f" ({page.say.size(stage.size_bytes)})"
+        removed = f" {say('removed')}" if stage.removed else ""
+        page.exact(f"  {stage.path}{size}{removed}")
+    page.heading(say("Hugging Face Hub"))
+    page.pairs([(say("cache"), value.cache or say("unknown")), *value.offline.items()])
+
+
+def rule(page: Page, value: Rule) -> None:
+    page.banner(f"{value.code}  {value.title}", STYLES[value.severity])
+    page.line(page.say(value.severity), "dim")
+    page.line()
+    page.line(value.text.strip())
+
+
+def rules(page: Page, value: Rules) -> None:
+    page.table((), ((Cell(item.code, STYLES[item.severity]), page.say(item.severity), item.title)
+                    for item in value.rules), indent=0)
+
+
+def problems(page: Page, value: Problems) -> None:
+    say = page.say
+    if not value.problems:
+        page.banner(say("the recipe is sound"), "green")
+        return
+    page.banner(say.count(len(value.problems), "problem"), "red")
+    for problem in value.problems:
+        page.exact(f"  {problem.where}", "bold")
+        page.line(problem.what, indent=4)
+        if problem.suggestion:
+            page.line(problem.suggestion, "green", indent=4)
+
+
+def recipe_text(page: Page, value: RecipeText) -> None:
+    if value.path is None:
+        for line in value.text.splitlines():
+            page.exact(line)
+        return
+    page.banner(page.say("written: {path}", path=value.path), "green")
+
+
+def recipe(page: Page, value: Recipe) -> None:
+    """A parsed recipe: only what it sets."""
+    page.banner(page.say("RECIPE"), "")
+    kept = value.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    page.pairs((name, _json(item)) for name, item in kept.items())
+
+
+def folder(page: Page, value: Folder) -> None:
+    say = page.say
+    page.banner(value.source, "")
+    page.heading(say("Facts"))
+    page.pairs(facts(say, value.facts))
+    page.heading(say("Files"))
+    page.table((), ((file.path, file.kind, say.size(file.size_bytes)) for file in value.files),
+               right=frozenset({2}))
+    if value.plan is not None:
+        page.line(say("made by a plan: {digest}", digest=value.plan))

@@ -1,0 +1,171 @@
+"""The views' own words in Russian, by their English text."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# One form for 1, 21, 31; one for 2-4; one for the rest.
+NOUNS: Final = {
+    "chapter": ("глава", "главы", "глав"),
+    "edit": ("правка", "правки", "правок"),
+    "file": ("файл", "файла", "файлов"),
+    "key": ("ключ", "ключа", "ключей"),
+    "note": ("заметка", "заметки", "заметок"),
+    "error": ("ошибка", "ошибки", "ошибок"),
+    "warning": ("предупреждение", "предупреждения", "предупреждений"),
+    "matrix": ("матрица", "матрицы", "матриц"),
+    "old row": ("старая строка", "старые строки", "старых строк"),
+    "problem": ("замечание", "замечания", "замечаний"),
+    "row": ("строка", "строки", "строк"),
+    "second": ("секунда", "секунды", "секунд"),
+    "tensor": ("тензор", "тензора", "тензоров"),
+    "token": ("токен", "токена", "токенов"),
+}
+UNITS: Final = {"B": "Б", "kB": "кБ", "MB": "МБ", "GB": "ГБ", "TB": "ТБ", "PB": "ПБ"}
+
+TEXTS: Final = {
+    # every view
+    "Next": "Дальше",
+    "none": "нет",
+    "nothing": "ничего",
+    "unknown": "неизвестно",
+    "yes": "да",
+    "no": "нет",
+    # audit
+    "VERDICT for {goal}: {verdict}": "ВЕРДИКТ для цели {goal}: {verdict}",
+    "LEAVE AS IS": "НИЧЕГО НЕ МЕНЯТЬ",
+    "SAFE CHANGE": "МОЖНО МЕНЯТЬ БЕЗОПАСНО",
+    "NEEDS TRAINING": "НУЖНО ОБУЧЕНИЕ",
+    "DO NOT": "НЕ НАДО",
+    "Findings": "Что найдено",
+    "Facts": "Факты",
+    "Verdict for each goal": "Вердикт для каждой цели",
+    "error": "ошибка",
+    "warning": "предупреждение",
+    "note": "заметка",
+    "safe": "безопасно",
+    "unsafe": "небезопасно",
+    "display-only": "только показать",
+    "fix{safety}: {fix}": "исправление{safety}: {fix}",
+    "from": "от",
+    "to": "до",
+    "family": "семейство",
+    "tokens": "токены",
+    "rows": "строки",
+    "spare rows": "свободные строки",
+    "tied embeddings": "связанные эмбеддинги",
+    "context": "контекст",
+    "trained context": "обученный контекст",
+    "weights": "веса",
+    "tensors": "тензоры",
+    "stop ids": "стоп-номера",
+    "turn end": "конец реплики",
+    "named tokens": "именованные токены",
+    "added tokens": "добавленные токены",
+    # plan
+    "nothing to change": "менять нечего",
+    "PLAN: {sum}": "ПЛАН: {sum}",
+    "Put into step first, because the files disagree": "Сначала согласуем: файлы расходятся",
+    "What an audit of the result will find": "Что найдёт проверка результата",
+    "{tokens} renamed": "переименовано: {tokens}",
+    "{tensors} patched ({rows})": "изменено: {tensors} ({rows})",
+    "{files} edited": "правится: {files}",
+    "{tensors} untouched": "не тронуто: {tensors}",
+    "{size} written": "запишем {size}",
+    "{tokens} added": "добавлено: {tokens}",
+    "{tokens} added, the matrices grow": "добавлено: {tokens}, матрицы растут",
+    "{tokens} added into spare rows": "добавлено в свободные строки: {tokens}",
+    "Tokens": "Токены",
+    "Rows": "Строки",
+    "id": "номер",
+    "token": "токен",
+    "use": "роль",
+    "... and {tokens} more: --json or the sidecar has all of them": (
+        "... и ещё {tokens}: все есть в --json или в соседнем файле"
+    ),
+    "row {id} {arrow} {source}": "строка {id} {arrow} {source}",
+    "row {id} as it is": "строка {id} без изменений",
+    "mean of rows {first} to {last}": "среднее строк от {first} до {last}",
+    "value {index} of the sidecar": "значение {index} из соседнего файла",
+    "zeros": "нули",
+    "copy of {parent}": "копия: {parent}",
+    "mean of {rows} ({parents})": "среднее: {rows} ({parents})",
+    "weighted sum of {rows} ({parents})": "взвешенная сумма: {rows} ({parents})",
+    "row {id}": "строка {id}",
+    "Matrices": "Матрицы",
+    "{rows} rows, none more": "строк: {rows}, столько же",
+    "{before} {arrow} {after} rows": "строк: {before} {arrow} {after}",
+    "Files": "Файлы",
+    "... and {files} more": "... и ещё {files}",
+    "{files} as they are, {size}": "без изменений: {files}, {size}",
+    "edited": "правится",
+    "as it is": "без изменений",
+    "left out": "убирается",
+    "What each way of copying writes": "Сколько запишет каждый способ копирования",
+    "shares unchanged blocks where the file system can": (
+        "делит неизменные блоки, где это умеет файловая система"
+    ),
+    "a folder of its own": "полностью своя папка",
+    "unchanged files are the same files as the base's: never edit them in place": (
+        "неизменные файлы общие с основой: не правьте их на месте"
+    ),
+    "Notes": "Заметки",
+    # receipt
+    "DONE: {place}": "ГОТОВО: {place}",
+    "RECEIPT": "КВИТАНЦИЯ",
+    "plan": "план",
+    "made by": "сделано",
+    "time": "время",
+    "{seconds} s": "{seconds} с",
+    "{files} bit for bit as before": "бит в бит как было: {files}",
+    # verify
+    "VERIFIED": "ПРОВЕРЕНО",
+    "NOT VERIFIED": "ПРОВЕРКА НЕ ПРОЙДЕНА",
+    "pass": "верно",
+    "fail": "неверно",
+    "skipped": "пропущено",
+    "{passed} passed, {failed} failed, {skipped} skipped, {unknown} unknown": (
+        "верно {passed}, неверно {failed}, пропущено {skipped}, неизвестно {unknown}"
+    ),
+    # run
+    "resumed: {step}": "продолжено: {step}",
+    "1. Audit": "1. Проверка основы",
+    "2. Plan": "2. План",
+    "3. Apply": "3. Применение",
+    "4. Verify": "4. Проверка результата",
+    "Reports": "Отчёты",
+    # looks
+    "nothing differs": "различий нет",
+    "Keys": "Ключи",
+    "Tensors": "Тензоры",
+    "the same in both: {counts}": "одинаково в обеих: {counts}",
+    "... and {number} more: --json has all of them": "... и ещё {number}: все есть в --json",
+    "({rows} differ)": "(различается: {rows})",
+    "text": "текст",
+    "special": "специальный",
+    "added token": "добавленный",
+    "decoding does not give the text back": "обратное преобразование не даёт исходного текста",
+    "Versions": "Версии",
+    "not installed": "не установлено",
+    "This machine": "Эта машина",
+    "Left by interrupted runs": "Осталось от прерванных запусков",
+    "removed": "удалено",
+    "Hugging Face Hub": "Hugging Face Hub",
+    "cache": "кэш",
+    "the recipe is sound": "рецепт в порядке",
+    "written: {path}": "записано: {path}",
+    "RECIPE": "РЕЦЕПТ",
+    "made by a plan: {digest}": "сделано по плану: {digest}",
+    # errors
+    "where": "где",
+    "why": "почему",
+    "try": "что делать",
+    "nothing was published": "ничего не опубликовано",
+    "{target} had already been published: verify it before you use it": (
+        "{target} уже опубликовано: проверьте, прежде чем пользоваться"
+    ),
+    "interrupted": "прервано",
+    "a bug of ours, please report it with the traceback above": (
+        "это наша ошибка: сообщите о ней, приложив трассировку выше"
+    ),
+}

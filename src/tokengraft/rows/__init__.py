@@ -1,0 +1,1 @@
+"""Where embedding rows come from: initializers, and later fits."""

@@ -1,0 +1,146 @@
+"""Files as bytes: the manifest, the receipt, and what the plan says of each file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tokengraft.checkpoint import MANIFEST, RECORD_FOLDER
+from tokengraft.events import Listen, Progress
+from tokengraft.results import Check
+from tokengraft.verifying.records import (
+    PLAN,
+    RECEIPT,
+    Graft,
+    failed,
+    passed,
+    several,
+    skipped,
+)
+from tokengraft.verifying.streams import blocks, digest
+
+
+def hash_files(graft: Graft, listen: Listen) -> dict[str, str]:
+    """Digest every file but the manifest, once."""
+    paths = [path for path in graft.files if path != MANIFEST]
+    total = sum(graft.files[path].size_bytes for path in paths)
+    done = 0
+    digests: dict[str, str] = {}
+
+    def told(size_bytes: int) -> None:
+        nonlocal done
+        done += size_bytes
+        listen(Progress("verify", path, done, total))
+
+    for path in paths:
+        span = graft.whole(path)
+        assert span is not None
+        digests[path] = digest(blocks(span), told)
+    return digests
+
+
+def manifest(graft: Graft, digests: Mapping[str, str]) -> Iterator[Check]:
+    """The folder holds what the manifest lists, every byte of it, and nothing else."""
+    name = "manifest"
+    if graft.manifest is None:
+        yield failed(name, graft.unreadable[MANIFEST])
+        return
+    listed = graft.manifest
+    wrong = {
+        "missing": sorted(set(listed) - set(digests)),
+        "not listed": sorted(set(digests) - set(listed)),
+        "changed": sorted(p for p in listed if p in digests and listed[p] != digests[p]),
+        "not to be read": sorted(
+            f"{problem.subject} ({problem.text})"
+            for problem in graft.problems
+            if problem.kind == "unsafe-path"
+        ),
+    }
+    said = [f"{len(paths)} {what}: {several(paths)}" for what, paths in wrong.items() if paths]
+    if said:
+        yield failed(name, "; ".join(said))
+        return
+    size_bytes = sum(graft.files[path].size_bytes for path in digests)
+    yield passed(
+        name,
+        f"{len(digests)} files, {size_bytes:,} bytes: each has the sha256 that {MANIFEST} gives, "
+        "and there are no others",
+    )
+
+
+def plan_and_receipt(graft: Graft, digests: Mapping[str, str]) -> Iterator[Check]:
+    """The receipt belongs to this plan and to these files."""
+    name = "plan-and-receipt"
+    plan, receipt = graft.plan, graft.receipt
+    if plan is None or receipt is None:
+        yield failed(name, "; ".join(graft.unreadable[p] for p in (PLAN, RECEIPT) if p in graft.unreadable))
+        return
+    if receipt.plan != plan.digest():
+        yield failed(
+            name, f"the receipt is of plan {receipt.plan[:12]}, {PLAN} is {plan.digest()[:12]}"
+        )
+        return
+    after = {file.path: file.after for file in receipt.files if file.after is not None}
+    ours = {path: sha256 for path, sha256 in digests.items() if not _is_record(path)}
+    wrong = sorted(p for p in {*after, *ours} if after.get(p) != ours.get(p))
+    if wrong:
+        yield failed(name, f"{len(wrong)} files are not as the receipt says: {several(wrong)}")
+        return
+    said = _files_against_plan(graft)
+    if said:
+        yield failed(name, said)
+        return
+    yield passed(
+        name, f"the receipt names plan {receipt.plan[:12]} and the digests of {len(after)} files"
+    )
+
+
+def _files_against_plan(graft: Graft) -> str:
+    """What the receipt says was done, against what the plan said would be; "" if they agree."""
+    assert graft.plan is not None
+    assert graft.receipt is not None
+    planned = {file.path: file.action for file in graft.plan.files}
+    done = {file.path: file for file in graft.receipt.files}
+    if len(done) != len(graft.receipt.files):
+        return "the receipt names a file twice"
+    gone = sorted(
+        path
+        for path, action in planned.items()
+        if path not in done or (done[path].after is None) != (action == "drop")
+    )
+    if gone:
+        return f"planned, and not in the receipt as planned: {several(gone)}"
+    extra = sorted(
+        path for path in done if path not in planned and done[path].after is not None
+    )
+    return f"in the receipt, and not in the plan: {several(extra)}" if extra else ""
+
+
+def untouched_files(graft: Graft) -> Iterator[Check]:
+    """Files that the plan copies are what they were, by the receipt and by the base's digests."""
+    name = "untouched-files"
+    if graft.plan is None or graft.receipt is None:
+        yield skipped(name, "the plan or the receipt cannot be read")
+        return
+    done = {file.path: file for file in graft.receipt.files}
+    copied = [file.path for file in graft.plan.files if file.action == "copy"]
+    wrong = [
+        path
+        for path in copied
+        if path not in done
+        or done[path].before is None
+        or done[path].before != done[path].after
+        or graft.plan.base.files.get(path) not in (None, done[path].before)
+    ]
+    if wrong:
+        yield failed(name, f"{len(wrong)} files that were to be copied changed: {several(wrong)}")
+        return
+    anchored = sum(graft.plan.base.files.get(path) is not None for path in copied)
+    yield passed(
+        name,
+        f"{len(copied)} files have the sha256 that they had before; the plan itself names "
+        f"{anchored} of these digests",
+    )
+
+
+def _is_record(path: str) -> bool:
+    return path.startswith(f"{RECORD_FOLDER}/")

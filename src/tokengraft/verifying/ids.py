@@ -1,0 +1,107 @@
+"""The id table: as planned, the same in every file, and nothing old has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from tokengraft.plans import Plan, PlannedToken
+from tokengraft.results import Check
+from tokengraft.verifying.records import Graft, failed, passed, several, skipped
+from tokengraft.vocabulary import Tokenizer, table_digest
+
+RENAMING = ("rename", "claim")
+
+
+def ids(graft: Graft, before: Tokenizer | None) -> Iterator[Check]:
+    """Every id of the result is what the plan says, and what it was unless the plan says so."""
+    name = "ids"
+    tokenizer = graft.checkpoint.tokenizer if graft.checkpoint is not None else None
+    if graft.plan is None or tokenizer is None:
+        yield skipped(name, "no tokenizer in this folder, or no plan that can be read")
+        return
+    table = tokenizer.table()
+    said = [*_as_planned(graft.plan, tokenizer, table), *_files_agree(graft.plan, tokenizer)]
+    old = None if before is None else before.table()
+    if old is not None:
+        said += _old_ids(graft.plan, old, table)
+    if said:
+        yield failed(name, "; ".join(said))
+        return
+    counted = f"{len(table):,} ids give the digest that the plan names, and all files agree on them"
+    if old is None:
+        yield passed(name, f"{counted}; what they were before could not be rebuilt")
+        return
+    renamed = sum(token.action in RENAMING for token in graft.plan.tokens)
+    yield passed(
+        name,
+        f"{counted}; {len(old):,} old ids have their old texts ({renamed} renamed as planned), "
+        f"{len(table) - len(old):,} are new",
+    )
+
+
+def _as_planned(plan: Plan, tokenizer: Tokenizer, table: Mapping[int, str]) -> Iterator[str]:
+    if plan.ids is not None:
+        digest = table_digest(table)
+        if digest != plan.ids.after.digest or tokenizer.n_tokens != plan.ids.after.n_tokens:
+            yield (
+                f"the table has {tokenizer.n_tokens} tokens and the digest {digest[:12]}, planned "
+                f"are {plan.ids.after.n_tokens} and {plan.ids.after.digest[:12]}"
+            )
+    wrong = [
+        f"{token.id} {token.text!r}"
+        for token in plan.tokens
+        if table.get(token.id) != token.text or not _has_its_flags(tokenizer, token)
+    ]
+    if wrong:
+        yield f"{len(wrong)} tokens are not as planned: {several(wrong)}"
+
+
+def _has_its_flags(tokenizer: Tokenizer, token: PlannedToken) -> bool:
+    found = {i: added for i, added in tokenizer.added.items() if i == token.id}
+    if token.use == "word" and not found:
+        return True  # a word may live in the model's own vocabulary
+    return found.get(token.id) == token.added_token() if found else False  # type: ignore[call-overload,no-any-return]
+
+
+def _files_agree(plan: Plan, tokenizer: Tokenizer) -> Iterator[str]:
+    for conflict in tokenizer.conflicts[:20]:
+        yield f"{conflict.subject}: {conflict.text}"
+    full = [declared for declared in tokenizer.declared if declared.complete]
+    planned = {token.id for token in plan.tokens}
+    for one, other in zip(full, full[1:], strict=False):
+        ours, theirs = one.by_id(), other.by_id()
+        wrong = [
+            str(i)
+            for i in sorted({*ours, *theirs})
+            if (ours[i].content if i in ours else None) != (theirs[i].content if i in theirs else None)
+            or (i in planned and ours.get(i) != theirs.get(i))
+        ]
+        if wrong:
+            yield f"{one.file} and {other.file} differ on {len(wrong)} ids: {several(wrong)}"
+    for short in tokenizer.declared:
+        known = tokenizer.added_ids
+        odd = [text for text, i in short.by_content().items() if known.get(text) != i]
+        if not short.complete and odd:
+            yield f"{short.file} differs on {len(odd)} tokens: {several(odd)}"
+
+
+def _old_ids(plan: Plan, old: Mapping[int, str], new: Mapping[int, str]) -> Iterator[str]:
+    planned = {token.id: token for token in plan.tokens}
+    moved = [
+        f"{i} was {text!r} and is {new.get(i)!r}"
+        for i, text in old.items()
+        if new.get(i) != text and not _may_change(planned.get(i), text)
+    ]
+    if moved:
+        yield f"{len(moved)} old ids changed: {several(moved)}"
+    unplanned = [
+        f"{i} {text!r}" for i, text in new.items() if i not in old and i not in planned
+    ]
+    if unplanned:
+        yield f"{len(unplanned)} ids are new and in no plan: {several(unplanned)}"
+    if plan.ids is not None and table_digest(old) != plan.ids.before.digest:
+        yield f"the base's table has the digest {table_digest(old)[:12]}, not the planned one"
+
+
+def _may_change(token: PlannedToken | None, was: str) -> bool:
+    return token is not None and token.action in RENAMING and token.was in (was, None)

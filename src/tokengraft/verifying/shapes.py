@@ -1,0 +1,118 @@
+"""Numbers that must agree: rows, vocab_size, headers and the index; safetensors as a witness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from safetensors import SafetensorError, safe_open
+
+from tokengraft.checkpoint import Checkpoint
+from tokengraft.results import Check
+from tokengraft.tensors import TensorIndex
+from tokengraft.verifying.records import NO_WEIGHTS, Graft, failed, passed, several, skipped
+
+
+def shapes(graft: Graft) -> Iterator[Check]:
+    """Matrices, config and index speak of the same numbers."""
+    name = "shapes"
+    checkpoint, plan = graft.checkpoint, graft.plan
+    if checkpoint is None or plan is None:
+        yield skipped(name, "the checkpoint or the plan cannot be read")
+        return
+    said = [*_rows_and_config(checkpoint), *_planned_rows(graft)]
+    tensors = checkpoint.tensors
+    if tensors is not None:
+        said += _index(graft, tensors)
+    if said:
+        yield failed(name, "; ".join(said))
+        return
+    n_tokens = checkpoint.tokenizer.n_tokens if checkpoint.tokenizer is not None else 0
+    n_rows = checkpoint.layout.n_rows if checkpoint.layout is not None else 0
+    if tensors is None:
+        yield passed(name, f"vocab_size is {n_rows}, enough for {n_tokens} tokens; {NO_WEIGHTS}")
+        return
+    assert checkpoint.layout is not None
+    yield passed(
+        name,
+        f"{len(checkpoint.layout.tensors)} tensors on the vocabulary axis have {n_rows} rows, as "
+        f"vocab_size says, for {n_tokens} tokens; {len(tensors.tensors):,} tensors weigh "
+        f"{tensors.size_bytes:,} bytes, as the headers"
+        f"{' and the index' if tensors.index_file else ''} say",
+    )
+
+
+def _rows_and_config(checkpoint: Checkpoint) -> Iterator[str]:
+    layout, tokenizer = checkpoint.layout, checkpoint.tokenizer
+    if layout is None:
+        return
+    for pointer in checkpoint.family.vocab_keys:
+        value = checkpoint.config(pointer)
+        if isinstance(value, int) and value != layout.n_rows:
+            yield f"config.json#{checkpoint.text_config}{pointer} is {value}, rows are {layout.n_rows}"
+    if tokenizer is not None and tokenizer.n_tokens > layout.n_rows:
+        yield f"{tokenizer.n_tokens} tokens and only {layout.n_rows} rows"
+    for tensor in layout.tensors:
+        if tensor.sure == "family" and tensor.part != "other" and tensor.n_rows != layout.n_rows:
+            yield f"{tensor.name} has {tensor.n_rows} rows, others have {layout.n_rows}"
+
+
+def _planned_rows(graft: Graft) -> Iterator[str]:
+    assert graft.plan is not None
+    assert graft.checkpoint is not None
+    if graft.checkpoint.tensors is None:
+        return
+    for name, edit in graft.plan.row_edits().items():
+        ref = graft.checkpoint.tensors.tensors.get(name)
+        if ref is None:
+            yield f"{name} was planned and is not there"
+        elif not ref.shape or ref.shape[0] != edit.n_rows_after:
+            yield f"{name} has the shape {list(ref.shape)}, planned are {edit.n_rows_after} rows"
+
+
+def _index(graft: Graft, tensors: TensorIndex) -> Iterator[str]:
+    if tensors.missing_files:
+        yield f"the index names files that are not there: {several(list(tensors.missing_files))}"
+    if tensors.misplaced:
+        yield f"the index puts tensors where they are not: {several(list(tensors.misplaced))}"
+    if tensors.index_file is None or not _was_written(graft, tensors.index_file):
+        return  # a wrong total in a file that we did not write is the base's own
+    metadata = graft.checkpoint.value(tensors.index_file, "/metadata") if graft.checkpoint else None
+    n_elements = sum(ref.n_elements for ref in tensors.tensors.values())
+    wanted = {"total_size": tensors.size_bytes, "total_parameters": n_elements}
+    for key, true in wanted.items():
+        value = metadata.get(key) if isinstance(metadata, dict) else None
+        if value is not None and value != true:
+            yield f"{tensors.index_file}#/metadata/{key} is {value}, the headers give {true}"
+
+
+def _was_written(graft: Graft, path: str) -> bool:
+    assert graft.plan is not None
+    return any(file.path == path and file.action == "write" for file in graft.plan.files)
+
+
+def safetensors_witness(graft: Graft) -> Iterator[Check]:
+    """The safetensors library opens every weight file and sees the names and shapes that we see."""
+    name = "safetensors"
+    checkpoint = graft.checkpoint
+    if checkpoint is None or checkpoint.tensors is None:
+        yield skipped(name, NO_WEIGHTS if checkpoint else "the checkpoint cannot be read")
+        return
+    wrong = []
+    for path, file in checkpoint.tensors.files.items():
+        try:
+            with safe_open(graft.files[path].real, framework="numpy") as opened:
+                names = opened.keys()
+                theirs = {key: tuple(opened.get_slice(key).get_shape()) for key in names}
+        except (SafetensorError, OSError) as error:
+            wrong.append(f"{path} ({error})")
+            continue
+        if theirs != {ref.name: ref.shape for ref in file.tensors}:
+            wrong.append(f"{path} (other names or shapes)")
+    if wrong:
+        yield failed(name, f"{len(wrong)} weight files: {several(wrong)}")
+        return
+    yield passed(
+        name,
+        f"the library opens {len(checkpoint.tensors.files)} weight files and sees the same "
+        f"{len(checkpoint.tensors.tensors):,} names and shapes",
+    )

@@ -1,0 +1,169 @@
+"""What every test gets: no network, a clean environment, and the witnesses that are installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny as tiny_checkpoints
+
+REPO = Path(__file__).resolve().parents[1]
+OURS = frozenset(
+    {
+        "TOKENGRAFT_DATA",
+        "TOKENGRAFT_TF4",
+        "TOKENGRAFT_TF5",
+        "TOKENGRAFT_REQUIRE_DATA",
+        "TOKENGRAFT_REQUIRE_ORACLES",
+    }
+)
+UNWANTED = (
+    *("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS", "LC_ALL", "LC_MESSAGES", "LANGUAGE"),
+    *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT", "HF_HUB_CACHE", "TRANSFORMERS_CACHE"),
+    *("HF_HUB_ENABLE_HF_TRANSFER", "GITHUB_ACTIONS", "PYTHONWARNINGS"),
+)
+WANTED = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "COLUMNS": "100",
+    "LINES": "40",
+    "NO_COLOR": "1",
+    "TERM": "dumb",
+    "LANG": "C.UTF-8",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--golden-update", action="store_true", help="write tests/golden again instead of comparing"
+    )
+
+
+def _missing(reason: str, *, required_by: str) -> None:
+    """Skip, or fail where this environment promised that nothing is missing."""
+    if os.environ.get(required_by) == "1":
+        pytest.fail(f"{reason} ({required_by}=1)")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real files that nobody here wrote, which is not part of the repository."""
+    named = os.environ.get("TOKENGRAFT_DATA", "")
+    if not named or not Path(named, "README.md").is_file():
+        _missing("needs the folder of real files: TOKENGRAFT_DATA", required_by=_REQUIRE_DATA)
+    return Path(named)
+
+
+_REQUIRE_DATA = "TOKENGRAFT_REQUIRE_DATA"
+
+
+def _witness(major: int, candidates: list[str]) -> Path:
+    """A Python that has this major version of transformers."""
+    ask = "import importlib.metadata as m; print(m.version('transformers'))"
+    for python in candidates:
+        if not python or not Path(python).is_file():
+            continue
+        told = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=False)
+        if told.stdout.startswith(f"{major}."):
+            return Path(python)
+    _missing(
+        f"needs a Python with transformers {major}: make test, or TOKENGRAFT_TF{major}",
+        required_by="TOKENGRAFT_REQUIRE_ORACLES",
+    )
+    raise AssertionError
+
+
+@pytest.fixture(scope="session")
+def tf4() -> Path:
+    """A Python with transformers 4. It speaks on stderr of a missing torch: read stdout alone."""
+    named = os.environ.get("TOKENGRAFT_TF4", "")
+    return _witness(4, [named, str(REPO / ".venv-tf4" / "bin" / "python")])
+
+
+@pytest.fixture(scope="session")
+def tf5() -> Path:
+    """A Python with transformers 5: the one that runs the tests, if it has it."""
+    named = os.environ.get("TOKENGRAFT_TF5", "")
+    own = sys.executable if _has_own_transformers() else ""
+    return _witness(5, [named, own, str(REPO / ".venv" / "bin" / "python")])
+
+
+def _has_own_transformers() -> bool:
+    try:
+        importlib.metadata.version("transformers")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def _hub_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("hub")
+
+
+@pytest.fixture(autouse=True)
+def clean_environ(monkeypatch: pytest.MonkeyPatch, _hub_home: Path) -> None:
+    """Offline, without colour, 100 columns wide, in English, without the user's own settings."""
+    for name in (*UNWANTED, *os.environ):
+        if name in UNWANTED or (name.startswith("TOKENGRAFT_") and name not in OURS):
+            monkeypatch.delenv(name, raising=False)
+    for name, value in WANTED.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HF_HOME", str(_hub_home))
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a socket reach this machine alone."""
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+    def guard(own: socket.socket, address: Any) -> None:  # noqa: ANN401  an address has many forms
+        if own.family == getattr(socket, "AF_UNIX", None):
+            return
+        host = str(address[0])
+        if host != "localhost" and not host.startswith("127.") and host != "::1":
+            message = f"a test tried to reach {address!r}"
+            raise AssertionError(message)
+
+    def guarded(own: socket.socket, address: Any) -> None:  # noqa: ANN401
+        guard(own, address)
+        connect(own, address)
+
+    def guarded_ex(own: socket.socket, address: Any) -> int:  # noqa: ANN401
+        guard(own, address)
+        return connect_ex(own, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded_ex)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A small untied checkpoint in step with itself; other kinds come from `tiny.build`."""
+    return tiny_checkpoints.build(tmp_path / "tiny")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare a text with tests/golden/NAME; `--golden-update` writes it, for review as a diff."""
+
+    def check(name: str, text: str) -> None:
+        path = REPO / "tests" / "golden" / name
+        if request.config.getoption("--golden-update"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="\n")
+        expected = path.read_text(encoding="utf-8") if path.is_file() else "(no such golden file)"
+        assert expected == text
+
+    return check
