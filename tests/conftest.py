@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -49,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def _missing(reason: str, *, required_by: str) -> None:
+def _missing(reason: str, *, required_by: str) -> NoReturn:
     """Skip, or fail where this environment promised that nothing is missing."""
     if os.environ.get(required_by) == "1":
         pytest.fail(f"{reason} ({required_by}=1)")
@@ -61,11 +61,9 @@ def data() -> Path:
     """The folder of real files that nobody here wrote, which is not part of the repository."""
     named = os.environ.get("TOKENGRAFT_DATA", "")
     if not named or not Path(named, "README.md").is_file():
-        _missing("needs the folder of real files: TOKENGRAFT_DATA", required_by=_REQUIRE_DATA)
+        reason = "needs the folder of real files that TOKENGRAFT_DATA names"
+        _missing(reason, required_by="TOKENGRAFT_REQUIRE_DATA")
     return Path(named)
-
-
-_REQUIRE_DATA = "TOKENGRAFT_REQUIRE_DATA"
 
 
 def _witness(major: int, candidates: list[str]) -> Path:
@@ -81,7 +79,6 @@ def _witness(major: int, candidates: list[str]) -> Path:
         f"needs a Python with transformers {major}: make test, or TOKENGRAFT_TF{major}",
         required_by="TOKENGRAFT_REQUIRE_ORACLES",
     )
-    raise AssertionError
 
 
 @pytest.fixture(scope="session")
@@ -128,19 +125,20 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a socket reach this machine alone."""
     connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
 
-    def guard(own: socket.socket, address: Any) -> None:  # noqa: ANN401  an address has many forms
+    def guard(own: socket.socket, address: Any) -> None:
         if own.family == getattr(socket, "AF_UNIX", None):
             return
         host = str(address[0])
         if host != "localhost" and not host.startswith("127.") and host != "::1":
+            own.close()
             message = f"a test tried to reach {address!r}"
             raise AssertionError(message)
 
-    def guarded(own: socket.socket, address: Any) -> None:  # noqa: ANN401
+    def guarded(own: socket.socket, address: Any) -> None:
         guard(own, address)
         connect(own, address)
 
-    def guarded_ex(own: socket.socket, address: Any) -> int:  # noqa: ANN401
+    def guarded_ex(own: socket.socket, address: Any) -> int:
         guard(own, address)
         return connect_ex(own, address)
 

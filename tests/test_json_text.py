@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -121,7 +120,7 @@ def changes(draw: st.DrawFn, value: Any) -> Change:
     return Set(pointer, draw(values))
 
 
-@settings(max_examples=8000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), value=documents, style=st.sampled_from(sorted(STYLES)))
 def test_changed_bytes_parse_to_the_changed_value(
     data: st.DataObject, value: Any, style: str
@@ -146,7 +145,7 @@ def test_changed_bytes_parse_to_the_changed_value(
         assert after.count(b"\n") == after.count(b"\r\n")
 
 
-@settings(max_examples=8000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), value=documents, style=st.sampled_from(sorted(set(STYLES) - {"one line"})))
 def test_one_change_gives_the_bytes_that_the_same_writer_would_give(
     data: st.DataObject, value: Any, style: str
@@ -163,11 +162,9 @@ def test_one_change_gives_the_bytes_that_the_same_writer_would_give(
     assert write(value_after, style).decode() == after.decode()
 
 
-@settings(max_examples=8000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), value=documents, style=st.sampled_from(sorted(STYLES)))
-def test_setting_what_is_there_changes_nothing(
-    data: st.DataObject, value: Any, style: str
-) -> None:
+def test_setting_what_is_there_changes_nothing(data: st.DataObject, value: Any, style: str) -> None:
     pointer, node = data.draw(st.sampled_from(nodes(value)))
     assert splices(write(value, style), [Set(pointer, node)]) == ()
 
@@ -188,7 +185,7 @@ def test_setting_what_is_there_changes_nothing(
     ],
     ids=repr,
 )
-def test_a_change_moves_no_other_byte(style: str, crlf: bool, change: Change) -> None:  # noqa: FBT001
+def test_a_change_moves_no_other_byte(style: str, crlf: bool, change: Change) -> None:
     before = write(MODEL, style, crlf=crlf)
     (splice,) = splices(before, [change])
     after = apply_splices(before, [splice])
@@ -246,7 +243,7 @@ def test_later_changes_see_what_earlier_ones_made() -> None:
 
 def test_removing_all_and_adding_again_leaves_one_set_of_commas() -> None:
     before = b'{\n  "a": [\n    1,\n    2\n  ]\n}'
-    changes = [Unset("/a/0"), Unset("/a/0"), Append("/a", [3])]
+    changes: list[Change] = [Unset("/a/0"), Unset("/a/0"), Append("/a", [3])]
     assert b'{\n  "a": [\n    3\n  ]\n}' == changed(before, *changes)
     assert b'{\n  "a": []\n}' == changed(before, *changes[:2])
 
@@ -264,7 +261,9 @@ def test_an_escaped_file_gets_escapes_and_a_raw_one_does_not() -> None:
 
 def test_keys_are_found_however_they_are_spelled() -> None:
     before = r'{"\u00e9": 1, "Ж": 2, "a/b": 3, "m~n": 4, "": 5}'.encode()
-    after = changed(before, Set("/é", 0), Set("/Ж", 0), Set("/a~1b", 0), Set("/m~0n", 0), Set("/", 0))
+    after = changed(
+        before, Set("/é", 0), Set("/Ж", 0), Set("/a~1b", 0), Set("/m~0n", 0), Set("/", 0)
+    )
     assert r'{"\u00e9": 0, "Ж": 0, "a/b": 0, "m~n": 0, "": 0}'.encode() == after
 
 
@@ -376,21 +375,18 @@ def test_a_hundred_thousand_tokens_are_appended_quickly() -> None:
     assert seconds < 3  # 0.5 s on the machine it was written on
 
 
-def test_real_tokenizers_keep_every_byte_but_the_new_ones() -> None:
-    folder = os.environ.get("TOKENGRAFT_DATA")
-    if not folder:
-        pytest.skip("TOKENGRAFT_DATA names no folder with real tokenizers")
-    files = sorted(Path(folder).glob("tokenizers/*/tokenizer*.json"))
+def test_real_tokenizers_keep_every_byte_but_the_new_ones(data: Path) -> None:
+    files = sorted(data.glob("tokenizers/*/tokenizer*.json"))
     assert len(files) > 10
     for file in files:
-        data = file.read_bytes()
-        if len(data) > 4_000_000:
+        before = file.read_bytes()
+        if len(before) > 4_000_000:
             continue  # the same layouts, only slower
-        document = parse_json(data, file=file.name)
+        document = parse_json(before, file=file.name)
         assert isinstance(document.value, dict)
         items = list(document.value.items())[:100]
         assert () == splices(document, [Set(f"/{escape_key(k)}", v) for k, v in items])
         (splice,) = splices(document, [Set("/zzz_new", [1])])
-        after = apply_splices(data, [splice])
+        after = apply_splices(before, [splice])
         assert {**document.value, "zzz_new": [1]} == parse_json(after, file="f").value
-        assert data == apply_splices(after, splices(after, [Unset("/zzz_new")]))
+        assert before == apply_splices(after, splices(after, [Unset("/zzz_new")]))

@@ -315,7 +315,7 @@ class Tiny:
         return shapes
 
 
-def build(folder: Path, **fields: Any) -> Path:  # noqa: ANN401  typed by the fields of Tiny
+def build(folder: Path, **fields: Any) -> Path:  # typed by the fields of Tiny
     """Write the checkpoint that the fields of `Tiny` describe, and return its folder."""
     return Tiny(**fields).build(folder)
 

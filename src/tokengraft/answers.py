@@ -232,3 +232,12 @@ class Demo(Document):
     folder: str
     chapters: tuple[DemoChapter, ...]
     seconds: float
+
+
+class Version(Document):
+    """Which tokengraft this is."""
+
+    kind: ClassVar[str] = "version"
+    schema_: Literal["tokengraft/version"] = Field(default="tokengraft/version", alias="schema")
+    version: Literal[1] = 1
+    tool: str

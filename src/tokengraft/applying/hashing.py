@@ -33,7 +33,7 @@ class _Part:
 
     begin: int
     end: int
-    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
 
 
 class Tally:

@@ -81,6 +81,7 @@ def _misplaced(place: Path, why: str) -> UsageError:
 
 
 def exists_already(target: Path) -> TargetExists:
+    """An output folder that is there and was not to be replaced."""
     return TargetExists(
         f"{target} exists",
         subject=str(target),
@@ -96,11 +97,11 @@ def refuse_replacing(target: Path) -> None:
     """
     try:
         status = os.lstat(target)
-        inside = os.listdir(target) if stat.S_ISDIR(status.st_mode) else [""]
+        inside = {path.name for path in target.iterdir()} if stat.S_ISDIR(status.st_mode) else {""}
     except FileNotFoundError:
         return
     ours = {MANIFEST, RECORD_FOLDER}
-    if not stat.S_ISDIR(status.st_mode) or (inside and not ours <= set(inside)):
+    if not stat.S_ISDIR(status.st_mode) or (inside and not ours <= inside):
         raise TargetExists(
             f"{target} is not an output of tokengraft, so it is not replaced",
             detail=f"a folder with {MANIFEST} and {RECORD_FOLDER}/ would be",

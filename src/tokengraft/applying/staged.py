@@ -72,9 +72,7 @@ class StagedFile:
     def _copy_by_hand(self, source: int, begin: int, count: int) -> int:
         data = os.pread(source, count, begin)
         if not data:
-            raise SourceChanged(
-                "a file became shorter while it was being read", subject=self.path
-            )
+            raise SourceChanged("a file became shorter while it was being read", subject=self.path)
         self.write(data)
         return len(data)
 

@@ -41,6 +41,7 @@ NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 FOLDER = OLD_FILE | os.O_DIRECTORY
+O_TMPFILE = getattr(os, "O_TMPFILE", os.O_DIRECTORY)  # Linux; elsewhere the call just fails
 NO_RENAME_FLAGS = (errno.ENOSYS, errno.EINVAL)
 LOCK_TRIES = 100
 
@@ -121,12 +122,18 @@ class Stage:
             finally:
                 self._system.close(file)
 
-    def discard(self, path: str) -> None:
-        """Take a file out again."""
-        folder, name = self._folder_of(path)
-        with doing(path):
-            self._system.unlink(name, folder)
-        self._files.remove(path)
+    @contextmanager
+    def nameless(self) -> Iterator[StagedFile | None]:
+        """Give a file that never gets a name, to try something; None where there are none."""
+        try:
+            file = self._system.open(".", os.O_WRONLY | O_TMPFILE, 0o600, self._folders[""])
+        except OSError:
+            yield None
+            return
+        try:
+            yield StagedFile("", file, self._system)
+        finally:
+            self._system.close(file)
 
     def reread(self, path: str) -> None:
         """Read a finished file back in the other thread; `publish` compares."""
@@ -155,9 +162,16 @@ class Stage:
 
     # ── the one visible moment ───────────────────────────────────────────────────────────────
 
-    def publish(self) -> None:
-        """Make the folder appear, complete and on disk, or raise and leave OUT as it was."""
-        self._write_manifest()
+    def publish(self, *, manifest: bool = True) -> None:
+        """Make the folder appear, complete and on disk, or raise and leave OUT as it was.
+
+        Args:
+            manifest: whether the folder gets one; a restored base has its own, or none.
+        """
+        # A file without a digest would be one that nobody can check.
+        assert self._files == set(self.digests), self._files ^ set(self.digests)
+        if manifest:
+            self._write_manifest()
         self._compare_rereads()
         self._give_modes()
         self._sync_folders()
@@ -166,8 +180,6 @@ class Stage:
         self._remove_replaced()
 
     def _write_manifest(self) -> None:
-        # A file without a digest would be one that nobody can check.
-        assert self._files == set(self.digests), self._files ^ set(self.digests)
         self.write(MANIFEST, [format_manifest(self.digests)])
 
     def _compare_rereads(self) -> None:
@@ -317,57 +329,6 @@ def _stage(
             stage.close()
 
 
-@contextmanager
-def _locked(parent: int, target: Path, system: Syscalls) -> Iterator[None]:
-    """Hold the kernel's lock of one destination; it dies with the process."""
-    name = f".{target.name}.tokengraft.lock"
-    file = _take_lock(parent, name, target, system)
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # the lock is the kernel's; its file is only a place to hold it
-            system.unlink(name, parent)
-        with suppress(OSError):
-            system.close(file)
-
-
-def _take_lock(parent: int, name: str, target: Path, system: Syscalls) -> int:
-    for _ in range(LOCK_TRIES):
-        with doing(str(target.parent / name)):
-            file = system.open(name, LOCK_FILE, 0o666, parent)
-            try:
-                system.lock(file)
-                if _is_same(file, parent, name):
-                    return file
-            except BlockingIOError as error:
-                system.close(file)
-                raise TargetLocked(
-                    f"another run holds {target}",
-                    subject=str(target),
-                    hint="wait for it to end; there is no lock to remove by hand",
-                ) from error
-            except BaseException:
-                system.close(file)
-                raise
-            system.close(file)  # its last holder removed the name meanwhile: this lock is nobody's
-    raise TargetLocked(f"other runs keep taking {target}", subject=str(target))
-
-
-def _is_same(file: int, parent: int, name: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), os.stat(name, dir_fd=parent, follow_symlinks=False))
-    except FileNotFoundError:
-        return False
-
-
-def _exists(parent: int, name: str) -> bool:
-    try:
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def _refuse_existing(place: _Place, destination: Destination) -> None:
     if _exists(place.parent, place.name):
         if not destination.replace:
@@ -375,28 +336,3 @@ def _refuse_existing(place: _Place, destination: Destination) -> None:
         refuse_replacing(destination.target)
 
 
-def _remove_dead_stages(place: _Place, system: Syscalls) -> None:
-    """Remove what killed runs for this very destination left; the lock says that none is alive."""
-    dead = re.compile(rf"\.{re.escape(place.name)}\.stage-[0-9a-f]{{16}}")
-    for name in os.listdir(place.parent):
-        if dead.fullmatch(name):
-            _remove(place.parent, name, system)
-
-
-def _remove(parent: int, name: str, system: Syscalls) -> None:
-    """Remove a stage, by names below open folders, so that no link leads elsewhere."""
-    try:
-        folder = system.open(name, FOLDER, 0, parent)
-    except FileNotFoundError:
-        return
-    try:
-        system.fchmod(folder, 0o700)  # the umask may have taken our own right to write in it
-        for inner in os.listdir(folder):
-            status = os.stat(inner, dir_fd=folder, follow_symlinks=False)
-            if stat.S_ISDIR(status.st_mode):
-                _remove(folder, inner, system)
-            else:
-                system.unlink(inner, folder)
-    finally:
-        system.close(folder)
-    system.rmdir(name, parent)

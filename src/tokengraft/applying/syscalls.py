@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 # Python's fcntl has no name for it before 3.12: _IOW(0x94, 9, int), linux/fs.h.
@@ -35,6 +36,11 @@ def _renameat2() -> Callable[..., int] | None:
     )
     call: Callable[..., int] = found
     return call
+
+
+def can_exchange() -> bool:
+    """Whether this system can swap two names at once, as `--replace` needs."""
+    return _renameat2() is not None
 
 
 def _rename_with(flags: int, folder: int, old: str, new: str) -> None:
@@ -120,8 +126,8 @@ def _start_writing(file: int, begin: int, count: int) -> None:
 def _umask() -> int:
     """The umask, read without the moment in which other threads would see another one."""
     try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-            found = [line.split()[1] for line in status if line.startswith("Umask:")]
+        status = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
+        found = [line.split()[1] for line in status if line.startswith("Umask:")]
         return int(found[0], 8)
     except (OSError, IndexError, ValueError):
         mask = os.umask(0o077)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeGuard
 
 from tokengraft.checkpoint import Checkpoint, JsonValue
 from tokengraft.families import context_of
+from tokengraft.families.configs import read_claims
 from tokengraft.vocabulary import Tokenizer
 
 CONFIG = "config.json"
@@ -35,12 +35,8 @@ def n_rows_of(checkpoint: Checkpoint) -> int | None:
 
 def vocab_size_of(checkpoint: Checkpoint) -> tuple[int | None, str]:
     """The number of rows that config.json names, with its pointer."""
-    for base in dict.fromkeys((checkpoint.text_config, "")):
-        for key in checkpoint.family.vocab_keys:
-            value = checkpoint.value(CONFIG, base + key)
-            if _is_count(value):
-                return value, base + key
-    return None, ""
+    claims = read_claims(checkpoint.family, object_of(checkpoint, CONFIG), checkpoint.text_config)
+    return claims.n_rows, claims.n_rows_pointer
 
 
 def n_tokens_of(checkpoint: Checkpoint) -> int | None:
@@ -113,6 +109,3 @@ def rope_type_of(scaling: dict[str, JsonValue]) -> str:
     kind = scaling.get("rope_type") or scaling.get("type") or "default"
     return {"su": "longrope", "mrope": "default"}.get(str(kind), str(kind))
 
-
-def _is_count(value: JsonValue) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -16,7 +16,9 @@ from tokengraft.auditing.asking import (
 from tokengraft.auditing.rule import Found, counted, listed, place, rule, shown
 from tokengraft.auditing.tokens import EVERY_CHANGE
 from tokengraft.checkpoint import Checkpoint
+from tokengraft.families.configs import TIE_KEY
 from tokengraft.layout import VocabTensor
+from tokengraft.tensors import ROW_DTYPES
 
 
 @rule(
@@ -119,7 +121,7 @@ def rows_are_not_vocab_size(checkpoint: Checkpoint) -> Iterator[Found]:
 
 def _is_certain(tensor: VocabTensor) -> bool:
     """Whether a family file names the tensor, and its rows are plain rows (packed ones are not)."""
-    return tensor.sure == "family" and tensor.editable | ("rows where" in tensor.why_not)
+    return tensor.sure == "family" and tensor.axis == 0 and tensor.dtype in ROW_DTYPES
 
 
 @rule(
@@ -152,29 +154,35 @@ def output_is_missing(checkpoint: Checkpoint) -> Iterator[Found]:
     layout, tensors = checkpoint.layout, checkpoint.tensors
     if layout is None or tensors is None or tensors.missing_files or checkpoint.problems:
         return
-    flags = {checkpoint.config("/tie_word_embeddings"), checkpoint.value(CONFIG, "/tie_word_embeddings")}
+    flags = _tie_flags(checkpoint)
     architectures = checkpoint.value(CONFIG, "/architectures")
     is_causal = isinstance(architectures, list) and any(
         isinstance(name, str) and name.endswith("ForCausalLM") for name in architectures
     )
     known = layout.certainty == "family" and bool(checkpoint.family.output_rows)
-    stems = ("lm_head.", "embed_out.", "output.")
-    has_output = bool(layout.part("output")) or any(
-        stem in f".{name}" for stem in (f".{s}" for s in stems) for name in tensors.tensors
+    has_output = bool(layout.part("output")) or any(  # quantised heads have other endings
+        part in ("lm_head", "embed_out", "output")
+        for name in tensors.tensors
+        for part in name.split(".")[:-1]
     )
-    if is_causal and known and flags - {None} == {False} and not has_output:
+    if is_causal and known and flags == {False} and not has_output:
         yield Found(
-            place(CONFIG, "/tie_word_embeddings"),
+            place(CONFIG, TIE_KEY),
             "config.json says that the model is not tied, and the weights have no output matrix",
             f"expected {listed(checkpoint.family.output_rows)}; loaders would make up its rows",
         )
+
+
+def _tie_flags(checkpoint: Checkpoint) -> set[bool]:
+    """What the levels of config.json say, those that are silent left out."""
+    said = (checkpoint.config(TIE_KEY), checkpoint.value(CONFIG, TIE_KEY))
+    return {flag for flag in said if isinstance(flag, bool)}
 
 
 @rule(
     "E104",
     severity="note",
     title="a tied model stores its matrix once",
-    bears_on=(),
 )
 def output_is_extra(checkpoint: Checkpoint) -> Iterator[Found]:
     """A tied model has one matrix for input and output; a second copy on disk is not used.
@@ -198,10 +206,9 @@ def output_is_extra(checkpoint: Checkpoint) -> Iterator[Found]:
     """
     layout = checkpoint.layout
     outputs = layout.part("output") if layout is not None else ()
-    says = {checkpoint.config("/tie_word_embeddings"), checkpoint.value(CONFIG, "/tie_word_embeddings")}
-    if True in says and False not in says and outputs:
+    if _tie_flags(checkpoint) == {True} and outputs:
         yield Found(
-            place(CONFIG, "/tie_word_embeddings"),
+            place(CONFIG, TIE_KEY),
             f"config.json says that the model is tied, and {outputs[0].name} is there too",
             "whether it equals the input matrix was not read",
             safety="display-only",

@@ -298,7 +298,7 @@ def _is_plain(token: Token, before: Token | None, after: Token | None) -> bool:
 def _speaker(condition: list[Token]) -> Speaker:
     """Who speaks where a condition holds, as far as it compares a role with literal names."""
     words = {str(token.value) for token in condition if token.type in ("name", "string")}
-    if "add_generation_prompt" in words:
+    if "add_generation_prompt" in words and "not" not in words:
         return "other"  # a generation prompt opens a turn; it never ends one
     if "role" not in words:
         return "any"

@@ -268,9 +268,7 @@ class Text:
         elif dumps(json.loads(self.data[begin:end])) != dumps(member.value):
             yield begin, end, self.render(member.value, self.line(begin), member, parent)
 
-    def render(
-        self, value: JsonValue, lead: str, member: Member, parent: Container | None
-    ) -> str:
+    def render(self, value: JsonValue, lead: str, member: Member, parent: Container | None) -> str:
         """Write a value; `lead` is the newline and indentation of the line it begins in."""
         if not isinstance(value, dict | list) or not value:
             return dumps(value)
@@ -316,18 +314,18 @@ class Text:
 
 
 def skip(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """Say where a match ends that begins at a position, or the position if there is none."""
     found = pattern.match(text, at)
     return found.end() if found else at
 
 
 @lru_cache(maxsize=64)
 def _encoder(comma: str, colon: str) -> Callable[[JsonValue], str]:
-    return json.JSONEncoder(
-        ensure_ascii=False, allow_nan=False, separators=(comma, colon)
-    ).encode
+    return json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(comma, colon)).encode
 
 
 def dumps(value: JsonValue, comma: str = ", ", colon: str = ": ") -> str:
+    """Write a value on one line (or with any separators), raw, with no NaN."""
     try:
         return _encoder(comma, colon)(value)
     except ValueError:

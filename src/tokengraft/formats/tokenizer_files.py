@@ -223,6 +223,7 @@ def _reconcile(
         if known is not None and known != token_id:
             text = f"{content!r} is {token_id} in {file} and {known} in the vocabulary"
             conflicts.append(Conflict(f"{file}", text))
+    conflicts.extend(_taken_ids(table, vocab))
     return dict(sorted(table.items())), tuple(conflicts)
 
 
@@ -241,6 +242,18 @@ def _contradictions(
     if earlier is not None and earlier[0] != token_id:
         text = f"{token.content!r} is {earlier[0]} in {earlier[1]} and {token_id} here"
         yield Conflict(subject, text)
+
+
+def _taken_ids(
+    table: Mapping[TokenId, AddedToken], vocab: Mapping[str, TokenId]
+) -> Iterable[Conflict]:
+    """Ids that the vocabulary gives to one text and the added tokens to another."""
+    taken = table.keys() & set(vocab.values())
+    if any(vocab.get(table[token_id].content) != token_id for token_id in taken):
+        for content, token_id in vocab.items():
+            if token_id in taken and table[token_id].content != content:
+                text = f"id {token_id} is {content!r} in the vocabulary"
+                yield Conflict("added tokens", f"{text} and {table[token_id].content!r} added")
 
 
 def _id_drift(source: Declared, effective: Mapping[str, TokenId]) -> Iterable[Conflict]:

@@ -30,7 +30,7 @@ PAD_NAMES = (
 
 def set_pad(draft: Draft, pad: Pad) -> Draft:
     """Choose a pad token that is not eos and name it in every file."""
-    eos = _texts(draft, "eos")
+    eos = _eos_texts(draft)
     if pad.token == "auto":
         present = draft.tokenizer.named_content("pad")
         present_id = None if present is None else draft.id_of(present)
@@ -58,15 +58,20 @@ def set_pad(draft: Draft, pad: Pad) -> Draft:
     return _name_pad(draft, token_id)
 
 
-def _texts(draft: Draft, name: str) -> set[str]:
-    """All texts that any file gives a name to, ids resolved."""
+def _eos_texts(draft: Draft) -> set[str]:
+    """The texts of eos, as the tokenizer's files and config.json name it.
+
+    The stop list of generation_config.json does not count: Qwen3 pads with one of its members, and
+    its turns end with another.
+    """
     texts = set()
     for named in draft.tokenizer.named:
-        if named.name == name:
-            if named.content is not None:
-                texts.add(draft.renamed.get(named.content, named.content))
-            elif named.token_id is not None and TokenId(named.token_id) in draft.added:
-                texts.add(draft.added[TokenId(named.token_id)].content)
+        if named.name != "eos" or named.file == "generation_config.json":
+            continue
+        if named.content is not None:
+            texts.add(draft.renamed.get(named.content, named.content))
+        elif named.token_id is not None and TokenId(named.token_id) in draft.added:
+            texts.add(draft.added[TokenId(named.token_id)].content)
     return texts
 
 

@@ -36,6 +36,7 @@ KINDS: Final[tuple[type[Document], ...]] = (
     answers.Rules,
     answers.Run,
     answers.Tokens,
+    answers.Version,
 )
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 # What the answer of `apply` and `undo` knows beyond the receipt that lies in OUT.

@@ -116,9 +116,7 @@ class Page:
             table.header_style = "dim"
         for at in range(len(kept[0])):
             header = Text(headers[at]) if headers else ""
-            table.add_column(
-                header, justify="right" if at in right else "left", overflow="fold"
-            )
+            table.add_column(header, justify="right" if at in right else "left", overflow="fold")
         for row in kept:
             table.add_row(*(_cell(cell) for cell in row))
         self._console.print(Padding(table, (0, 0, 0, indent)))

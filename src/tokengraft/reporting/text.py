@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from tokengraft.answers import (
     Demo,
@@ -56,43 +57,13 @@ def view(value: Document | str, screen: Screen, beside: Beside | None = None) ->
 
 def fill(page: Page, value: Document | str, beside: Beside) -> None:
     """Write the view of a value onto a page."""
-    match value:
-        case str():
-            page.line(value)
-        case Audit():
-            text_audit.audit(page, value)
-        case Plan():
-            text_plan.plan(page, value, beside.texts)
-        case Receipt():
-            text_results.receipt(page, value, beside.place, beside.undone, beside.seconds)
-        case Verification():
-            text_results.verification(page, value)
-        case Run():
-            _run(page, value, beside)
-        case Recipe():
-            text_looks.recipe(page, value)
-        case Diff():
-            text_looks.diff(page, value)
-        case Tokens():
-            text_looks.tokens(page, value)
-        case Doctor():
-            text_looks.doctor(page, value)
-        case Rule():
-            text_looks.rule(page, value)
-        case Rules():
-            text_looks.rules(page, value)
-        case Problems():
-            text_looks.problems(page, value)
-        case RecipeText():
-            text_looks.recipe_text(page, value)
-        case Folder():
-            text_looks.folder(page, value)
-        case Demo():
-            for number, chapter in enumerate(value.chapters, 1):
-                page.heading(f"{number}. {chapter.title}")
-                page.exact(f"$ {chapter.command}", "cyan")
-        case _:
-            raise AssertionError(f"no view of {type(value).__name__}")
+    if isinstance(value, str):
+        for line in value.splitlines():
+            page.exact(line)
+        return
+    show = _VIEWS.get(type(value))
+    assert show is not None, f"no view of {type(value).__name__}"
+    show(page, value, beside)
 
 
 def chapter(number: int, title: str, command: str, screen: Screen) -> str:
@@ -120,3 +91,43 @@ def _run(page: Page, story: Run, beside: Beside) -> None:
         page.heading(say("Reports"))
         for path in story.reports:
             page.exact(f"  {path}")
+
+
+def _demo(page: Page, story: Demo, beside: Beside) -> None:
+    page.exact(beside.place or story.folder, "dim")
+    for number, told in enumerate(story.chapters, 1):
+        page.heading(f"{number}. {told.title}")
+        page.exact(f"$ {told.command}", "cyan")
+
+
+def _receipt(page: Page, value: Receipt, beside: Beside) -> None:
+    text_results.receipt(page, value, beside.place, beside.undone, beside.seconds)
+
+
+def _plan(page: Page, value: Plan, beside: Beside) -> None:
+    text_plan.plan(page, value, beside.texts)
+
+
+def _alone(show: Callable[[Page, Any], None]) -> Callable[[Page, Any, Beside], None]:
+    """A view that says nothing beyond its value."""
+    return lambda page, value, _beside: show(page, value)
+
+
+# A test asks for a view of every kind of document.
+_VIEWS: Final[dict[type[Document], Callable[[Page, Any, Beside], None]]] = {
+    Audit: _alone(text_audit.audit),
+    Demo: _demo,
+    Diff: _alone(text_looks.diff),
+    Doctor: _alone(text_looks.doctor),
+    Folder: _alone(text_looks.folder),
+    Plan: _plan,
+    Problems: _alone(text_looks.problems),
+    Receipt: _receipt,
+    Recipe: _alone(text_looks.recipe),
+    RecipeText: _alone(text_looks.recipe_text),
+    Rule: _alone(text_looks.rule),
+    Rules: _alone(text_looks.rules),
+    Run: _run,
+    Tokens: _alone(text_looks.tokens),
+    Verification: _alone(text_results.verification),
+}

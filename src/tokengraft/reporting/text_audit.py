@@ -7,6 +7,7 @@ from typing import Final
 from tokengraft.findings import Audit, Facts, Finding, Fix, Judgement, Severity
 from tokengraft.reporting import escape
 from tokengraft.reporting.catalogue import Words
+from tokengraft.reporting.fixes import toml_value
 from tokengraft.reporting.screen import Cell, Page
 
 VERDICTS: Final[dict[Judgement, tuple[str, str]]] = {
@@ -20,6 +21,7 @@ STYLES: Final[dict[Severity, str]] = {"error": "red", "warning": "yellow", "note
 
 
 def audit(page: Page, value: Audit) -> None:
+    """The verdict, its reasons, the findings and the facts."""
     say = page.say
     words, style = VERDICTS[value.verdict]
     goal = value.goal or "inference"
@@ -33,8 +35,10 @@ def audit(page: Page, value: Audit) -> None:
     page.pairs(facts(say, value.facts))
     if value.verdicts:
         page.heading(say("Verdict for each goal"))
-        rows = ((name, Cell(say(VERDICTS[judged][0]), VERDICTS[judged][1]))
-                for name, judged in value.verdicts.items())
+        rows = (
+            (name, Cell(say(VERDICTS[judged][0]), VERDICTS[judged][1]))
+            for name, judged in value.verdicts.items()
+        )
         page.pairs(rows)
 
 
@@ -67,14 +71,8 @@ def _finding(page: Page, finding: Finding) -> None:
 
 def fix(value: Fix) -> str:
     """A fix as the section of a recipe that it is."""
-    settings = ", ".join(f"{key} = {_toml(item)}" for key, item in value.settings.items())
+    settings = ", ".join(f"{key} = {toml_value(item)}" for key, item in value.settings.items())
     return f"[{value.operation}] {settings}".rstrip()
-
-
-def _toml(item: str | int | bool) -> str:  # noqa: FBT001  a value, not a switch
-    if isinstance(item, str):
-        return escape.toml_string(item)
-    return str(item).lower() if isinstance(item, bool) else str(item)
 
 
 def facts(say: Words, value: Facts) -> list[tuple[str, str]]:
@@ -99,10 +97,16 @@ def facts(say: Words, value: Facts) -> list[tuple[str, str]]:
         (say("tensors"), known(value.n_tensors)),
         (say("stop ids"), ", ".join(map(str, value.stop_ids)) or say("none")),
         (say("turn end"), _token(say, value.turn_end)),
-        (say("named tokens"), ", ".join(
-            f"{name} {_token(say, text)}" for name, text in value.named.items()) or say("none")),
-        (say("added tokens"), ", ".join(
-            f"{file} {number}" for file, number in value.added_tokens.items()) or say("none")),
+        (
+            say("named tokens"),
+            ", ".join(f"{name} {_token(say, text)}" for name, text in value.named.items())
+            or say("none"),
+        ),
+        (
+            say("added tokens"),
+            ", ".join(f"{file} {number}" for file, number in value.added_tokens.items())
+            or say("none"),
+        ),
     ]
 
 

@@ -37,25 +37,59 @@ CHANGES: Final[dict[str, tuple[str, str]]] = {
 
 
 def diff(page: Page, value: Diff) -> None:
+    """What differs, and how much does not."""
     say = page.say
     if not (value.files or value.tokens or value.config or value.tensors):
         page.banner(say("nothing differs"), "green")
-    _section(page, say("Files"), [
-        (_sign(file.change), file.path, _sizes(page, file.bytes_a, file.bytes_b))
-        for file in value.files])
-    _section(page, say("Tokens"), [
-        (_sign(_token_change(token.a, token.b)), str(token.id), _pair(page, _text(token.a),
-                                                                      _text(token.b)))
-        for token in value.tokens])
-    _section(page, say("Keys"), [
-        (_sign(key.change), f"{key.file}#{key.pointer}",
-         _pair(page, "" if key.change == "added" else _json(key.a),
-               "" if key.change == "removed" else _json(key.b)))
-        for key in value.config])
-    _section(page, say("Tensors"), [
-        (_sign(tensor.change), tensor.name, _tensor(page, tensor)) for tensor in value.tensors])
-    same = ", ".join(say.count(number, noun) for number, noun in (
-        (value.files_same, "file"), (value.tokens_same, "token"), (value.tensors_same, "tensor")))
+    _section(
+        page,
+        say("Files"),
+        [
+            (_sign(file.change), file.path, _sizes(page, file.bytes_a, file.bytes_b))
+            for file in value.files
+        ],
+    )
+    _section(
+        page,
+        say("Tokens"),
+        [
+            (
+                _sign(_token_change(token.a, token.b)),
+                str(token.id),
+                _pair(page, _text(token.a), _text(token.b)),
+            )
+            for token in value.tokens
+        ],
+    )
+    _section(
+        page,
+        say("Keys"),
+        [
+            (
+                _sign(key.change),
+                f"{key.file}#{key.pointer}",
+                _pair(
+                    page,
+                    "" if key.change == "added" else _json(key.a),
+                    "" if key.change == "removed" else _json(key.b),
+                ),
+            )
+            for key in value.config
+        ],
+    )
+    _section(
+        page,
+        say("Tensors"),
+        [(_sign(tensor.change), tensor.name, _tensor(page, tensor)) for tensor in value.tensors],
+    )
+    same = ", ".join(
+        say.count(number, noun)
+        for number, noun in (
+            (value.files_same, "file"),
+            (value.tokens_same, "token"),
+            (value.tensors_same, "tensor"),
+        )
+    )
     page.line(say("the same in both: {counts}", counts=same), "dim")
 
 
@@ -66,8 +100,9 @@ def _section(page: Page, title: str, rows: list[tuple[Cell, str, str]]) -> None:
     page.table((), rows[:SHOWN])
     if len(rows) > SHOWN:
         more = page.say.number(len(rows) - SHOWN)
-        page.line(page.say("... and {number} more: --json has all of them", number=more), "dim",
-                  indent=2)
+        page.line(
+            page.say("... and {number} more: --json has all of them", number=more), "dim", indent=2
+        )
 
 
 def _sign(change: str) -> Cell:
@@ -97,8 +132,10 @@ def _sizes(page: Page, a: int | None, b: int | None) -> str:
 
 
 def _tensor(page: Page, tensor: DiffTensor) -> str:
-    shapes = ["" if shape is None else "x".join(map(str, shape))
-              for shape in (tensor.shape_a, tensor.shape_b)]
+    shapes = [
+        "" if shape is None else "x".join(map(str, shape))
+        for shape in (tensor.shape_a, tensor.shape_b)
+    ]
     shown = shapes[0] if shapes[0] == shapes[1] else _pair(page, *shapes)
     if tensor.rows is not None:
         rows = page.say.count(tensor.rows, "row")
@@ -107,6 +144,7 @@ def _tensor(page: Page, tensor: DiffTensor) -> str:
 
 
 def tokens(page: Page, value: Tokens) -> None:
+    """One line for each token of a text."""
     say = page.say
     page.banner(say.count(len(value.ids), "token"), "")
     headers = (say("id"), say("token"), say("text"), say("from"), say("to"), "")
@@ -121,19 +159,31 @@ def _piece(page: Page, piece: Piece) -> tuple[Cell | str, ...]:
     marks = ", ".join(filter(None, (kind, *piece.names)))
     shown = _text(piece.text) if piece.text != piece.token else ""
     style = "magenta" if piece.special else "cyan" if piece.added else ""
-    return (str(piece.id), Cell(escape.quoted(piece.token), style), shown, str(piece.start),
-            str(piece.end), marks)
+    return (
+        str(piece.id),
+        Cell(escape.quoted(piece.token), style),
+        shown,
+        str(piece.start),
+        str(piece.end),
+        marks,
+    )
 
 
 def doctor(page: Page, value: Doctor) -> None:
+    """Versions, abilities, and what is left of interrupted runs."""
     say = page.say
-    page.banner(f"tokengraft {value.tool}", "")
+    page.banner(value.tool, "")
     page.heading(say("Versions"))
     page.pairs((name, version or say("not installed")) for name, version in value.versions.items())
     page.heading(say("This machine"))
     styles = {"yes": "green", "no": "yellow", "unknown": "dim"}
-    page.table((), ((item.name, Cell(say(item.status), styles[item.status]), item.evidence)
-                    for item in value.abilities))
+    page.table(
+        (),
+        (
+            (item.name, Cell(say(item.status), styles[item.status]), item.evidence)
+            for item in value.abilities
+        ),
+    )
     page.heading(say("Left by interrupted runs"))
     if not value.stages:
         page.line(say("nothing"), indent=2)
@@ -146,18 +196,28 @@ def doctor(page: Page, value: Doctor) -> None:
 
 
 def rule(page: Page, value: Rule) -> None:
+    """The page of one rule."""
     page.banner(f"{value.code}  {value.title}", STYLES[value.severity])
     page.line(page.say(value.severity), "dim")
     page.line()
-    page.line(value.text.strip())
+    for line in value.text.strip().splitlines():
+        page.line(line.removeprefix("## "), "bold" if line.startswith("## ") else "")
 
 
 def rules(page: Page, value: Rules) -> None:
-    page.table((), ((Cell(item.code, STYLES[item.severity]), page.say(item.severity), item.title)
-                    for item in value.rules), indent=0)
+    """All rules, one a line."""
+    page.table(
+        (),
+        (
+            (Cell(item.code, STYLES[item.severity]), page.say(item.severity), item.title)
+            for item in value.rules
+        ),
+        indent=0,
+    )
 
 
 def problems(page: Page, value: Problems) -> None:
+    """What is wrong with a recipe, each with its place."""
     say = page.say
     if not value.problems:
         page.banner(say("the recipe is sound"), "green")
@@ -171,6 +231,7 @@ def problems(page: Page, value: Problems) -> None:
 
 
 def recipe_text(page: Page, value: RecipeText) -> None:
+    """A recipe that was written: where, or the text itself."""
     if value.path is None:
         for line in value.text.splitlines():
             page.exact(line)
@@ -186,12 +247,16 @@ def recipe(page: Page, value: Recipe) -> None:
 
 
 def folder(page: Page, value: Folder) -> None:
+    """The facts and files of a model folder."""
     say = page.say
     page.banner(value.source, "")
     page.heading(say("Facts"))
     page.pairs(facts(say, value.facts))
     page.heading(say("Files"))
-    page.table((), ((file.path, file.kind, say.size(file.size_bytes)) for file in value.files),
-               right=frozenset({2}))
+    page.table(
+        (),
+        ((file.path, file.kind, say.size(file.size_bytes)) for file in value.files),
+        right=frozenset({2}),
+    )
     if value.plan is not None:
         page.line(say("made by a plan: {digest}", digest=value.plan))

@@ -24,12 +24,17 @@ from tokengraft.reporting.screen import Cell, Page
 TOKENS_SHOWN: Final = 40
 FILES_SHOWN: Final = 40
 PARENTS_SHOWN: Final = 8
-ACTIONS: Final = {"add": ("+", "green"), "rename": ("~", "yellow"), "claim": ("~", "yellow"),
-                  "keep": ("=", "dim")}
+ACTIONS: Final = {
+    "add": ("+", "green"),
+    "rename": ("~", "yellow"),
+    "claim": ("~", "yellow"),
+    "keep": ("=", "dim"),
+}
 FILE_SIGNS: Final = {"write": ("~", "yellow"), "copy": ("=", "dim"), "drop": ("-", "red")}
 
 
 def plan(page: Page, value: Plan, texts: Mapping[int, str]) -> None:
+    """A plan; `texts` are what old ids stand for, as far as it is known."""
     say = page.say
     if not value.changes_anything:
         page.banner(say("nothing to change"), "green")
@@ -60,15 +65,20 @@ def summary(say: Words, value: Plan) -> str:
     if renamed:
         parts.append(say("{tokens} renamed", tokens=say.count(renamed, "token")))
     if totals.tensors_patched or totals.rows_written:
-        parts.append(say("{tensors} patched ({rows})",
-                         tensors=say.count(totals.tensors_patched, "tensor"),
-                         rows=say.count(totals.rows_written, "row")))
+        parts.append(
+            say(
+                "{tensors} patched ({rows})",
+                tensors=say.count(totals.tensors_patched, "tensor"),
+                rows=say.count(totals.rows_written, "row"),
+            )
+        )
     patched = len(value.file_edits())
     if patched:
         parts.append(say("{files} edited", files=say.count(patched, "file")))
     if totals.tensors_untouched:
-        parts.append(say("{tensors} untouched",
-                         tensors=say.count(totals.tensors_untouched, "tensor")))
+        parts.append(
+            say("{tensors} untouched", tensors=say.count(totals.tensors_untouched, "tensor"))
+        )
     parts.append(say("{size} written", size=say.size(totals.bytes_written)))
     return ", ".join(parts)
 
@@ -96,16 +106,23 @@ def _tokens(page: Page, value: Plan, texts: Mapping[int, str]) -> None:
         return
     page.heading(say("Tokens"))
     shown = value.tokens[:TOKENS_SHOWN]
-    page.table(("", say("id"), say("token"), say("use"), ""), map(_token_row, shown),
-               right=frozenset({1}))
+    page.table(
+        ("", say("id"), say("token"), say("use"), ""), map(_token_row, shown), right=frozenset({1})
+    )
     if any(token.rows for token in shown):
         page.heading(say("Rows"))
         for token in shown:
             for line in row_lines(page, token, texts):
                 page.line(line, indent=2)
     if hidden:
-        page.line(say("... and {tokens} more: --json or the sidecar has all of them",
-                      tokens=say.count(hidden, "token")), "dim", indent=2)
+        page.line(
+            say(
+                "... and {tokens} more: --json or the sidecar has all of them",
+                tokens=say.count(hidden, "token"),
+            ),
+            "dim",
+            indent=2,
+        )
 
 
 def _token_row(token: PlannedToken) -> tuple[Cell, str, str, str, str]:
@@ -121,11 +138,17 @@ def row_lines(page: Page, token: PlannedToken, texts: Mapping[int, str]) -> list
     for row in token.rows:
         by_source.setdefault(row.source, []).append(row.tensor)
     arrow = page.screen.sign("←", "<-")
-    where = [f" ({', '.join(tensors)})" if len(by_source) > 1 else ""
-             for tensors in by_source.values()]
+    where = [
+        f" ({', '.join(tensors)})" if len(by_source) > 1 else "" for tensors in by_source.values()
+    ]
     return [
-        say("row {id} {arrow} {source}", id=token.id, arrow=arrow,
-            source=source_words(say, source, texts)) + place
+        say(
+            "row {id} {arrow} {source}",
+            id=token.id,
+            arrow=arrow,
+            source=source_words(say, source, texts),
+        )
+        + place
         for source, place in zip(by_source, where, strict=True)
     ]
 
@@ -136,8 +159,11 @@ def source_words(say: Words, source: RowSource, texts: Mapping[int, str]) -> str
         case Keep():
             return say("row {id} as it is", id=source.first)
         case Mean():
-            return say("mean of rows {first} to {last}", first=source.first,
-                       last=source.first + source.count - 1)
+            return say(
+                "mean of rows {first} to {last}",
+                first=source.first,
+                last=source.first + source.count - 1,
+            )
         case Stored():
             return say("value {index} of the sidecar", index=source.index)
         case Mix():
@@ -196,13 +222,20 @@ def _files(page: Page, value: Plan) -> None:
     named = [file for file in value.files if file.action != "copy"]
     page.table((), (_file(page, file) for file in named[:FILES_SHOWN]), right=frozenset({3}))
     if len(named) > FILES_SHOWN:
-        page.line(say("... and {files} more", files=say.count(len(named) - FILES_SHOWN, "file")),
-                  "dim", indent=2)
+        page.line(
+            say("... and {files} more", files=say.count(len(named) - FILES_SHOWN, "file")),
+            "dim",
+            indent=2,
+        )
     copied = [file for file in value.files if file.action == "copy"]
     if copied:
         size = say.size(sum(file.size_bytes for file in copied))
-        page.line("= " + say("{files} as they are, {size}", files=say.count(len(copied), "file"),
-                             size=size), "dim", indent=2)
+        page.line(
+            "= "
+            + say("{files} as they are, {size}", files=say.count(len(copied), "file"), size=size),
+            "dim",
+            indent=2,
+        )
 
 
 def _file(page: Page, file: PlannedFile) -> tuple[Cell, str, str, str]:
@@ -215,14 +248,27 @@ def _costs(page: Page, value: Plan) -> None:
     say = page.say
     totals, copied = value.totals, value.totals.bytes_copied
     page.heading(say("What each way of copying writes"))
-    page.table((), (
-        ("--copy reflink", say.size(totals.bytes_written + copied.reflink),
-         say("shares unchanged blocks where the file system can")),
-        ("--copy copy", say.size(totals.bytes_written + copied.copy_),
-         say("a folder of its own")),
-        ("--copy link", say.size(totals.bytes_written + copied.link),
-         say("unchanged files are the same files as the base's: never edit them in place")),
-    ), right=frozenset({1}))
+    page.table(
+        (),
+        (
+            (
+                "--copy reflink",
+                say.size(totals.bytes_written + copied.reflink),
+                say("shares unchanged blocks where the file system can"),
+            ),
+            (
+                "--copy copy",
+                say.size(totals.bytes_written + copied.copy_),
+                say("a folder of its own"),
+            ),
+            (
+                "--copy link",
+                say.size(totals.bytes_written + copied.link),
+                say("unchanged files are the same files as the base's: never edit them in place"),
+            ),
+        ),
+        right=frozenset({1}),
+    )
 
 
 def _notes(page: Page, value: Plan) -> None:

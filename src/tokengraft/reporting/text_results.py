@@ -12,7 +12,7 @@ from tokengraft.results import Receipt, ReceiptFile, Status, Verification
 STATUSES: Final[dict[Status, tuple[str, str, str]]] = {
     "pass": ("✓", "+", "green"),
     "fail": ("✗", "x", "red"),
-    "skipped": ("–", "-", "dim"),  # noqa: RUF001  the dash is meant
+    "skipped": ("–", "-", "dim"),
     "unknown": ("?", "?", "yellow"),
 }
 DIGEST_SHOWN: Final = 12
@@ -42,8 +42,11 @@ def _changed(page: Page, value: Receipt) -> None:
     page.table((), (_file(file) for file in changed))
     same = len(value.files) - len(changed)
     if same:
-        page.line("= " + say("{files} bit for bit as before", files=say.count(same, "file")),
-                  "dim", indent=2)
+        page.line(
+            "= " + say("{files} bit for bit as before", files=say.count(same, "file")),
+            "dim",
+            indent=2,
+        )
 
 
 def _file(file: ReceiptFile) -> tuple[Cell, str, str, str]:
@@ -52,11 +55,14 @@ def _file(file: ReceiptFile) -> tuple[Cell, str, str, str]:
         sign = Cell("+", "green")
     elif file.after is None:
         sign = Cell("-", "red")
-    before, after = (digest[:DIGEST_SHOWN] if digest else "" for digest in (file.before, file.after))
+    before, after = (
+        digest[:DIGEST_SHOWN] if digest else "" for digest in (file.before, file.after)
+    )
     return sign, file.path, before, after
 
 
 def verification(page: Page, value: Verification) -> None:
+    """Every check with its evidence. What was not run is not passed."""
     say = page.say
     if value.passed:
         page.banner(say("VERIFIED"), "green")
@@ -69,6 +75,14 @@ def verification(page: Page, value: Verification) -> None:
         rows.append((Cell(sign, style), Cell(say(check.status), style), check.name, check.evidence))
     page.table((), rows)
     counts = {status: sum(check.status == status for check in value.checks) for status in STATUSES}
-    page.line(say("{passed} passed, {failed} failed, {skipped} skipped, {unknown} unknown",
-                  passed=counts["pass"], failed=counts["fail"], skipped=counts["skipped"],
-                  unknown=counts["unknown"]), "dim", indent=2)
+    page.line(
+        say(
+            "{passed} passed, {failed} failed, {skipped} skipped, {unknown} unknown",
+            passed=counts["pass"],
+            failed=counts["fail"],
+            skipped=counts["skipped"],
+            unknown=counts["unknown"],
+        ),
+        "dim",
+        indent=2,
+    )

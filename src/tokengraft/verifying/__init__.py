@@ -1,1 +1,120 @@
-"""Proofs."""
+"""Prove what can be proved about a finished folder, and say what was not tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokengraft.checkpoint import Checkpoint
+from tokengraft.errors import PreconditionError, RefusedError, UsageError
+from tokengraft.events import Done, Listen, Started, ignore
+from tokengraft.results import Check, Verification
+from tokengraft.verifying.against import against as compare_with_base
+from tokengraft.verifying.base import Rebuilt, rebuild, without_the_base
+from tokengraft.verifying.documents import files_as_planned
+from tokengraft.verifying.embeddings import embeddings
+from tokengraft.verifying.encodings import Corpus, encodings
+from tokengraft.verifying.files import hash_files, manifest, plan_and_receipt, untouched_files
+from tokengraft.verifying.ids import ids
+from tokengraft.verifying.logits import logits
+from tokengraft.verifying.records import Graft, failed, read_graft, skipped
+from tokengraft.verifying.shapes import safetensors_witness, shapes
+from tokengraft.verifying.transformers_witness import ask_transformers
+
+__all__ = ["verify"]
+
+# Libraries of other people that can be asked; those without an extra always are.
+WITNESSES = ("safetensors", "tokenizers", "transformers")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asks for beyond what is always proved."""
+
+    base: Checkpoint | None
+    witnesses: Sequence[str]
+    texts: Path | None
+    deep: bool
+
+
+def verify(  # noqa: PLR0913 - each is a choice of its own
+    out: Path,
+    *,
+    against: Checkpoint | None = None,
+    witnesses: Sequence[str] = (),
+    texts: Path | None = None,
+    deep: bool = False,
+    listen: Listen = ignore,
+) -> Verification:
+    """Prove that a folder is what its plan says, and that nothing else moved.
+
+    Args:
+        out: a folder that `apply` made.
+        against: its base, to compare every byte directly; without it the base is put together
+            again from the folder and its undo record.
+        witnesses: further libraries to ask, of `WITNESSES`.
+        texts: a corpus to encode before and after, instead of the built-in one.
+        deep: also run the base and the result, and compare what they say (needs `against`).
+        listen: hears of progress in bytes.
+    Raises:
+        UsageError: nothing in the folder says that a graft was made there, or a witness is unknown.
+        EnvironmentProblem: a file cannot be read.
+    """
+    unknown = sorted(set(witnesses) - set(WITNESSES))
+    if unknown:
+        raise UsageError(
+            f"no witness is named {', '.join(unknown)}",
+            hint=f"known are {', '.join(WITNESSES)}",
+        )
+    graft = read_graft(out)
+    listen(Started("verify", str(out)))
+    corpus = Corpus.of(texts)
+    wish = Wish(against, witnesses, texts, deep)
+    checks = tuple(_checks(graft, wish, corpus, listen))
+    listen(Done("verify", str(out)))
+    return Verification(passed=all(c.status != "fail" for c in checks), checks=checks)
+
+
+def _checks(graft: Graft, wish: Wish, corpus: Corpus, listen: Listen) -> Iterator[Check]:
+    digests = hash_files(graft, listen)
+    yield from _guarded("manifest", lambda: manifest(graft, digests))
+    yield from _guarded("plan-and-receipt", lambda: plan_and_receipt(graft, digests))
+    yield from _guarded("untouched-files", lambda: untouched_files(graft))
+    if graft.checkpoint is None:
+        yield failed("loads", graft.unreadable["checkpoint"])
+    rebuilt: Rebuilt | None = None
+    if graft.plan is not None and graft.receipt is not None and graft.checkpoint is not None:
+        rebuilt = rebuild(graft, listen)
+    yield from _guarded("base-without-the-base", lambda: without_the_base(graft, rebuilt))
+    yield from _guarded("kept-rows", lambda: embeddings(graft, rebuilt, wish.base))
+    base = wish.base
+    if base is not None:
+        yield from _guarded("against-the-base", lambda: compare_with_base(graft, base, listen))
+    known = base if base is not None or rebuilt is None else rebuilt.snapshot(graft)
+    yield from _guarded("files-as-planned", lambda: files_as_planned(graft, known))
+    yield from _guarded("shapes", lambda: shapes(graft))
+    yield from _guarded("safetensors", lambda: safetensors_witness(graft))
+    before = None if known is None else known.tokenizer
+    yield from _guarded("ids", lambda: ids(graft, before))
+    yield from _guarded("tokenizers", lambda: encodings(graft, known, corpus))
+    yield from _asked_for(graft, wish)
+
+
+def _asked_for(graft: Graft, wish: Wish) -> Iterator[Check]:
+    if "transformers" in wish.witnesses:
+        yield from _guarded("transformers", lambda: ask_transformers(graft))
+    else:
+        yield skipped("transformers", "not asked for: --with transformers")
+    if wish.deep:
+        yield from _guarded("logits", lambda: logits(graft, wish.base))
+    else:
+        yield skipped("logits", "not asked for: --deep")
+
+
+def _guarded(name: str, run: Callable[[], Iterable[Check]]) -> Iterator[Check]:
+    """Run a check; a folder that makes it stumble is a folder that failed it."""
+    try:
+        yield from run()
+    except (RefusedError, PreconditionError) as error:
+        yield failed(name, "; ".join(part for part in (error.summary, error.detail) if part))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from tokengraft.checkpoint import MANIFEST, RECORD_FOLDER
+from tokengraft.checkpoint import MANIFEST
 from tokengraft.events import Listen, Progress
+from tokengraft.formats.folders import is_graft_record
 from tokengraft.results import Check
 from tokengraft.verifying.records import (
     PLAN,
@@ -72,16 +73,22 @@ def plan_and_receipt(graft: Graft, digests: Mapping[str, str]) -> Iterator[Check
     name = "plan-and-receipt"
     plan, receipt = graft.plan, graft.receipt
     if plan is None or receipt is None:
-        yield failed(name, "; ".join(graft.unreadable[p] for p in (PLAN, RECEIPT) if p in graft.unreadable))
-        return
-    if receipt.plan != plan.digest():
         yield failed(
-            name, f"the receipt is of plan {receipt.plan[:12]}, {PLAN} is {plan.digest()[:12]}"
+            name, "; ".join(graft.unreadable[p] for p in (PLAN, RECEIPT) if p in graft.unreadable)
+        )
+        return
+    if receipt.plan != digests[PLAN]:
+        yield failed(
+            name, f"the receipt is of plan {receipt.plan[:12]}, {PLAN} is {digests[PLAN][:12]}"
         )
         return
     after = {file.path: file.after for file in receipt.files if file.after is not None}
-    ours = {path: sha256 for path, sha256 in digests.items() if not _is_record(path)}
-    wrong = sorted(p for p in {*after, *ours} if after.get(p) != ours.get(p))
+    ours = [path for path in digests if not is_graft_record(path)]
+    wrong = sorted(
+        path
+        for path in {*after, *ours}
+        if after.get(path) != digests.get(path)
+    )
     if wrong:
         yield failed(name, f"{len(wrong)} files are not as the receipt says: {several(wrong)}")
         return
@@ -110,7 +117,9 @@ def _files_against_plan(graft: Graft) -> str:
     if gone:
         return f"planned, and not in the receipt as planned: {several(gone)}"
     extra = sorted(
-        path for path in done if path not in planned and done[path].after is not None
+        path
+        for path in done
+        if path not in planned and done[path].after is not None and not is_graft_record(path)
     )
     return f"in the receipt, and not in the plan: {several(extra)}" if extra else ""
 
@@ -140,7 +149,3 @@ def untouched_files(graft: Graft) -> Iterator[Check]:
         f"{len(copied)} files have the sha256 that they had before; the plan itself names "
         f"{anchored} of these digests",
     )
-
-
-def _is_record(path: str) -> bool:
-    return path.startswith(f"{RECORD_FOLDER}/")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 from tokengraft.plans import Plan, PlannedToken
 from tokengraft.results import Check
 from tokengraft.verifying.records import Graft, failed, passed, several, skipped
-from tokengraft.vocabulary import Tokenizer, table_digest
+from tokengraft.vocabulary import TokenId, Tokenizer, table_digest
 
 RENAMING = ("rename", "claim")
 
@@ -57,23 +58,25 @@ def _as_planned(plan: Plan, tokenizer: Tokenizer, table: Mapping[int, str]) -> I
 
 
 def _has_its_flags(tokenizer: Tokenizer, token: PlannedToken) -> bool:
-    found = {i: added for i, added in tokenizer.added.items() if i == token.id}
-    if token.use == "word" and not found:
-        return True  # a word may live in the model's own vocabulary
-    return found.get(token.id) == token.added_token() if found else False  # type: ignore[call-overload,no-any-return]
+    found = tokenizer.added.get(TokenId(token.id))
+    if found is None:
+        return token.use == "word"  # a word may live in the model's own vocabulary
+    return found == token.added_token()
 
 
 def _files_agree(plan: Plan, tokenizer: Tokenizer) -> Iterator[str]:
     for conflict in tokenizer.conflicts[:20]:
         yield f"{conflict.subject}: {conflict.text}"
     full = [declared for declared in tokenizer.declared if declared.complete]
-    planned = {token.id for token in plan.tokens}
-    for one, other in zip(full, full[1:], strict=False):
+    # A rename leaves flags as they are, and they may have differed in the base.
+    planned = {token.id for token in plan.tokens if token.action != "rename"}
+    for one, other in pairwise(full):
         ours, theirs = one.by_id(), other.by_id()
         wrong = [
             str(i)
             for i in sorted({*ours, *theirs})
-            if (ours[i].content if i in ours else None) != (theirs[i].content if i in theirs else None)
+            if (ours[i].content if i in ours else None)
+            != (theirs[i].content if i in theirs else None)
             or (i in planned and ours.get(i) != theirs.get(i))
         ]
         if wrong:
@@ -94,9 +97,7 @@ def _old_ids(plan: Plan, old: Mapping[int, str], new: Mapping[int, str]) -> Iter
     ]
     if moved:
         yield f"{len(moved)} old ids changed: {several(moved)}"
-    unplanned = [
-        f"{i} {text!r}" for i, text in new.items() if i not in old and i not in planned
-    ]
+    unplanned = [f"{i} {text!r}" for i, text in new.items() if i not in old and i not in planned]
     if unplanned:
         yield f"{len(unplanned)} ids are new and in no plan: {several(unplanned)}"
     if plan.ids is not None and table_digest(old) != plan.ids.before.digest:

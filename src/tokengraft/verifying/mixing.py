@@ -15,10 +15,12 @@ _KINDS = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 
 
 def width_bytes(dtype: str) -> int:
+    """Bytes of one element."""
     return np.dtype(_KINDS[dtype]).itemsize
 
 
 def is_computable(dtype: str) -> bool:
+    """Whether rows of this kind of number can be computed again."""
     return dtype in _KINDS
 
 
@@ -49,22 +51,21 @@ def narrow(row_D: NDArray[np.float64], dtype: str) -> bytes:
 
 
 def _bfloat16(row_D: NDArray[np.float64]) -> NDArray[np.uint16]:
-    """Round float64 to the bits of bfloat16 without rounding twice.
+    """Round float64 to the bits of bfloat16 by asking on which side of a midpoint a number lies.
 
-    A float32 made on the way is rounded *to odd*: what was lost leaves its trace in the last bit,
-    so that the second rounding decides as if it had seen the whole number.
-    Source: Boldo and Melquiond 2008, "Emulation of FMA and correctly rounded sums".
+    bfloat16 is the upper half of float32, so the midpoint between two neighbours is the lower one
+    with the bit below the cut set: a float32, and exact in float64, whatever the exponent.
     """
-    near_D = row_D.astype("<f4")
-    back_D = near_D.astype(np.float64)
-    bits_D = near_D.view("<u4")
-    inexact = (back_D != row_D) & np.isfinite(row_D)
-    too_far = inexact & (np.abs(back_D) > np.abs(row_D))
-    # One step towards zero, then the last bit set: truncated, with a sticky bit.
-    odd_D = (bits_D - too_far.astype("<u4")) | inexact.astype("<u4")
-    rounded_D = odd_D + np.uint32(0x7FFF) + ((odd_D >> np.uint32(16)) & np.uint32(1))
-    quiet_D = odd_D | np.uint32(0x400000)
-    return (np.where(np.isnan(row_D), quiet_D, rounded_D) >> np.uint32(16)).astype("<u2")
+    size_D = np.abs(row_D)
+    lower_D = size_D.astype("<f4").view("<u4") & np.uint32(0xFFFF0000)
+    too_high = lower_D.view("<f4").astype(np.float64) > size_D  # float32 rounded up past the cut
+    lower_D = (lower_D - (too_high.astype("<u4") << np.uint32(16))).astype("<u4")
+    middle_D = (lower_D | np.uint32(0x8000)).view("<f4").astype(np.float64)
+    is_odd = (lower_D >> np.uint32(16)) & np.uint32(1) == 1
+    up = (size_D > middle_D) | ((size_D == middle_D) & is_odd)
+    bits_D = (lower_D >> np.uint32(16)) + (up & np.isfinite(size_D))
+    bits_D = np.where(np.isnan(row_D), 0x7FC0, bits_D)
+    return (bits_D | np.where(np.signbit(row_D), 0x8000, 0)).astype("<u2")
 
 
 def is_same(one: bytes, other: bytes, dtype: str) -> bool:

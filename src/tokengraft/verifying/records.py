@@ -10,7 +10,7 @@ from typing import TypeVar
 import pydantic
 
 from tokengraft.checkpoint import MANIFEST, RECORD_FOLDER, Checkpoint, FileEntry, FolderProblem
-from tokengraft.errors import MalformedFile, RefusedError, UsageError
+from tokengraft.errors import MalformedFile, PreconditionError, RefusedError, UsageError
 from tokengraft.formats.folders import read_small, walk
 from tokengraft.formats.json_text import parse_json
 from tokengraft.formats.loading import load
@@ -82,7 +82,7 @@ def read_graft(out: Path) -> Graft:
     def attempt(name: str, reading: Callable[[], _T]) -> _T | None:
         try:
             return reading()
-        except RefusedError as error:
+        except (RefusedError, PreconditionError) as error:
             unreadable[name] = f"{error.summary}{'; ' if error.detail else ''}{error.detail}"
         except pydantic.ValidationError as error:
             unreadable[name] = f"it is no such document ({error.error_count()} errors)"
@@ -93,7 +93,7 @@ def read_graft(out: Path) -> Graft:
         files=files,
         problems=problems,
         manifest=attempt(MANIFEST, lambda: parse_manifest(read_small(_entry(files, MANIFEST)))),
-        plan=attempt(PLAN, lambda: read_plan(_entry(files, PLAN).real)),
+        plan=attempt(PLAN, lambda: read_plan(_entry(files, PLAN).real).plan),
         receipt=attempt(RECEIPT, lambda: _read_receipt(_entry(files, RECEIPT))),
         undo=attempt(UNDO, lambda: read_undo(_entry(files, UNDO).real)),
         checkpoint=attempt("checkpoint", lambda: load(out)),
@@ -102,14 +102,17 @@ def read_graft(out: Path) -> Graft:
 
 
 def skipped(name: str, why: str) -> Check:
+    """A check that was not run."""
     return Check(name=name, status="skipped", evidence=why)
 
 
 def passed(name: str, evidence: str) -> Check:
+    """A claim that was proved."""
     return Check(name=name, status="pass", evidence=evidence)
 
 
 def failed(name: str, evidence: str) -> Check:
+    """A claim that does not hold."""
     return Check(name=name, status="fail", evidence=evidence)
 
 

@@ -7,7 +7,7 @@ the base only the parents of new rows are held.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -18,6 +18,7 @@ from tokengraft.errors import LimitExceeded, MalformedFile
 from tokengraft.plans import Keep, Mean, Mix, RemapRows, RowSource, Stored
 from tokengraft.tensors import TensorRef
 from tokengraft.verifying import mixing
+from tokengraft.verifying.streams import Span, read
 
 MAX_MEANS = 64  # different ranges to average over; an honest plan has a handful
 
@@ -61,6 +62,8 @@ def check_bounds(edit: RemapRows, base: TensorRef, out: TensorRef) -> None:
                 f"{edit.tensor} is {list(found)} in {where}, planned {list(planned)}",
                 subject=edit.tensor,
             )
+    if base.row_bytes == 0:
+        raise MalformedFile(f"{edit.tensor} has empty rows", subject=edit.tensor)
     if base.dtype != out.dtype:
         raise MalformedFile(
             f"{edit.tensor} is {base.dtype} in the base and {out.dtype} in the result",
@@ -114,7 +117,7 @@ class Watch:
         self._seen = Seen()
         self._wanted = np.array(sorted(_parents(edit)), np.int64)
         for _, source in numbered(edit):
-            if isinstance(source, Mean):
+            if isinstance(source, Mean) and mixing.is_computable(base.dtype):
                 width = base.row_bytes // mixing.width_bytes(base.dtype)
                 self._seen.means[source.first, source.count] = np.zeros(width, np.float64)
         if len(self._seen.means) > MAX_MEANS:
@@ -137,8 +140,8 @@ class Watch:
     def result(self) -> Seen:
         """What was seen, once all has passed."""
         self._seen.sha256 = self._digest.hexdigest()
-        for (_, count), sum_D in self._seen.means.items():
-            sum_D /= count
+        for key in self._seen.means:
+            self._seen.means[key] /= key[1]
         return self._seen
 
     def _compare(self, block: bytes, n_rows: int) -> None:
@@ -174,10 +177,11 @@ class Watch:
         low, high = np.searchsorted(self._wanted, [begin, end])
         for row in self._wanted[low:high].tolist():
             self._seen.rows[row] = block[(row - begin) * size : (row - begin + 1) * size]
-        for (first, count), sum_D in self._seen.means.items():
+        for first, count in self._seen.means:
+            sum_D = self._seen.means[first, count]
             for row in range(max(begin, first), min(end, first + count)):
                 at = (row - begin) * size
-                sum_D += mixing.widen(block[at : at + size], self.ref.dtype)
+                np.add(sum_D, mixing.widen(block[at : at + size], self.ref.dtype), out=sum_D)
 
 
 def _parents(edit: RemapRows) -> set[int]:
@@ -198,7 +202,7 @@ def pass_by(chunks: Iterable[bytes], watches: Sequence[Watch]) -> Iterator[bytes
 
 
 def wrong_rows(
-    edit: RemapRows, out: TensorRef, seen: Seen, values: Sequence[bytes], file: IO[bytes]
+    edit: RemapRows, out: TensorRef, seen: Seen, values: Span | None, file: IO[bytes]
 ) -> tuple[int, list[int]]:
     """Compute every new row again and compare; return how many there are, and the wrong ones."""
     n_new, wrong = 0, []
@@ -216,26 +220,20 @@ def wrong_rows(
     return n_new, wrong
 
 
-def _expected(source: RowSource, out: TensorRef, seen: Seen, values: Sequence[bytes]) -> bytes:
+def _expected(source: RowSource, out: TensorRef, seen: Seen, values: Span | None) -> bytes:
     match source:
         case Mix():
             width = out.row_bytes // mixing.width_bytes(out.dtype)
-            parents = sorted(source.parents)
+            parents = sorted(source.parents, key=lambda pair: pair[0])
             wide = ((w, mixing.widen(seen.rows[i], out.dtype)) for i, w in parents)
             return mixing.narrow(mixing.mix(wide, width), out.dtype)
         case Mean():
             return mixing.narrow(seen.means[source.first, source.count], out.dtype)
         case Stored():
-            if source.index >= len(values):
-                raise MalformedFile(
-                    f"value {source.index} is not among the {len(values)} of the sidecar",
-                    subject=out.name,
-                )
-            return values[source.index]
+            begin = source.index * out.row_bytes
+            if values is None or begin + out.row_bytes > values.size_bytes:
+                raise MalformedFile(f"value {source.index} is not in the sidecar", subject=out.name)
+            begin += values.begin
+            return read(Span(values.path, begin, begin + out.row_bytes))
         case Keep():
             raise AssertionError(source)
-
-
-def by_tensor(edits: Mapping[str, RemapRows], file: str, tensors: Iterable[TensorRef]) -> list[TensorRef]:
-    """The tensors of one file whose rows the plan speaks of."""
-    return [ref for ref in tensors if ref.file == file and ref.name in edits]

@@ -1,0 +1,157 @@
+"""New rows from old ones, as a stream: copied, mixed, averaged or taken from the sidecar.
+
+Everything is added one by one, elementwise, in float64, and rounded once: no BLAS and no pairwise
+sum, so the bits are the same on any machine. Shapes: `D` elements a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import assert_never
+
+import numpy as np
+
+from tokengraft.errors import MalformedFile, StalePlan
+from tokengraft.formats.rows import Floats, RowReader, narrow
+from tokengraft.plans import Keep, Mean, Mix, RemapRows, RowSource, Stored
+
+BLOCK_BYTES = 1 << 20  # of computed rows, and of rows read for a mean
+
+
+@dataclass(slots=True)
+class RowFactory:
+    """Makes the rows of one tensor.
+
+    Attributes:
+        base: the tensor's rows before.
+        stored: its rows in the sidecar, None if there are none.
+    """
+
+    base: RowReader
+    stored: RowReader | None
+    _means: dict[tuple[int, int], bytes] = field(default_factory=dict)
+
+    def stream(self, edit: RemapRows) -> Iterator[Keep | bytes]:
+        """Yield all rows in order: ranges of the base to copy, and blocks of computed bytes.
+
+        Raises:
+            StalePlan: the base has another number of rows.
+            MalformedFile: a source that is not there.
+        """
+        if edit.n_rows_before != self.base.n_rows:
+            raise StalePlan(
+                f"{edit.tensor} has {self.base.n_rows} rows, the plan was made for "
+                f"{edit.n_rows_before}",
+                subject=edit.tensor,
+            )
+        for kept, sources in groupby(edit.rows, lambda source: isinstance(source, Keep)):
+            if kept:
+                yield from (source for source in sources if isinstance(source, Keep))
+            else:
+                yield from _blocks(self._bytes_of(source) for source in sources)
+
+    def _bytes_of(self, source: RowSource) -> tuple[bytes, int]:
+        """The bytes of one row, and how often it comes."""
+        match source:
+            case Mix():
+                return narrow(self._mix(source), self.base.ref.dtype), source.rows
+            case Mean():
+                return self._mean(source), source.rows
+            case Stored():
+                return self._stored(source), 1
+            case Keep():
+                raise AssertionError("kept rows are copied, not computed")
+            case _:
+                assert_never(source)
+
+    def _mix(self, source: Mix) -> Floats:
+        row_bytes, dtype_row = self.base.ref.row_bytes, self.base.ref
+        width = dtype_row.n_elements // self.base.n_rows if row_bytes else 0
+        sum_D = np.zeros(width, np.float64)
+        with np.errstate(all="ignore"):
+            for parent, weight in sorted(source.parents, key=lambda pair: pair[0]):
+                sum_D += weight * self.base.floats(parent, 1)[0]
+        return sum_D
+
+    def _mean(self, source: Mean) -> bytes:
+        key = (source.first, source.count)
+        if key not in self._means:
+            mean_D = mean_of(self.base, source.first, source.count)
+            self._means[key] = narrow(mean_D, self.base.ref.dtype)
+        return self._means[key]
+
+    def _stored(self, source: Stored) -> bytes:
+        stored, own = self.stored, self.base.ref
+        fits = stored and stored.ref.dtype == own.dtype and stored.ref.row_bytes == own.row_bytes
+        if stored is None or not fits:
+            raise MalformedFile(
+                "the sidecar has no such values",
+                detail=f"values.{own.name}, {own.dtype}, {own.row_bytes} bytes a row",
+                subject=f"rows.safetensors#values.{own.name}",
+                hint="plan again, or copy plan and sidecar together",
+            )
+        return stored.raw(source.index, 1)
+
+
+def mean_of(rows: RowReader, first: int, count: int, *, block_bytes: int = BLOCK_BYTES) -> Floats:
+    """The mean of `count` rows [D]: added in row order in float64, divided once.
+
+    The size of a block changes memory and time, never the result.
+    """
+    step = max(1, block_bytes // max(1, rows.ref.row_bytes))
+    sum_D: Floats | None = None
+    with np.errstate(all="ignore"):
+        for begin in range(first, first + count, step):
+            block = rows.floats(begin, min(step, first + count - begin))
+            if sum_D is None:
+                sum_D = np.zeros(block.shape[1], np.float64)
+            for row_D in block:  # a sum over the axis may be pairwise, and then depends on blocks
+                sum_D += row_D
+        assert sum_D is not None
+        return sum_D / count
+
+
+def _blocks(rows: Iterable[tuple[bytes, int]]) -> Iterator[bytes]:
+    """Join rows into blocks of about `BLOCK_BYTES`."""
+    waiting: list[bytes] = []
+    size = 0
+    for row, times in rows:
+        left = times
+        while left:
+            fit = min(left, max(1, (BLOCK_BYTES - size) // max(1, len(row))))
+            waiting.append(row * fit)
+            size, left = size + len(row) * fit, left - fit
+            if size >= BLOCK_BYTES or len(waiting) >= 1 << 16:
+                yield b"".join(waiting)
+                waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
+
+
+def changed_rows(edit: RemapRows) -> Iterator[tuple[int, int, int]]:
+    """Where rows differ from the base's: (first row after, rows after, rows before) of each run.
+
+    A run holds the place of as many old rows as there are at the same numbers; rows past the old
+    end replace nothing.
+    """
+    at = 0
+    runs: list[tuple[int, int]] = []
+    for source in edit.rows:
+        unmoved = isinstance(source, Keep) and source.first == at
+        if not unmoved:
+            if runs and runs[-1][1] == at:
+                runs[-1] = (runs[-1][0], at + source.n_rows)
+            else:
+                runs.append((at, at + source.n_rows))
+        at += source.n_rows
+    before = edit.n_rows_before
+    if at < before:  # rows were taken away at the end
+        if runs and runs[-1][1] == at:
+            runs[-1] = (runs[-1][0], at)
+        else:
+            runs.append((at, at))
+    for begin, end in runs:
+        last = before if end == at else min(end, before)
+        yield begin, end - begin, max(0, last - min(begin, before))

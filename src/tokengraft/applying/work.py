@@ -1,0 +1,126 @@
+"""What a plan comes down to for one base: which files are edited, streamed, copied or moved."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from tokengraft.applying.documents import Rewritten, rewritten_files, stale
+from tokengraft.applying.records import history_of
+from tokengraft.applying.weights import Shard, shard_of
+from tokengraft.checkpoint import Checkpoint, FileEntry
+from tokengraft.errors import MalformedFile, UnsupportedFormat
+from tokengraft.formats.folders import is_graft_record
+from tokengraft.formats.undo_file import Undoing
+from tokengraft.plans import AddLowRank, Plan, RemapRows
+
+Ranges = dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Everything that is to be done, laid out before anything is written.
+
+    Attributes:
+        documents: small files with their new bytes, and files that are dropped.
+        shards: weight files with edited rows.
+        copies: files that stay, those whose rows the plan knows first.
+        history: records of a base that is an output itself, at their new places.
+    """
+
+    documents: tuple[Rewritten, ...]
+    shards: tuple[Shard, ...]
+    copies: tuple[FileEntry, ...]
+    history: tuple[FileEntry, ...]
+
+    @property
+    def written_bytes(self) -> int:
+        """What is written whatever the way of copying."""
+        small = sum(len(document.data or b"") for document in self.documents)
+        return small + sum(shard.size_bytes for shard in self.shards)
+
+    @property
+    def copied_bytes(self) -> int:
+        return sum(entry.size_bytes for entry in (*self.copies, *self.history))
+
+    def undoings(self) -> list[Undoing]:
+        """What brings the base back, file by file."""
+        small = [document.undoing for document in self.documents]
+        return [undoing for undoing in small if undoing] + [s.undoing() for s in self.shards]
+
+
+def lay_out(checkpoint: Checkpoint, plan: Plan) -> Work:
+    """Check a plan against its base, and lay out what is to be done.
+
+    Raises:
+        StalePlan: the base is not the one that the plan was made for, as far as headers and small
+            files tell; rows are compared while they are copied.
+        UnsupportedFormat: an edit that this version cannot carry out.
+        MalformedFile, UnsafePath: the plan contradicts itself, or leaves the folder.
+    """
+    _require_base(checkpoint, plan)
+    documents = tuple(rewritten_files(checkpoint, plan))
+    shards = tuple(_shards(checkpoint, plan))
+    named = Counter([d.path for d in documents] + [shard.entry.path for shard in shards])
+    twice = [path for path, count in named.items() if count > 1]
+    if twice:
+        raise MalformedFile("the plan edits a file twice", subject=f"plan.json: {twice[0]}")
+    copies = [
+        entry
+        for path, entry in checkpoint.files.items()
+        if path not in named and not is_graft_record(path)
+    ]
+    copies.sort(key=lambda entry: not ranges_in(checkpoint, plan, entry.path))
+    return Work(documents, shards, tuple(copies), tuple(history_of(checkpoint.files)))
+
+
+def ranges_in(checkpoint: Checkpoint, plan: Plan, path: str) -> Ranges:
+    """Where a file holds tensors whose digests the plan knows."""
+    if checkpoint.tensors is None or path not in checkpoint.tensors.files:
+        return {}
+    return {
+        ref.name: (ref.begin, ref.end)
+        for ref in checkpoint.tensors.files[path].tensors
+        if ref.name in plan.base.rows
+    }
+
+
+def _require_base(checkpoint: Checkpoint, plan: Plan) -> None:
+    if any(isinstance(edit, AddLowRank) for edit in plan.edits):
+        raise UnsupportedFormat(
+            "this version cannot bake low-rank updates", subject="plan.json#/edits"
+        )
+    if plan.base.layout != checkpoint.layout_digest:
+        raise stale(
+            "the base is not the one that this plan was made for",
+            detail=f"small files and tensor headers: planned for {plan.base.layout[:16]}, "
+            f"found {checkpoint.layout_digest[:16]}",
+            subject=str(checkpoint.root),
+        )
+    for path in plan.base.files:
+        if path not in checkpoint.files:
+            raise stale(f"the base has no {path} any more", subject=path)
+    tensors = checkpoint.tensors.tensors if checkpoint.tensors else None
+    for name in plan.base.rows:
+        if tensors is not None and name not in tensors:
+            raise stale(f"the base has no tensor {name} any more", subject=name)
+
+
+def _shards(checkpoint: Checkpoint, plan: Plan) -> list[Shard]:
+    if checkpoint.tensors is None:
+        return []  # small files alone: the rows of this graft are for later
+    by_file: dict[str, dict[str, RemapRows]] = {}
+    edits = [edit for edit in plan.edits if isinstance(edit, RemapRows)]
+    for edit in edits:
+        assert edit.in_columns is None, "a plan in memory is whole"
+        ref = checkpoint.tensors.tensors.get(edit.tensor)
+        if ref is None:
+            raise stale(f"the base has no tensor {edit.tensor}", subject=edit.tensor)
+        of_file = by_file.setdefault(ref.file, {})
+        if edit.tensor in of_file:
+            raise MalformedFile("the plan edits a tensor twice", subject=edit.tensor)
+        of_file[edit.tensor] = edit
+    return [
+        shard_of(checkpoint.files[path], checkpoint.tensors.files[path], of_file)
+        for path, of_file in sorted(by_file.items())
+    ]

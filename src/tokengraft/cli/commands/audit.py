@@ -1,0 +1,111 @@
+"""`tokengraft audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from tokengraft.cli import next_commands, terminal
+from tokengraft.cli.options import GOALS, PRESETS, a_path, command, not_yet
+from tokengraft.cli.rule_pages import rule_of
+from tokengraft.cli.session import Session
+from tokengraft.errors import UsageError
+
+if TYPE_CHECKING:
+    from tokengraft.findings import Audit
+
+_WORSE = {"error": ("error",), "warning": ("error", "warning"), "never": ()}
+
+
+@command("audit")
+@click.argument("source", metavar="SRC")
+@click.option("--goal", type=click.Choice(GOALS), help="Judge for this goal alone.")
+@not_yet("--deep", "leave --deep out; verify --deep reads every byte of a result")
+@click.option(
+    "--fail-on",
+    type=click.Choice(tuple(_WORSE)),
+    default="error",
+    show_default=True,
+    help="Exit with 1 if there are findings of this severity or above.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("text", "json", "sarif", "github")),
+    help="How to print the findings.  [default: text]",
+)
+@click.option(
+    "--write-recipe",
+    metavar="FILE",
+    type=a_path(),
+    help="Write a recipe that holds the fixes of the findings.",
+)
+def audit(
+    session: Session,
+    *,
+    source: str,
+    goal: str | None,
+    fail_on: str,
+    form: str | None,
+    write_recipe: Path | None,
+) -> int:
+    """Say whether it makes sense to change anything in SRC, and why.
+
+    Reads the small files and the headers of the weights, never the weights.
+    """
+    if session.as_json and form not in (None, "json"):
+        raise UsageError(f"--json and --format {form} contradict each other")
+    from tokengraft import flow
+
+    if write_recipe is not None:
+        _must_be_new(write_recipe)
+    with session.listening() as listen:
+        found = flow.audit(source, goal=cast("Any", goal), listen=listen)
+    written = _write_recipe(found, source, write_recipe) if write_recipe is not None else None
+    _show(session, found, form or "text", _next(found, source, written))
+    return int(any(finding.severity in _WORSE[fail_on] for finding in found.findings))
+
+
+def _must_be_new(path: Path) -> None:
+    from tokengraft.cli.writing import must_be_new
+
+    must_be_new(path)
+
+
+def _write_recipe(found: Audit, source: str, path: Path) -> Path:
+    from tokengraft.cli.writing import write_new
+    from tokengraft.reporting.fixes import recipe_of
+
+    write_new(path, recipe_of(found, source))
+    return path
+
+
+def _show(session: Session, found: Audit, form: str, then: tuple[str, ...]) -> None:
+    if form == "sarif":
+        from tokengraft import __version__, flow
+        from tokengraft.reporting import sarif
+
+        pages = tuple(map(rule_of, flow.rules()))
+        terminal.write_data(sarif.findings(found, pages, __version__))
+    elif form == "github":
+        from tokengraft.reporting import github
+
+        terminal.write_data(github.findings(found))
+    else:
+        from tokengraft.reporting.text import Beside
+
+        session.show(found, Beside(next=then))
+
+
+def _next(found: Audit, source: str, written: Path | None) -> tuple[str, ...]:
+    if written is not None:
+        return (next_commands.command("plan", source, written),)
+    if found.next:
+        return (found.next,)
+    if found.verdict == "leave-as-is":
+        return (next_commands.command("show", source),)
+    goal = found.goal if found.goal in PRESETS else None
+    preset = ("--preset", goal) if goal else ()
+    return (next_commands.command("recipe new", source, *preset, "-o", "recipe.toml"),)

@@ -1,0 +1,61 @@
+"""`tokengraft verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tokengraft.cli import next_commands
+from tokengraft.cli.options import a_path, command, not_yet
+from tokengraft.cli.session import Session
+
+
+@command("verify")
+@click.argument("out", metavar="OUT", type=a_path())
+@click.option("--against", metavar="SRC", help="The base: proves that nothing else has moved.")
+@click.option("--deep", is_flag=True, help="Read every byte again, unchanged tensors too.")
+@click.option(
+    "--with",
+    "witnesses",
+    metavar="NAME,...",
+    multiple=True,
+    help="More witnesses, e.g. transformers.",
+)
+@click.option(
+    "--texts",
+    metavar="FILE",
+    type=click.Path(exists=True, path_type=Path),
+    help="Texts that must encode as before, instead of the built-in ones.",
+)
+@not_yet("--behaviour", "leave --behaviour out")
+def verify(
+    session: Session,
+    *,
+    out: Path,
+    against: str | None,
+    deep: bool,
+    witnesses: tuple[str, ...],
+    texts: Path | None,
+) -> int:
+    """Prove what can be proved of OUT, and say what was skipped.
+
+    Exits with 1 if a check fails.
+    """
+    from tokengraft import flow
+    from tokengraft.reporting.text import Beside
+
+    named = tuple(name.strip() for given in witnesses for name in given.split(",") if name.strip())
+    with session.listening() as listen:
+        proved = flow.verify(
+            out, against=against, deep=deep, witnesses=named, texts=texts, listen=listen
+        )
+    session.show(proved, Beside(next=(after(out, against, passed=proved.passed),)))
+    return 0 if proved.passed else 1
+
+
+def after(out: Path, against: str | None, *, passed: bool) -> str:
+    """What to do with a result that was or was not verified."""
+    if against is not None:
+        return next_commands.command("diff", against, out)
+    return next_commands.command("show" if passed else "audit", out)

@@ -1,0 +1,167 @@
+"""Write recipes for a checkpoint, and check them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from tokengraft.checkpoint import Checkpoint
+from tokengraft.documents import Problem
+from tokengraft.errors import RecipeError, UsageError
+from tokengraft.events import Listen, ignore
+from tokengraft.families import context_of, trained_length
+from tokengraft.flow.making import load, plan_recipe
+from tokengraft.formats.chat_template import turn_end
+from tokengraft.formats.recipe_file import read_recipe, toml_text
+from tokengraft.recipes import Recipe
+
+# Presets in the order in which their sections are written.
+PRESETS = ("roles", "tools", "thinking", "protocol", "pad", "context")
+
+
+def new_recipe(source: str, presets: Sequence[str] = (), listen: Listen = ignore) -> str:
+    """Write a commented recipe for this checkpoint, with what each preset usually wants.
+
+    Raises:
+        UsageError: a preset that does not exist.
+    """
+    unknown = [preset for preset in presets if preset not in PRESETS]
+    if unknown:
+        raise UsageError(
+            f"there is no preset {unknown[0]!r}", hint=f"presets: {', '.join(PRESETS)}"
+        )
+    checkpoint = load(source, listen, weights=False)
+    parts = [_head(checkpoint, source)]
+    parts += [WRITERS[preset](checkpoint) for preset in PRESETS if preset in presets]
+    if not presets:
+        parts.append(_menu())
+    return "\n".join(parts)
+
+
+def check_recipe(
+    recipe: Path,
+    source: str | None,
+    overrides: Sequence[str] = (),
+    listen: Listen = ignore,
+) -> tuple[Problem, ...]:
+    """Say everything that is wrong with a recipe, for a checkpoint if one is given."""
+    try:
+        wish, text = read_recipe(recipe, overrides=overrides)
+        source = source if source is not None else wish.base
+        if source is not None:
+            plan_recipe(load(source, listen), wish, text=text, source=source, listen=listen)
+    except RecipeError as error:
+        lines = error.detail.splitlines() or [error.summary]
+        return tuple(_problem(line, error) for line in lines)
+    return ()
+
+
+def _problem(line: str, error: RecipeError) -> Problem:
+    where, separator, what = line.partition(": ")
+    if not separator:
+        return Problem(where=error.subject or "recipe", what=line or error.summary)
+    return Problem(where=where, what=what)
+
+
+def recipe_schema() -> dict[str, object]:
+    """The JSON Schema of recipes, for editors."""
+    return Recipe.model_json_schema(by_alias=True)
+
+
+def _head(checkpoint: Checkpoint, source: str) -> str:
+    tokenizer, layout = checkpoint.tokenizer, checkpoint.layout
+    lines = ["version = 1", f"base = {toml_text(source)}", ""]
+    if tokenizer is not None:
+        rows = "" if layout is None or not layout.n_rows else f", {layout.n_rows} embedding rows"
+        spare = 0 if layout is None else max(0, layout.n_rows - tokenizer.n_tokens)
+        lines.append(f"# {checkpoint.family.name}: {tokenizer.n_tokens} tokens{rows}.")
+        if spare:
+            lines.append(f"# {spare} rows are spare: so many tokens fit without any matrix growing.")
+    lines.append("# A new token has a starting value, not a meaning: only training gives it one.")
+    return "\n".join(lines) + "\n"
+
+
+def _menu() -> str:
+    return (
+        "# Nothing is asked for yet. Presets write sections to start from:\n"
+        f"#   tokengraft recipe new SRC --preset {' | '.join(PRESETS)}\n"
+    )
+
+
+def _token(text: str, use: str, meaning: str) -> str:
+    return f'[[add]]\ntext = {toml_text(text)}\nuse = "{use}"\nmeaning = {toml_text(meaning)}\n'
+
+
+def _roles(checkpoint: Checkpoint) -> str:
+    del checkpoint
+    note = "# A role token opens the turns of a chat role of your own. It is a special token.\n"
+    return note + _token(
+        "<|my_agi_mode|>", "role", "an agent that plans first and then answers"
+    )
+
+
+def _tools(checkpoint: Checkpoint) -> str:
+    del checkpoint
+    note = (
+        "# Markers around a tool call. They carry content, so they are not special: parsers that\n"
+        "# skip special tokens would lose them.\n"
+    )
+    opening = _token("<tool_start>", "tool", "here begins the call of a tool")
+    return f"{note}{opening}\n{_token('</tool_end>', 'tool', 'here ends the call of a tool')}"
+
+
+def _thinking(checkpoint: Checkpoint) -> str:
+    del checkpoint
+    note = "# Modules of thought: the model writes the token, then the thought.\n"
+    modules = (
+        ("<|recursion|>", "think again about the thought before"),
+        ("<|think|>", "think step by step"),
+        ("<|conflict|>", "name what contradicts itself"),
+    )
+    return note + "\n".join(_token(text, "thinking", meaning) for text, meaning in modules)
+
+
+def _protocol(checkpoint: Checkpoint) -> str:
+    assert checkpoint.tokenizer is not None
+    end = turn_end(checkpoint.tokenizer) or "<|im_end|>"
+    return (
+        "# Renaming keeps ids and rows: nothing must be trained, and templates, stop lists and\n"
+        "# configuration follow. Programs that look for the old text no longer find it.\n"
+        f"[[rename]]\nfrom = {toml_text(end)}\n"
+        f"to = {toml_text('<|end|>')}\n"
+    )
+
+
+def _pad(checkpoint: Checkpoint) -> str:
+    del checkpoint
+    return (
+        "# A pad token of its own: with pad = eos, training that masks padding also masks the stop.\n"
+        '[pad]\ntoken = "auto"   # an existing unused token first; or a text such as "<|pad|>"\n'
+    )
+
+
+def _context(checkpoint: Checkpoint) -> str:
+    config = checkpoint.value("config.json")
+    length, _ = context_of(
+        checkpoint.family,
+        config=config if isinstance(config, dict) else {},
+        text_config=checkpoint.text_config,
+    )
+    trained, source = trained_length(checkpoint.family, length)
+    base = trained or length or 32768
+    said = f" ({source})" if source else ""
+    return (
+        f"# {base} positions were trained{said}. YaRN is static: it also touches shorter texts.\n"
+        f'[context]\nlength = {base * 4}\nmethod = "yarn"\n'
+    )
+
+
+WRITERS: Mapping[str, Callable[[Checkpoint], str]] = {
+    "roles": _roles,
+    "tools": _tools,
+    "thinking": _thinking,
+    "protocol": _protocol,
+    "pad": _pad,
+    "context": _context,
+}
+

@@ -1,0 +1,180 @@
+"""Rows of tensors as numbers: read by byte range, widened exactly, rounded once.
+
+Shapes: `N` rows asked for, `D` elements a row (1 for a bias: a vector is a matrix of width 1).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokengraft.errors import MalformedFile, ReadFailed, SourceChanged, UnsupportedFormat
+from tokengraft.tensors import ROW_DTYPES, TensorRef
+
+Floats = NDArray[np.float64]
+
+# One NaN for all: what inf - inf leaves differs in its sign between x86 and ARM.
+_BF16_NAN, _F16_NAN, _F32_NAN, _F64_NAN = 0x7FC0, 0x7E00, 0x7FC00000, 0x7FF8000000000000
+
+
+@dataclass(frozen=True, slots=True)
+class RowReader:
+    """Rows of one tensor in an open file."""
+
+    file: int
+    ref: TensorRef
+
+    @property
+    def n_rows(self) -> int:
+        return self.ref.shape[0] if self.ref.shape else 0
+
+    def span(self, first: int, count: int) -> tuple[int, int]:
+        """Where these rows lie in the file.
+
+        Raises:
+            MalformedFile: the tensor has no such rows.
+        """
+        if first < 0 or count < 0 or first + count > self.n_rows:
+            raise MalformedFile(
+                f"rows {first} to {first + count - 1} are asked for, the tensor has {self.n_rows}",
+                subject=f"{self.ref.name}[{first}]",
+            )
+        begin = self.ref.begin + first * self.ref.row_bytes
+        return begin, begin + count * self.ref.row_bytes
+
+    def raw(self, first: int, count: int) -> bytes:
+        """The bytes of `count` rows."""
+        begin, end = self.span(first, count)
+        return read_range(self.file, begin, end, subject=self.ref.file)
+
+    def floats(self, first: int, count: int) -> Floats:
+        """The values of `count` rows [N, D], exactly."""
+        return widen(self.raw(first, count), self.ref.dtype).reshape(count, -1)
+
+
+def read_range(file: int, begin: int, end: int, *, subject: str) -> bytes:
+    """Read a range of an open file.
+
+    Raises:
+        ReadFailed: the system refuses.
+        SourceChanged: the file has become shorter.
+    """
+    pieces: list[bytes] = []
+    while begin < end:
+        try:
+            piece = os.pread(file, end - begin, begin)
+        except OSError as error:
+            raise ReadFailed(
+                f"cannot read {subject}", detail=error.strerror or "", subject=subject
+            ) from error
+        if not piece:
+            raise SourceChanged("a file became shorter while it was being read", subject=subject)
+        pieces.append(piece)
+        begin += len(piece)
+    return b"".join(pieces)
+
+
+def sample_rows(path: Path, ref: TensorRef, ids: Sequence[int]) -> Floats:
+    """Read some rows of a tensor as float64 [N, D], without loading the tensor.
+
+    Raises:
+        MalformedFile: a row that the tensor does not have.
+        UnsupportedFormat: its kind of number has no rows of its own (packed or integer).
+        ReadFailed: the system refuses.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ReadFailed(
+            f"cannot open {path}", detail=error.strerror or "", subject=str(path)
+        ) from error
+    try:
+        reader = RowReader(file, ref)
+        width = ref.n_elements // ref.shape[0] if ref.n_elements else 0
+        rows = np.empty((len(ids), width), np.float64)
+        for at, first in enumerate(ids):
+            rows[at] = reader.floats(first, 1)[0]
+        return rows
+    finally:
+        os.close(file)
+
+
+def widen(data: bytes, dtype: str) -> Floats:
+    """Read numbers as float64, which holds every value of the kinds we know.
+
+    Raises:
+        UnsupportedFormat: another kind of number.
+    """
+    match dtype:
+        case "BF16":
+            bits = np.frombuffer(data, "<u2").astype(np.uint32) << np.uint32(16)
+            return bits.view(np.float32).astype(np.float64)
+        case "F16":
+            return np.frombuffer(data, "<f2").astype(np.float64)
+        case "F32":
+            return np.frombuffer(data, "<f4").astype(np.float64)
+        case "F64":
+            return np.frombuffer(data, "<f8").astype(np.float64)
+        case _:
+            raise _no_numbers(dtype)
+
+
+def narrow(values: Floats, dtype: str) -> bytes:
+    """Round float64 to a tensor's kind of number once, to nearest, ties to even.
+
+    Beyond the largest value lies infinity; every NaN becomes the one quiet NaN.
+
+    Raises:
+        UnsupportedFormat: another kind of number.
+    """
+    flat = np.ascontiguousarray(values, np.float64).reshape(-1)
+    lost = np.isnan(flat)
+    with np.errstate(all="ignore"):  # overflow and underflow are results here, not mistakes
+        match dtype:
+            case "BF16":
+                bits = _bfloat16_bits(flat)
+                bits[lost] = _BF16_NAN
+                return bits.astype("<u2").tobytes()
+            case "F16":
+                halves = flat.astype(np.float16).view(np.uint16)
+                halves[lost] = _F16_NAN
+                return halves.astype("<u2").tobytes()
+            case "F32":
+                singles = flat.astype(np.float32).view(np.uint32)
+                singles[lost] = _F32_NAN
+                return singles.astype("<u4").tobytes()
+            case "F64":
+                doubles = flat.copy().view(np.uint64)
+                doubles[lost] = _F64_NAN
+                return doubles.astype("<u8").tobytes()
+            case _:
+                raise _no_numbers(dtype)
+
+
+def _bfloat16_bits(values: Floats) -> NDArray[np.uint16]:
+    """Round float64 to bfloat16 through float32 without rounding twice.
+
+    The step to float32 rounds to odd: whatever is not exact goes towards zero and sets the last
+    bit, so that the second step still sees on which side of a tie it lies (Boldo and Melquiond
+    2008, "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd").
+    """
+    singles = values.astype(np.float32)
+    bits = singles.view(np.uint32)
+    back = singles.astype(np.float64)
+    bits = bits - (np.abs(back) > np.abs(values)).astype(np.uint32)
+    bits = bits | (back != values).astype(np.uint32)
+    half = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    rounded: NDArray[np.uint16] = ((bits + half) >> np.uint32(16)).astype(np.uint16)
+    return rounded
+
+
+def _no_numbers(dtype: str) -> UnsupportedFormat:
+    return UnsupportedFormat(
+        f"rows of {dtype} cannot be computed with",
+        detail=f"known are {', '.join(ROW_DTYPES)}",
+    )

@@ -1,0 +1,54 @@
+"""The fixes of an audit as a recipe that can be read, changed and planned."""
+
+from __future__ import annotations
+
+from tokengraft.findings import Audit, Finding, Fix
+from tokengraft.reporting import escape
+
+# Sections of which a recipe may have several; of all others the first fix counts.
+_REPEATED = ("add", "rename")
+
+
+def recipe_of(audit: Audit, source: str) -> str:
+    """A recipe with one section for each fix, each under the findings that ask for it."""
+    parts = ["version = 1\n" + f"base = {escape.toml_string(source)}\n"]
+    for fix, asking in _grouped(audit.findings):
+        head = "".join(f"# {escape.inline(_why(finding))}\n" for finding in asking)
+        parts.append(head + _section(fix))
+    if len(parts) == 1:
+        parts.append("# The audit found nothing that a recipe can mend.\n")
+    return "\n".join(parts)
+
+
+def _grouped(findings: tuple[Finding, ...]) -> list[tuple[Fix, list[Finding]]]:
+    groups: list[tuple[Fix, list[Finding]]] = []
+    for finding in findings:
+        if finding.fix is None:
+            continue
+        for fix, asking in groups:
+            same = fix == finding.fix
+            if same or (fix.operation == finding.fix.operation and fix.operation not in _REPEATED):
+                asking.append(finding)
+                break
+        else:
+            groups.append((finding.fix, [finding]))
+    return groups
+
+
+def _why(finding: Finding) -> str:
+    return f"{finding.rule} {finding.severity}: {finding.subject}: {finding.summary}"
+
+
+def _section(fix: Fix) -> str:
+    if fix.operation == "reconcile":
+        return "# Nothing to write: every plan puts files that disagree into step first.\n"
+    head = f"[[{fix.operation}]]" if fix.operation in _REPEATED else f"[{fix.operation}]"
+    lines = [f"{key} = {toml_value(value)}\n" for key, value in fix.settings.items()]
+    return f"{head}\n" + "".join(lines)
+
+
+def toml_value(value: str | int | bool) -> str:  # noqa: FBT001  a value, not a switch
+    """A setting of a fix as TOML."""
+    if isinstance(value, str):
+        return escape.toml_string(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,57 @@
+"""What the old rows of a plan stand for, as text that people can read."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tokengraft.plans import Mix, Plan
+from tokengraft.vocabulary import Tokenizer
+
+_SENTENCEPIECE_SPACE: Final = "▁"
+
+
+def row_texts(plan: Plan, tokenizer: Tokenizer | None) -> dict[int, str]:
+    """Texts of all rows that new rows are made from; empty where there is no tokenizer."""
+    if tokenizer is None:
+        return {}
+    wanted = {
+        parent
+        for token in plan.tokens
+        for row in token.rows
+        if isinstance(row.source, Mix)
+        for parent, _ in row.source.parents
+    }
+    if not wanted:
+        return {}
+    table = tokenizer.table()
+    added = {int(token_id) for token_id in tokenizer.added}
+    return {
+        token_id: table[token_id] if token_id in added else _spoken(table[token_id], tokenizer)
+        for token_id in wanted
+        if token_id in table
+    }
+
+
+def _spoken(piece: str, tokenizer: Tokenizer) -> str:
+    """A piece of the vocabulary as the text that it is; its own spelling if it is no whole text."""
+    if not tokenizer.byte_level:
+        return piece.replace(_SENTENCEPIECE_SPACE, " ")
+    try:
+        return bytes(_BYTES[character] for character in piece).decode()
+    except (KeyError, UnicodeDecodeError):
+        return piece
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """GPT-2's alphabet, backwards: printable Latin-1 is itself, the rest is 256 and up in order.
+
+    Source: openai/gpt-2, src/encoder.py, `bytes_to_unicode`.
+    """
+    kept = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
+    moved = [byte for byte in range(256) if byte not in kept]
+    alphabet = {chr(byte): byte for byte in kept}
+    alphabet.update({chr(256 + at): byte for at, byte in enumerate(moved)})
+    return alphabet
+
+
+_BYTES: Final = _byte_alphabet()
