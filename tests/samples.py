@@ -316,7 +316,7 @@ def hostile_everywhere(text: str = HOSTILE) -> tuple[Document, ...]:
         answers.Rule(code="T1", title=text, severity="note", text=text),
         answers.Problems(recipe=text, problems=(Problem(where=text, what=text, suggestion=text),)),
         answers.RecipeText(text=text),
-        Recipe(version=1, add=(Add(text=text),)),
+        Recipe(version=1, add=(Add(text=text.replace("\ud800", "")),)),
         answers.Folder(
             source=text,
             facts=FACTS,

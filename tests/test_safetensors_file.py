@@ -80,7 +80,7 @@ def test_an_honest_header_is_read_in_the_order_of_the_data() -> None:
 
 
 def test_a_file_that_the_library_wrote_is_read_as_it_was_written(tmp_path: Path) -> None:
-    arrays = {
+    arrays: dict[str, Any] = {
         "x.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
         "y": np.array([1], dtype=np.int8),
     }

@@ -1,4 +1,4 @@
-"""Documents of the base text and dialogues of the chat data, and the questions kept for the test."""
+"""Documents of the base text, dialogues of the chat data, and the questions kept for the test."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import tiny_facts as facts
+import tiny_pieces as pieces
 import tiny_russian as russian
+import tiny_russian_words as russian_words
 import tiny_stories as stories
+import tiny_tables as tab
 import tiny_words as w
 from tiny_facts import Asked, held_out
 
@@ -20,8 +23,22 @@ BY_GROUP: dict[str, list[Asked]] = {}
 for _item in ASKED:
     if not held_out(_item.question):
         BY_GROUP.setdefault(_item.group, []).append(_item)
-WEIGHTS = {"sum": 12, "russian": 10, "animal": 6, "kind": 7, "colour": 3, "capital": 4, "opposite": 3,
-           "job": 3, "object": 4, "site": 2, "why": 2, "order": 2, "compare": 1, "count": 1}
+WEIGHTS = {
+    "sum": 12,
+    "russian": 10,
+    "animal": 6,
+    "kind": 7,
+    "colour": 3,
+    "capital": 4,
+    "opposite": 3,
+    "job": 3,
+    "object": 4,
+    "site": 2,
+    "why": 2,
+    "order": 2,
+    "compare": 1,
+    "count": 1,
+}
 
 TALK = w.table("""
 Hello!|Hello! How can I help you?
@@ -55,16 +72,27 @@ Can you help me?|Yes, of course. What do you want to know?
 Спасибо!|Пожалуйста!
 До свидания!|До свидания! Хорошего дня.
 """)
-SYSTEMS = ["You are a helpful assistant.", "You are a tiny assistant. Answer in one short sentence.",
-           "You are a friendly storyteller.", "Answer briefly and clearly.",
-           "You are the assistant of tokengraft.", "Ты вежливый помощник."]
+SYSTEMS = [
+    "You are a helpful assistant.",
+    "You are a tiny assistant. Answer in one short sentence.",
+    "You are a friendly storyteller.",
+    "Answer briefly and clearly.",
+    "You are the assistant of tokengraft.",
+    "Ты вежливый помощник.",
+]
 
 
 def function(name: str, what: str, /, **params: str) -> dict[str, Any]:
     """A tool description in the usual JSON form."""
     props = {key: {"type": kind} for key, kind in params.items()}
-    return {"type": "function", "function": {"name": name, "description": what, "parameters": {
-        "type": "object", "properties": props, "required": list(props)}}}
+    return {
+        "type": "function",
+        "function": {
+            "name": name,
+            "description": what,
+            "parameters": {"type": "object", "properties": props, "required": list(props)},
+        },
+    }
 
 
 TOOLS = {
@@ -73,13 +101,15 @@ TOOLS = {
     "get_price": function("get_price", "Get the price of an item.", item="string"),
     "find_book": function("find_book", "Find a book about a topic.", topic="string"),
     "add_numbers": function("add_numbers", "Add two large numbers.", a="integer", b="integer"),
-    "send_letter": function("send_letter", "Send a letter to a person.", name="string", text="string"),
+    "send_letter": function(
+        "send_letter", "Send a letter to a person.", name="string", text="string"
+    ),
 }
 
 
 def tool_use(r: random.Random) -> tuple[str, dict[str, Any], dict[str, Any], str, str]:
     """(tool, arguments, result, user question, final answer) of one tool call."""
-    city = r.choice(w.CAPITALS)[1]
+    city = r.choice(tab.CAPITALS)[1]
     item = r.choice(w.THINGS)
     topic = r.choice(["stars", "birds", "ships", "bread", "horses", "music", "gardens", "dragons"])
     name = stories.person(r)[0]
@@ -88,52 +118,94 @@ def tool_use(r: random.Random) -> tuple[str, dict[str, Any], dict[str, Any], str
     a, b = r.randint(21, 99), r.randint(21, 99)
     title = f"The Book of {topic.capitalize()}"
     text = r.choice(["Happy birthday", "See you soon", "Come to dinner", "Good luck", "I am sorry"])
-    return r.choice([
-        ("get_weather", {"city": city}, {"weather": weather, "degrees": degrees},
-         r.choice(["What is the weather in {}?", "How is the weather in {}?",
-                   "Tell me the weather in {}."]).format(city),
-         f"It is {weather} in {city}, and it is {degrees} degrees."),
-        ("get_time", {"city": city}, {"time": hour},
-         r.choice(["What time is it in {}?", "Tell me the time in {}."]).format(city),
-         f"It is {hour} in {city}."),
-        ("get_price", {"item": item}, {"price": price},
-         r.choice(["How much does a~ {} cost?", "What is the price of a~ {}?"]).format(item),
-         f"The {item} costs {price} coins."),
-        ("find_book", {"topic": topic}, {"title": title},
-         r.choice(["Find a book about {}.", "I want to read about {}."]).format(topic),
-         f"You can read \"{title}\"."),
-        ("add_numbers", {"a": a, "b": b}, {"sum": a + b}, f"Add {a} and {b}.",
-         f"The sum of {a} and {b} is {a + b}."),
-        ("send_letter", {"name": name, "text": text}, {"sent": True},
-         f"Send a letter to {name} with the text \"{text}\".", f"I have sent the letter to {name}."),
-    ])
+    return r.choice(
+        [
+            (
+                "get_weather",
+                {"city": city},
+                {"weather": weather, "degrees": degrees},
+                r.choice(
+                    [
+                        "What is the weather in {}?",
+                        "How is the weather in {}?",
+                        "Tell me the weather in {}.",
+                    ]
+                ).format(city),
+                f"It is {weather} in {city}, and it is {degrees} degrees.",
+            ),
+            (
+                "get_time",
+                {"city": city},
+                {"time": hour},
+                r.choice(["What time is it in {}?", "Tell me the time in {}."]).format(city),
+                f"It is {hour} in {city}.",
+            ),
+            (
+                "get_price",
+                {"item": item},
+                {"price": price},
+                r.choice(["How much does a~ {} cost?", "What is the price of a~ {}?"]).format(item),
+                f"The {item} costs {price} coins.",
+            ),
+            (
+                "find_book",
+                {"topic": topic},
+                {"title": title},
+                r.choice(["Find a book about {}.", "I want to read about {}."]).format(topic),
+                f'You can read "{title}".',
+            ),
+            (
+                "add_numbers",
+                {"a": a, "b": b},
+                {"sum": a + b},
+                f"Add {a} and {b}.",
+                f"The sum of {a} and {b} is {a + b}.",
+            ),
+            (
+                "send_letter",
+                {"name": name, "text": text},
+                {"sent": True},
+                f'Send a letter to {name} with the text "{text}".',
+                f"I have sent the letter to {name}.",
+            ),
+        ]
+    )
 
 
-def qa(r: random.Random, russian_only: bool = False) -> Asked:
+def qa(r: random.Random, *, russian_only: bool = False) -> Asked:
     """One training question, with the groups mixed by weight."""
     group = "russian" if russian_only else r.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     return r.choice(BY_GROUP[group])
 
 
-def story_request(r: random.Random, train: bool = True) -> tuple[str, str]:
+def story_request(r: random.Random, *, train: bool = True) -> tuple[str, str]:
     """Ask for a story about somebody, and a story about them."""
     while True:
         if r.random() < 0.25:
-            row = r.choice(russian.BEASTS)
+            row = r.choice(russian_words.BEASTS)
             ask = r.choice(["Расскажи короткую историю про {}.", "Расскажи сказку про {}."])
             question, answer = ask.format(row[2]), russian.story(r, row[0])
         else:
-            pool = [row[0] for row in (w.ANIMALS if r.random() < 0.7 else w.JOBS)] + ["girl", "boy"]
+            pool = [row[0] for row in (tab.ANIMALS if r.random() < 0.7 else tab.JOBS)] + [
+                "girl",
+                "boy",
+            ]
             kind = r.choice(pool)
-            ask = r.choice(["Tell me a short story about a~ {}.", "Tell me a story about a~ {}.",
-                            "Write a short story about a~ {}.", "Can you tell a story about a~ {}?"])
+            ask = r.choice(
+                [
+                    "Tell me a short story about a~ {}.",
+                    "Tell me a story about a~ {}.",
+                    "Write a short story about a~ {}.",
+                    "Can you tell a story about a~ {}?",
+                ]
+            )
             question = facts.article(ask.format(kind))
             answer = stories.story(r, kind, short=True)
         if not (train and held_out(question)):
             return question, answer
 
 
-def passage_turns(r: random.Random, train: bool = True) -> tuple[str, Asked]:
+def passage_turns(r: random.Random, *, train: bool = True) -> tuple[str, Asked]:
     """A passage with one question in the prompt."""
     while True:
         text, asked = facts.passage(r)
@@ -141,6 +213,28 @@ def passage_turns(r: random.Random, train: bool = True) -> tuple[str, Asked]:
         prompt = form.format(t=text, q=asked[0].question)
         if not (train and held_out(prompt)):
             return prompt, asked[0]
+
+
+def tool_turns(r: random.Random) -> tuple[list[Message], list[dict[str, Any]]]:
+    """A call with its result and answer, or a question that needs no tool; and the tools on offer."""
+    name, arguments, result, question, answer = tool_use(r)
+    others = [t for t in TOOLS if t != name]
+    names = [name, *r.sample(others, r.randint(0, 1))]
+    r.shuffle(names)
+    tools = [TOOLS[t] for t in names]
+    if r.random() < 0.15:
+        item = qa(r)
+        return [
+            {"role": "user", "content": item.question},
+            {"role": "assistant", "content": item.answer},
+        ], tools
+    call = {"type": "function", "function": {"name": name, "arguments": arguments}}
+    return [
+        {"role": "user", "content": facts.article(question)},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": json.dumps(result)},
+        {"role": "assistant", "content": answer},
+    ], tools
 
 
 def dialogue(r: random.Random) -> dict[str, Any]:
@@ -158,21 +252,9 @@ def dialogue(r: random.Random) -> dict[str, Any]:
     thought = "This is easy."
     pick = r.random()
     if pick < 0.08:
-        name, arguments, result, question, answer = tool_use(r)
-        others = [t for t in TOOLS if t != name]
-        names = [name, *r.sample(others, r.randint(0, 1))]
-        r.shuffle(names)
-        tools = [TOOLS[t] for t in names]
+        turns, tools = tool_turns(r)
+        messages += turns
         thinking = None
-        if r.random() < 0.15:
-            item = qa(r)
-            turn(item.question, item.answer)
-        else:
-            messages.append({"role": "user", "content": facts.article(question)})
-            call = {"type": "function", "function": {"name": name, "arguments": arguments}}
-            messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
-            messages.append({"role": "tool", "content": json.dumps(result)})
-            messages.append({"role": "assistant", "content": answer})
     elif pick < 0.22:
         turn(*story_request(r))
         thought = "I will tell a short story."
@@ -181,7 +263,7 @@ def dialogue(r: random.Random) -> dict[str, Any]:
         turn(prompt, item.answer)
         thought = item.thought
     elif pick < 0.41:
-        turn(*(facts.listing(r) if r.random() < 0.5 else facts.code(r)))
+        turn(*(pieces.listing(r) if r.random() < 0.5 else pieces.code(r)))
     else:
         for _ in range(r.choice([1, 1, 2, 3])):
             if r.random() < 0.12:
@@ -222,9 +304,16 @@ def prose_russian(r: random.Random) -> str:
 
 
 DOCUMENTS: list[tuple[float, Callable[[random.Random], str]]] = [
-    (36, stories.story), (6, stories.scene), (6, facts.describe), (22, prose_facts),
-    (9, prose_passage), (3, facts.record), (4, facts.program), (14, russian.story),
-    (5, prose_russian), (2, lambda r: "{} {}".format(*facts.listing(r))),
+    (36, stories.story),
+    (6, stories.scene),
+    (6, pieces.describe),
+    (22, prose_facts),
+    (9, prose_passage),
+    (3, pieces.record),
+    (4, pieces.program),
+    (14, russian.story),
+    (5, prose_russian),
+    (2, lambda r: "{} {}".format(*pieces.listing(r))),
 ]
 
 

@@ -1,5 +1,7 @@
-"""A folder, a repo id or an hf:// address -> a folder with files. Never writes into the cache itself:
-what must be fetched, huggingface_hub fetches."""
+"""A folder, a repo id or an hf:// address -> a folder with files.
+
+Nothing here writes into the cache: what must be fetched, huggingface_hub fetches.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,7 @@ from pathlib import Path
 from tokengraft.errors import Offline, RefusedError, UsageError
 from tokengraft.events import Listen, Note, ignore
 
-ADDRESS = re.compile(
-    r"(?:hf://)?(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII
-)
+ADDRESS = re.compile(r"(?:hf://)?(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 # What an audit needs of a repository: everything but tensors.
 SMALL_PATTERNS = ("*.json", "*.jinja", "*.txt", "*.model")
 
@@ -37,6 +37,13 @@ def locate(source: str, *, weights: bool, listen: Listen = ignore) -> Path:
             hint="give the folder that holds config.json, or org/name, or hf://org/name@revision",
         )
     return _fetch(match["repo"], match["revision"], weights=weights, listen=listen)
+
+
+def hub_cache() -> Path:
+    """The Hugging Face cache, into which nothing of ours is ever written."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
 
 
 def _fetch(repo: str, revision: str | None, *, weights: bool, listen: Listen) -> Path:

@@ -6,13 +6,14 @@ receipt what every file was and is.
 
 from __future__ import annotations
 
+import shutil
 from hashlib import sha256
 from pathlib import Path
 
 from tokengraft.applying.copying import Copier, CopyMode
 from tokengraft.applying.documents import stale
 from tokengraft.applying.hashing import Hashing, Tally
-from tokengraft.applying.places import Destination
+from tokengraft.applying.places import Destination, refuse_existing, refuse_place, require_room
 from tokengraft.applying.reading import Meter
 from tokengraft.applying.records import (
     PLAN,
@@ -21,9 +22,10 @@ from tokengraft.applying.records import (
     ROWS,
     TOOL,
     UNDO_RECORD,
-    SidecarFile,
+    Sidecar,
     open_sidecar,
 )
+from tokengraft.applying.single import write_document
 from tokengraft.applying.store import Stage, staging
 from tokengraft.applying.syscalls import SYSTEM, Syscalls
 from tokengraft.applying.undo import undo
@@ -35,7 +37,7 @@ from tokengraft.formats.undo_file import undo_blocks, undo_size
 from tokengraft.plans import Fingerprint, Plan
 from tokengraft.results import Receipt, ReceiptFile
 
-__all__ = ["CopyMode", "apply", "undo"]
+__all__ = ["CopyMode", "apply", "check", "undo", "write_document"]
 
 STEP = "apply"
 
@@ -46,8 +48,7 @@ def apply(  # noqa: PLR0913 - the plan's parts lie in as many files
     *,
     target: Path,
     plan_text: bytes,
-    recipe: str,
-    values: Path | None = None,
+    sidecar: Path | bytes | None = None,
     copy: CopyMode = "auto",
     replace: bool = False,
     cache: Path | None = None,
@@ -59,7 +60,7 @@ def apply(  # noqa: PLR0913 - the plan's parts lie in as many files
     Args:
         plan: whole, as `read_plan` gives it.
         plan_text: the plan as it is written; the receipt names it by its digest.
-        values: the plan's sidecar.
+        sidecar: the plan's sidecar, a file or its bytes.
         copy: how files that stay get there; the bytes are the same in every way.
         replace: whether an earlier output at `target` may go.
         cache: the Hugging Face cache, into which nothing is written.
@@ -72,28 +73,49 @@ def apply(  # noqa: PLR0913 - the plan's parts lie in as many files
     destination = Destination(target, checkpoint.root, replace=replace, cache=cache)
     total = work.copied_bytes + sum(shard.size_bytes for shard in work.shards)
     with (
-        open_sidecar(values, plan_text) as sidecar,
+        open_sidecar(sidecar, plan_text) as values,
         Hashing() as hashing,
         staging(destination, hashing, syscalls) as stage,
     ):
         listen(Started(STEP, str(target), total))
         run = _Run(checkpoint, plan, work, stage, hashing, Meter(STEP, total, listen))
         copier = Copier(stage, hashing, copy, run.meter)
-        run.require_room(copier, sidecar, len(plan_text))
+        run.require_room(copier, values, len(plan_text))
         run.write_documents()
-        run.write_shards(sidecar)
+        run.write_shards(values)
         run.copy(copier)
         files = run.compare_with_base()
         receipt = Receipt(plan=sha256(plan_text).hexdigest(), tool=TOOL, files=files)
         stage.write(PLAN, [plan_text])
-        if sidecar is not None:
-            stage.write(ROWS, sidecar.blocks())
-        stage.write(RECIPE, [recipe.encode()])
+        if values is not None:
+            stage.write(ROWS, values.blocks())
+        stage.write(RECIPE, [plan.recipe.encode()])
         stage.write(UNDO_RECORD, undo_blocks(work.undoings()))
         stage.write(RECEIPT, [receipt.to_json().encode()])
         stage.publish()
     listen(Done(STEP, str(target)))
     return receipt
+
+
+def check(
+    checkpoint: Checkpoint,
+    plan: Plan,
+    *,
+    target: Path,
+    copy: CopyMode = "auto",
+    replace: bool = False,
+    cache: Path | None = None,
+) -> None:
+    """Refuse what `apply` would refuse, as far as it can be known without writing.
+
+    Rows are not compared here, and other disks or full ones may still refuse.
+    """
+    work = lay_out(checkpoint, plan)
+    destination = Destination(target, checkpoint.root, replace=replace, cache=cache)
+    refuse_place(destination)
+    refuse_existing(destination)
+    size = work.written_bytes + (work.copied_bytes if copy == "copy" else 0)
+    require_room(destination, size, shutil.disk_usage(destination.place.parent).free)
 
 
 class _Run:
@@ -117,7 +139,7 @@ class _Run:
         self._old_and_new: list[tuple[str, Tally, Tally]] = []
         self._history: list[tuple[str, Tally]] = []
 
-    def require_room(self, copier: Copier, sidecar: SidecarFile | None, n_text: int) -> None:
+    def require_room(self, copier: Copier, sidecar: Sidecar | None, n_text: int) -> None:
         entries = (*self._work.copies, *self._work.history)
         largest = max(entries, key=lambda entry: entry.size_bytes, default=None)
         size = self._work.written_bytes + undo_size(self._work.undoings()) + n_text
@@ -131,7 +153,7 @@ class _Run:
             if document.data is not None:
                 self._stage.write(document.path, [document.data])
 
-    def write_shards(self, sidecar: SidecarFile | None) -> None:
+    def write_shards(self, sidecar: Sidecar | None) -> None:
         for shard in self._work.shards:
             path = shard.entry.path
             old, new = write_shard(

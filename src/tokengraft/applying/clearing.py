@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokengraft.applying.staged import doing
-from tokengraft.applying.store import FOLDER, remove_dead_stages
+from tokengraft.applying.locking import remove_dead_stages
+from tokengraft.applying.staged import FOLDER, doing
 from tokengraft.applying.syscalls import SYSTEM, Syscalls
 from tokengraft.errors import TargetLocked
 

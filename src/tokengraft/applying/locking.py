@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tokengraft.applying.staged import FOLDER, doing
-from tokengraft.applying.syscalls import SYSTEM, Syscalls
+from tokengraft.applying.syscalls import Syscalls
 from tokengraft.errors import TargetLocked
 
 LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -64,6 +64,7 @@ def _is_same(file: int, parent: int, name: str) -> bool:
 
 
 def exists(parent: int, name: str) -> bool:
+    """Whether an open folder has this name, be it a dangling link."""
     try:
         os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
@@ -71,12 +72,22 @@ def exists(parent: int, name: str) -> bool:
     return True
 
 
-def _remove_dead_stages(place: _Place, system: Syscalls) -> None:
-    """Remove what killed runs for this very destination left; the lock says that none is alive."""
-    dead = re.compile(rf"\.{re.escape(place.name)}\.stage-[0-9a-f]{{16}}")
-    for name in os.listdir(place.parent):
-        if dead.fullmatch(name):
-            remove(place.parent, name, system)
+def remove_dead_stages(parent: int, target: Path, system: Syscalls) -> None:
+    """Remove what killed runs for a destination left, unless a living one holds it.
+
+    Raises:
+        TargetLocked: a run is under way.
+    """
+    with locked(parent, target, system), doing(str(target)):
+        remove_stages(parent, target.name, system)
+
+
+def remove_stages(parent: int, name: str, system: Syscalls) -> None:
+    """Remove all stages of one destination; the caller holds its lock, so none is alive."""
+    dead = re.compile(rf"\.{re.escape(name)}\.stage-[0-9a-f]{{16}}")
+    for found in os.listdir(parent):
+        if dead.fullmatch(found):
+            remove(parent, found, system)
 
 
 def remove(parent: int, name: str, system: Syscalls) -> None:
@@ -87,7 +98,7 @@ def remove(parent: int, name: str, system: Syscalls) -> None:
         return
     try:
         system.fchmod(folder, 0o700)  # the umask may have taken our own right to write in it
-        for inner in os.listdir(folder):
+        for inner in os.listdir(folder):  # noqa: PTH208 - an open folder has no Path
             status = os.stat(inner, dir_fd=folder, follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
                 remove(folder, inner, system)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokengraft.checkpoint import MANIFEST, RECORD_FOLDER
-from tokengraft.errors import TargetExists, UnsafePath, UsageError, WriteFailed
+from tokengraft.errors import DiskFull, TargetExists, UnsafePath, UsageError, WriteFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,35 @@ def exists_already(target: Path) -> TargetExists:
         subject=str(target),
         hint="name a new folder, or give --replace if it is an earlier output",
     )
+
+
+def refuse_existing(destination: Destination) -> None:
+    """Refuse a destination that exists, unless it may be replaced.
+
+    Raises:
+        TargetExists: it is there, be it as a link that leads nowhere.
+    """
+    target = destination.target
+    if os.path.lexists(target):
+        if not destination.replace:
+            raise exists_already(target)
+        refuse_replacing(target)
+
+
+def require_room(destination: Destination, size_bytes: int, free_bytes: int) -> None:
+    """Refuse before anything is written if the disk cannot hold it and 5 % more.
+
+    Raises:
+        DiskFull: it cannot.
+    """
+    needed = size_bytes + size_bytes // 20
+    if free_bytes < needed:
+        raise DiskFull(
+            "not enough room for the result",
+            detail=f"{needed} bytes are needed (5 % of them spare), {free_bytes} are free",
+            subject=str(destination.target),
+            hint="free some space, write to another disk, or share files with --copy link",
+        )
 
 
 def refuse_replacing(target: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -13,12 +13,13 @@ from tokengraft import __version__
 from tokengraft.applying.documents import stale
 from tokengraft.applying.hashing import MIB
 from tokengraft.checkpoint import MANIFEST, RECORD_FOLDER, FileEntry
-from tokengraft.errors import PreconditionError, ReadFailed
+from tokengraft.errors import PreconditionError
 from tokengraft.formats.folders import is_graft_record
 from tokengraft.formats.plan_files import parse_plan
-from tokengraft.formats.rows import RowReader, read_range
-from tokengraft.formats.safetensors_file import read_header
+from tokengraft.formats.rows import MemoryRows, RowReader, Rows, open_to_read, read_range
+from tokengraft.formats.safetensors_file import parse_header, read_header
 from tokengraft.formats.undo_file import UNDO
+from tokengraft.tensors import TensorRef
 
 TOOL = f"tokengraft {__version__}"
 PLAN = f"{RECORD_FOLDER}/plan.json"
@@ -51,25 +52,21 @@ def restored_history(files: Mapping[str, FileEntry]) -> list[FileEntry]:
 
 
 @dataclass(frozen=True, slots=True)
-class SidecarFile:
-    """The sidecar of a plan, open for reading.
+class Sidecar:
+    """The sidecar of a plan.
 
     Attributes:
-        rows: readers of its values, by the tensor that they are for.
+        rows: its values, by the tensor that they are for.
+        blocks: gives all its bytes, as often as asked.
     """
 
-    file: int
     size_bytes: int
-    rows: Mapping[str, RowReader]
-
-    def blocks(self) -> Iterator[bytes]:
-        for begin in range(0, self.size_bytes, MIB):
-            end = min(begin + MIB, self.size_bytes)
-            yield read_range(self.file, begin, end, subject=ROWS)
+    rows: Mapping[str, Rows]
+    blocks: Callable[[], Iterator[bytes]]
 
 
 @contextmanager
-def open_sidecar(path: Path | None, plan_text: bytes) -> Iterator[SidecarFile | None]:
+def open_sidecar(place: Path | bytes | None, plan_text: bytes) -> Iterator[Sidecar | None]:
     """Open the sidecar that a plan was written with; None if the plan has none.
 
     Raises:
@@ -79,34 +76,51 @@ def open_sidecar(path: Path | None, plan_text: bytes) -> Iterator[SidecarFile | 
     about = parse_plan(plan_text, file=PLAN).sidecar
     if about is None:
         yield None
-        return
-    if path is None:
+    elif place is None:
         raise PreconditionError(
             "the plan's sidecar is missing",
             detail="the plan takes rows or tables from it",
             subject=PLAN,
             hint="a plan with values travels with its sidecar; copy both",
         )
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise ReadFailed(
-            f"cannot open {path}", detail=error.strerror or "", subject=str(path)
-        ) from error
-    try:
-        size = os.fstat(file).st_size
-        refs = read_header(path, file=str(path), size_bytes=size).tensors
-        rows = {
-            ref.name.removeprefix("values."): RowReader(file, ref)
-            for ref in refs
-            if ref.name.startswith("values.")
-        }
-        opened = SidecarFile(file, size, rows)
-        digest = sha256()
-        for block in opened.blocks():
-            digest.update(block)
-        if digest.hexdigest() != about.sha256:
-            raise stale("the sidecar is not the one that the plan was written with")
-        yield opened
-    finally:
-        os.close(file)
+    elif isinstance(place, bytes):
+        yield _require(about.sha256, _in_memory(place))
+    else:
+        file = open_to_read(place)
+        try:
+            yield _require(about.sha256, _on_disk(place, file))
+        finally:
+            os.close(file)
+
+
+def _in_memory(data: bytes) -> Sidecar:
+    length = int.from_bytes(data[:8], "little")
+    refs = parse_header(data[: 8 + length], file=ROWS, size_bytes=len(data)).tensors
+    return Sidecar(
+        len(data), _values(refs, lambda ref: MemoryRows(data, ref)), lambda: iter([data])
+    )
+
+
+def _on_disk(path: Path, file: int) -> Sidecar:
+    size = os.fstat(file).st_size
+    refs = read_header(path, file=str(path), size_bytes=size).tensors
+
+    def blocks() -> Iterator[bytes]:
+        for begin in range(0, size, MIB):
+            yield read_range(file, begin, min(begin + MIB, size), subject=ROWS)
+
+    return Sidecar(size, _values(refs, lambda ref: RowReader(file, ref)), blocks)
+
+
+def _values(refs: Iterable[TensorRef], reader: Callable[[TensorRef], Rows]) -> dict[str, Rows]:
+    values = (ref for ref in refs if ref.name.startswith("values."))
+    return {ref.name.removeprefix("values."): reader(ref) for ref in values}
+
+
+def _require(expected: str, sidecar: Sidecar) -> Sidecar:
+    digest = sha256()
+    for block in sidecar.blocks():
+        digest.update(block)
+    if digest.hexdigest() != expected:
+        raise stale("the sidecar is not the one that the plan was written with", subject=ROWS)
+    return sidecar

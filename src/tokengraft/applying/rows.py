@@ -14,7 +14,7 @@ from typing import assert_never
 import numpy as np
 
 from tokengraft.errors import MalformedFile, StalePlan
-from tokengraft.formats.rows import Floats, RowReader, narrow
+from tokengraft.formats.rows import Floats, RowReader, Rows, narrow
 from tokengraft.plans import Keep, Mean, Mix, RemapRows, RowSource, Stored
 
 BLOCK_BYTES = 1 << 20  # of computed rows, and of rows read for a mean
@@ -30,7 +30,7 @@ class RowFactory:
     """
 
     base: RowReader
-    stored: RowReader | None
+    stored: Rows | None
     _means: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
     def stream(self, edit: RemapRows) -> Iterator[Keep | bytes]:
@@ -67,9 +67,7 @@ class RowFactory:
                 assert_never(source)
 
     def _mix(self, source: Mix) -> Floats:
-        row_bytes, dtype_row = self.base.ref.row_bytes, self.base.ref
-        width = dtype_row.n_elements // self.base.n_rows if row_bytes else 0
-        sum_D = np.zeros(width, np.float64)
+        sum_D = np.zeros(self.base.width, np.float64)
         with np.errstate(all="ignore"):
             for parent, weight in sorted(source.parents, key=lambda pair: pair[0]):
                 sum_D += weight * self.base.floats(parent, 1)[0]
@@ -101,16 +99,14 @@ def mean_of(rows: RowReader, first: int, count: int, *, block_bytes: int = BLOCK
     The size of a block changes memory and time, never the result.
     """
     step = max(1, block_bytes // max(1, rows.ref.row_bytes))
-    sum_D: Floats | None = None
+    sum_D = np.zeros(rows.width, np.float64)
     with np.errstate(all="ignore"):
         for begin in range(first, first + count, step):
             block = rows.floats(begin, min(step, first + count - begin))
-            if sum_D is None:
-                sum_D = np.zeros(block.shape[1], np.float64)
             for row_D in block:  # a sum over the axis may be pairwise, and then depends on blocks
                 sum_D += row_D
-        assert sum_D is not None
-        return sum_D / count
+        sum_D /= count
+    return sum_D
 
 
 def _blocks(rows: Iterable[tuple[bytes, int]]) -> Iterator[bytes]:

@@ -11,6 +11,9 @@ from tokengraft.applying.hashing import MIB
 from tokengraft.applying.syscalls import Syscalls
 from tokengraft.errors import DiskFull, SourceChanged, WriteFailed
 
+OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER = OLD_FILE | os.O_DIRECTORY
+NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Where copy_file_range cannot do it, reading and writing can.
 NO_COPY_RANGE = (errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM)

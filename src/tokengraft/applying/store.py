@@ -13,37 +13,32 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import secrets
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 
 from tokengraft.applying.hashing import MIB, Hashing, Tally
+from tokengraft.applying.locking import exists, locked, remove, remove_stages
 from tokengraft.applying.places import (
     Destination,
     exists_already,
+    refuse_existing,
     refuse_place,
     refuse_replacing,
+    require_room,
     split_path,
 )
-from tokengraft.applying.staged import StagedFile, doing
+from tokengraft.applying.staged import FOLDER, NEW_FILE, OLD_FILE, StagedFile, doing
 from tokengraft.applying.syscalls import SYSTEM, Syscalls
 from tokengraft.checkpoint import MANIFEST, FileEntry
-from tokengraft.errors import DiskFull, SourceChanged, TargetLocked, WriteFailed
+from tokengraft.errors import SourceChanged, WriteFailed
 from tokengraft.formats.manifest import format_manifest
 
 CHUNK_BYTES = 8 * MIB
-NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-LOCK_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-FOLDER = OLD_FILE | os.O_DIRECTORY
 O_TMPFILE = getattr(os, "O_TMPFILE", os.O_DIRECTORY)  # Linux; elsewhere the call just fails
 NO_RENAME_FLAGS = (errno.ENOSYS, errno.EINVAL)
-LOCK_TRIES = 100
 
 
 class Stage:
@@ -72,14 +67,7 @@ class Stage:
         """Refuse before anything is written if the disk cannot hold it and 5 % more."""
         with doing(str(self._destination.target)):
             free = self._system.free_bytes(self._place.parent)
-        needed = size_bytes + size_bytes // 20
-        if free < needed:
-            raise DiskFull(
-                "not enough room for the result",
-                detail=f"{needed} bytes are needed (5 % of them spare), {free} are free",
-                subject=str(self._destination.target),
-                hint="free some space, write to another disk, or share files with --copy link",
-            )
+        require_room(self._destination, size_bytes, free)
 
     @contextmanager
     def create(self, path: str) -> Iterator[StagedFile]:
@@ -206,7 +194,7 @@ class Stage:
     def _rename(self) -> None:
         place, target = self._place, self._destination.target
         with doing(str(target)):
-            if self._destination.replace and _exists(place.parent, place.name):
+            if self._destination.replace and exists(place.parent, place.name):
                 self._exchange()
                 return
             try:
@@ -217,7 +205,7 @@ class Stage:
                 if error.errno not in NO_RENAME_FLAGS:
                     raise
                 # No such promise from this file system: the lock and this check stand in for it.
-                _refuse_existing(place, self._destination)
+                refuse_existing(self._destination)
                 self._system.rename(place.parent, place.stage, place.name)
             self.was_published = True
 
@@ -254,8 +242,8 @@ class Stage:
         # After an exchange the old folder bears the stage's name; otherwise nothing does.
         place = self._place
         try:
-            if _exists(place.parent, place.stage):
-                _remove(place.parent, place.stage, self._system)
+            if exists(place.parent, place.stage):
+                remove(place.parent, place.stage, self._system)
         except OSError as error:
             raise WriteFailed(
                 f"published, but the replaced folder is still there: {place.stage}",
@@ -295,11 +283,11 @@ def staging(
     with doing(str(destination.target.parent)):
         parent = system.open(str(destination.target.parent.resolve()), FOLDER, 0, None)
     try:
-        with _locked(parent, destination.target, system):
+        with locked(parent, destination.target, system):
             place = _Place(parent, name, f".{name}.stage-{secrets.token_hex(8)}")
             with doing(str(destination.target)):
-                _remove_dead_stages(place, system)
-                _refuse_existing(place, destination)
+                remove_stages(parent, name, system)
+                refuse_existing(destination)
             with _stage(place, destination, hashing, system) as stage:
                 yield stage
     finally:
@@ -320,19 +308,10 @@ def _stage(
     except BaseException as error:
         if stage is None or not stage.was_published:
             try:
-                _remove(place.parent, place.stage, system)
+                remove(place.parent, place.stage, system)
             except OSError as failure:
                 error.add_note(f"{place.stage} could not be removed: {failure.strerror}")
         raise
     finally:
         if stage is not None:
             stage.close()
-
-
-def _refuse_existing(place: _Place, destination: Destination) -> None:
-    if _exists(place.parent, place.name):
-        if not destination.replace:
-            raise exists_already(destination.target)
-        refuse_replacing(destination.target)
-
-

@@ -12,6 +12,7 @@ import fcntl
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -120,7 +121,8 @@ def _free_bytes(folder: int) -> int:
 def _start_writing(file: int, begin: int, count: int) -> None:
     """Ask the system to write what is dirty now, so that fsync finds less to wait for."""
     if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(file, begin, count, os.POSIX_FADV_DONTNEED)
+        with suppress(OSError):  # advice that is not taken is no failure; fsync has the last word
+            os.posix_fadvise(file, begin, count, os.POSIX_FADV_DONTNEED)
 
 
 def _umask() -> int:

@@ -12,7 +12,7 @@ from tokengraft.applying.rows import RowFactory, changed_rows
 from tokengraft.applying.staged import StagedFile
 from tokengraft.applying.store import Stage
 from tokengraft.checkpoint import FileEntry
-from tokengraft.formats.rows import RowReader
+from tokengraft.formats.rows import RowReader, Rows
 from tokengraft.formats.safetensors_file import rewrite_header
 from tokengraft.formats.undo_file import Span, Undoing
 from tokengraft.plans import Keep, RemapRows
@@ -88,7 +88,7 @@ class ShardWriter:
         self._new, self._again = new
         self._seen = 0
 
-    def write(self, stored: Mapping[str, RowReader], meter: Meter) -> None:
+    def write(self, stored: Mapping[str, Rows], meter: Meter) -> None:
         self._put(self._shard.header)
         for ref in self._shard.weights.tensors:
             edit = self._shard.edits.get(ref.name)
@@ -135,7 +135,7 @@ def write_shard(
     hashing: Hashing,
     *,
     parts: Mapping[str, tuple[int, int]],
-    stored: Mapping[str, RowReader],
+    stored: Mapping[str, Rows],
     meter: Meter,
 ) -> tuple[Tally, Tally]:
     """Write one shard into the stage.

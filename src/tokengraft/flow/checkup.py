@@ -13,6 +13,7 @@ from tokengraft.answers import Ability, DeadStage, Doctor
 from tokengraft.applying.clearing import clear, leftovers
 from tokengraft.applying.abilities import abilities
 from tokengraft.errors import UsageError
+from tokengraft.hub import hub_cache
 
 CORE = ("tokenizers", "safetensors", "numpy", "ml_dtypes", "pydantic", "huggingface_hub", "jinja2")
 EXTRAS = ("torch", "transformers", "peft", "trl", "accelerate", "gguf", "starlette")
@@ -35,7 +36,7 @@ def doctor(clean: bool, folder: Path, environ: Mapping[str, str]) -> Doctor:  # 
         versions=_versions(),
         abilities=(*_machine(), *abilities(folder)),
         stages=tuple(stages),
-        cache=_cache(),
+        cache=str(hub_cache()) if hub_cache().is_dir() else None,
         offline={name: environ[name] for name in OFFLINE_SWITCHES if name in environ},
     )
 
@@ -67,10 +68,3 @@ def _machine() -> Iterator[Ability]:
     else:
         del resource
         yield Ability(name="limited children", status="yes", evidence="memory and CPU time limits")
-
-
-def _cache() -> str | None:
-    from huggingface_hub import constants
-
-    cache = Path(constants.HF_HUB_CACHE)
-    return str(cache) if cache.is_dir() else None

@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokengraft.applying.single import write_document
 from tokengraft.documents import Document
 from tokengraft.errors import TargetExists, UsageError
 from tokengraft.events import Listen, ignore
 from tokengraft.flow.looking import diff, tokens
 from tokengraft.flow.making import apply_planned, audit, make_plan, undo, verify
-from tokengraft.applying import write_document
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MODEL = Path("models/tiny-qwen3-moe-base")
 RECIPE = Path("examples/agent.toml")
 SENTENCE = (
     "<|im_start|>assistant\n<|my_agi_mode|><|think|>The fox is hungry.<|conflict|>It fears the dog."
-    "<|recursion|>It waits.\n<tool_start>{\"name\": \"look\"}</tool_end><|im_end|>"
+    '<|recursion|>It waits.\n<tool_start>{"name": "look"}</tool_end><|im_end|>'
 )
 
 

@@ -17,12 +17,13 @@ from tokengraft.events import Done, Listen, Progress, Started, ignore
 from tokengraft.findings import Audit, Goal
 from tokengraft.formats import loading
 from tokengraft.formats.plan_files import PlanFile, pack, parse_plan, read_plan
-from tokengraft.formats.recipe_file import read_recipe
-from tokengraft.hub import locate
+from tokengraft.formats.recipe_file import parse_recipe, read_recipe
+from tokengraft.hub import hub_cache, locate
 from tokengraft.planning import Ports
 from tokengraft.plans import Plan
 from tokengraft.recipes import Recipe
 from tokengraft.results import Receipt, Verification
+from tokengraft.rows.initializers import Encode
 from tokengraft.sandbox.tokenizers import TokenizerChild
 
 CopyMode = Literal["auto", "reflink", "copy", "link"]
@@ -106,7 +107,7 @@ def plan_recipe(
     return Planned(source, checkpoint, recipe, plan, packed, sidecar)
 
 
-def _encode_port(checkpoint: Checkpoint) -> planning.Encode | None:
+def _encode_port(checkpoint: Checkpoint) -> Encode | None:
     data = checkpoint.small_files.get("tokenizer.json")
     if data is None:
         return None
@@ -198,10 +199,11 @@ def apply_planned(
         planned.checkpoint,
         planned.plan,
         target=out,
-        sidecar=planned.sidecar,
         plan_text=planned.text,
+        sidecar=planned.sidecar,
         copy=copy,
         replace=replace,
+        cache=hub_cache(),
         listen=listen,
     )
     return Applied(receipt, planned.plan, undone(planned.recipe))
@@ -216,7 +218,24 @@ def _apply_plan_file(
     replace: bool,
     listen: Listen,
 ) -> Applied:
-    recipe = _recipe_of(found.plan)
+    planned = _read_planned(found, base=base, listen=listen)
+    receipt = applying.apply(
+        planned.checkpoint,
+        found.plan,
+        target=out,
+        plan_text=found.text,
+        sidecar=found.sidecar,
+        copy=copy,
+        replace=replace,
+        cache=hub_cache(),
+        listen=listen,
+    )
+    return Applied(receipt, found.plan, undone(planned.recipe))
+
+
+def _read_planned(found: PlanFile, *, base: str | None, listen: Listen) -> Planned:
+    """A plan from a file together with its base."""
+    recipe = parse_recipe(found.plan.recipe, file="the plan's recipe")[0]
     source = base if base is not None else recipe.base
     if source is None:
         raise UsageError(
@@ -224,24 +243,7 @@ def _apply_plan_file(
             detail="a plan knows its base by fingerprint, not by path, so that others can use it",
             hint="give it: tokengraft apply PLAN --base SRC -o OUT",
         )
-    sidecar = None if found.sidecar is None else found.sidecar.read_bytes()
-    receipt = applying.apply(
-        load(source, listen),
-        found.plan,
-        target=out,
-        sidecar=sidecar,
-        plan_text=found.text,
-        copy=copy,
-        replace=replace,
-        listen=listen,
-    )
-    return Applied(receipt, found.plan, undone(recipe))
-
-
-def _recipe_of(plan: Plan) -> Recipe:
-    from tokengraft.formats.recipe_file import parse_recipe
-
-    return parse_recipe(plan.recipe, file="the plan's recipe")[0]
+    return Planned(source, load(source, listen), recipe, found.plan, found.text, None)
 
 
 def undone(recipe: Recipe) -> tuple[str, ...]:
@@ -257,6 +259,7 @@ def dry_run(
     base: str | None,
     out: Path,
     copy: CopyMode = "auto",
+    replace: bool = False,
     overrides: Sequence[str] = (),
     listen: Listen = ignore,
 ) -> Planned:
@@ -264,16 +267,10 @@ def dry_run(
     if not is_plan(plan_or_recipe):
         planned = make_plan(base, plan_or_recipe, overrides=overrides, listen=listen)
     else:
-        found = read_plan(plan_or_recipe)
-        recipe = _recipe_of(found.plan)
-        source = base if base is not None else recipe.base
-        if source is None:
-            raise UsageError("the plan does not say where its base lies", hint="give --base SRC")
-        sidecar = None if found.sidecar is None else found.sidecar.read_bytes()
-        planned = Planned(
-            source, load(source, listen), recipe, found.plan, found.text, sidecar
-        )
-    applying.check(planned.checkpoint, planned.plan, target=out, copy=copy)
+        planned = _read_planned(read_plan(plan_or_recipe), base=base, listen=listen)
+    applying.check(
+        planned.checkpoint, planned.plan, target=out, copy=copy, replace=replace, cache=hub_cache()
+    )
     return planned
 
 
@@ -296,5 +293,3 @@ def verify(
 def undo(out: Path, *, target: Path, listen: Listen = ignore) -> Receipt:
     """Give the base back, bit for bit."""
     return applying.undo(out, target=target, listen=listen)
-
-

@@ -76,7 +76,9 @@ def _head(checkpoint: Checkpoint, source: str) -> str:
         spare = 0 if layout is None else max(0, layout.n_rows - tokenizer.n_tokens)
         lines.append(f"# {checkpoint.family.name}: {tokenizer.n_tokens} tokens{rows}.")
         if spare:
-            lines.append(f"# {spare} rows are spare: so many tokens fit without any matrix growing.")
+            lines.append(
+                f"# {spare} rows are spare: so many tokens fit without any matrix growing."
+            )
     lines.append("# A new token has a starting value, not a meaning: only training gives it one.")
     return "\n".join(lines) + "\n"
 
@@ -95,9 +97,7 @@ def _token(text: str, use: str, meaning: str) -> str:
 def _roles(checkpoint: Checkpoint) -> str:
     del checkpoint
     note = "# A role token opens the turns of a chat role of your own. It is a special token.\n"
-    return note + _token(
-        "<|my_agi_mode|>", "role", "an agent that plans first and then answers"
-    )
+    return note + _token("<|my_agi_mode|>", "role", "an agent that plans first and then answers")
 
 
 def _tools(checkpoint: Checkpoint) -> str:
@@ -164,4 +164,3 @@ WRITERS: Mapping[str, Callable[[Checkpoint], str]] = {
     "pad": _pad,
     "context": _context,
 }
-

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,44 @@ Floats = NDArray[np.float64]
 _BF16_NAN, _F16_NAN, _F32_NAN, _F64_NAN = 0x7FC0, 0x7E00, 0x7FC00000, 0x7FF8000000000000
 
 
+class Rows(Protocol):
+    """Rows of one tensor, wherever they are."""
+
+    @property
+    def ref(self) -> TensorRef: ...
+
+    def raw(self, first: int, count: int) -> bytes:
+        """The bytes of `count` rows."""
+
+
+def span(ref: TensorRef, first: int, count: int) -> tuple[int, int]:
+    """Where these rows lie in the tensor's file.
+
+    Raises:
+        MalformedFile: the tensor has no such rows.
+    """
+    n_rows = ref.shape[0] if ref.shape else 0
+    if first < 0 or count < 0 or first + count > n_rows:
+        raise MalformedFile(
+            f"rows {first} to {first + count - 1} are asked for, the tensor has {n_rows}",
+            subject=f"{ref.name}[{first}]",
+        )
+    begin = ref.begin + first * ref.row_bytes
+    return begin, begin + count * ref.row_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRows:
+    """Rows of one tensor of a file that is in memory."""
+
+    data: bytes
+    ref: TensorRef
+
+    def raw(self, first: int, count: int) -> bytes:
+        begin, end = span(self.ref, first, count)
+        return self.data[begin:end]
+
+
 @dataclass(frozen=True, slots=True)
 class RowReader:
     """Rows of one tensor in an open file."""
@@ -33,28 +72,36 @@ class RowReader:
     def n_rows(self) -> int:
         return self.ref.shape[0] if self.ref.shape else 0
 
-    def span(self, first: int, count: int) -> tuple[int, int]:
-        """Where these rows lie in the file.
+    @property
+    def width(self) -> int:
+        """Elements a row."""
+        return self.ref.n_elements // self.n_rows if self.n_rows else 0
 
-        Raises:
-            MalformedFile: the tensor has no such rows.
-        """
-        if first < 0 or count < 0 or first + count > self.n_rows:
-            raise MalformedFile(
-                f"rows {first} to {first + count - 1} are asked for, the tensor has {self.n_rows}",
-                subject=f"{self.ref.name}[{first}]",
-            )
-        begin = self.ref.begin + first * self.ref.row_bytes
-        return begin, begin + count * self.ref.row_bytes
+    def span(self, first: int, count: int) -> tuple[int, int]:
+        """Where these rows lie in the file."""
+        return span(self.ref, first, count)
 
     def raw(self, first: int, count: int) -> bytes:
-        """The bytes of `count` rows."""
-        begin, end = self.span(first, count)
+        begin, end = span(self.ref, first, count)
         return read_range(self.file, begin, end, subject=self.ref.file)
 
     def floats(self, first: int, count: int) -> Floats:
         """The values of `count` rows [N, D], exactly."""
-        return widen(self.raw(first, count), self.ref.dtype).reshape(count, -1)
+        return widen(self.raw(first, count), self.ref.dtype).reshape(count, self.width)
+
+
+def open_to_read(path: Path) -> int:
+    """Open a file for reading; the caller closes it.
+
+    Raises:
+        ReadFailed: the system refuses.
+    """
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ReadFailed(
+            f"cannot open {path}", detail=error.strerror or "", subject=str(path)
+        ) from error
 
 
 def read_range(file: int, begin: int, end: int, *, subject: str) -> bytes:
@@ -87,16 +134,10 @@ def sample_rows(path: Path, ref: TensorRef, ids: Sequence[int]) -> Floats:
         UnsupportedFormat: its kind of number has no rows of its own (packed or integer).
         ReadFailed: the system refuses.
     """
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise ReadFailed(
-            f"cannot open {path}", detail=error.strerror or "", subject=str(path)
-        ) from error
+    file = open_to_read(path)
     try:
         reader = RowReader(file, ref)
-        width = ref.n_elements // ref.shape[0] if ref.n_elements else 0
-        rows = np.empty((len(ids), width), np.float64)
+        rows = np.empty((len(ids), reader.width), np.float64)
         for at, first in enumerate(ids):
             rows[at] = reader.floats(first, 1)[0]
         return rows

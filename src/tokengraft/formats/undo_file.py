@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tokengraft.errors import MalformedFile, ReadFailed
-from tokengraft.formats.rows import read_range
+from tokengraft.errors import MalformedFile
+from tokengraft.formats.rows import open_to_read, read_range
 from tokengraft.formats.safetensors_file import read_header
 from tokengraft.tensors import TensorRef
 
@@ -101,10 +101,7 @@ def read_undo(path: Path) -> dict[str, UndoEntry]:
     Raises:
         ReadFailed, MalformedFile: it cannot be read, or is no such record.
     """
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise ReadFailed(f"cannot open {UNDO}", detail=error.strerror or "") from error
+    file = open_to_read(path)
     try:
         refs = read_header(path, file=UNDO, size_bytes=os.fstat(file).st_size).tensors
         by_name = {ref.name: ref for ref in refs}
@@ -150,13 +147,13 @@ def base_chunks(out_file: Path | None, entry: UndoEntry, undo_path: Path) -> Ite
     Raises:
         ReadFailed, SourceChanged: the system refuses, or a file ends before its last splice.
     """
-    undo = _open(undo_path)
+    undo = open_to_read(undo_path)
     try:
         if entry.spans is None:
             yield from _blocks(undo, entry.begin, entry.end, UNDO)
             return
         assert out_file is not None, "only a dropped file comes back from the record alone"
-        out = _open(out_file)
+        out = open_to_read(out_file)
         try:
             at, old = 0, entry.begin
             for begin, end, length in entry.spans:
@@ -168,15 +165,6 @@ def base_chunks(out_file: Path | None, entry: UndoEntry, undo_path: Path) -> Ite
             os.close(out)
     finally:
         os.close(undo)
-
-
-def _open(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise ReadFailed(
-            f"cannot open {path.name}", detail=error.strerror or "", subject=str(path)
-        ) from error
 
 
 def _blocks(file: int, begin: int, end: int, subject: str) -> Iterator[bytes]:

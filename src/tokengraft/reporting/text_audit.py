@@ -66,11 +66,15 @@ def _finding(page: Page, finding: Finding) -> None:
         page.line(finding.detail, "dim", indent=4)
     if finding.fix is not None:
         safety = f" ({say(finding.safety)})" if finding.safety else ""
-        page.line(say("fix{safety}: {fix}", safety=safety, fix=fix(finding.fix)), "green", indent=4)
+        page.line(
+            say("fix{safety}: {fix}", safety=safety, fix=fix(say, finding.fix)), "green", indent=4
+        )
 
 
-def fix(value: Fix) -> str:
-    """A fix as the section of a recipe that it is."""
+def fix(say: Words, value: Fix) -> str:
+    """A fix as the section of a recipe that it is; putting files into step needs none."""
+    if value.operation == "reconcile":
+        return say("put the files into step (every plan does so first)")
     settings = ", ".join(f"{key} = {toml_value(item)}" for key, item in value.settings.items())
     return f"[{value.operation}] {settings}".rstrip()
 

@@ -90,6 +90,7 @@ def diff(page: Page, value: Diff) -> None:
             (value.tensors_same, "tensor"),
         )
     )
+    page.line()
     page.line(say("the same in both: {counts}", counts=same), "dim")
 
 
@@ -150,6 +151,7 @@ def tokens(page: Page, value: Tokens) -> None:
     headers = (say("id"), say("token"), say("text"), say("from"), say("to"), "")
     page.table(headers, (_piece(page, piece) for piece in value.pieces), right=frozenset({0, 3, 4}))
     if value.round_trip is False:
+        page.line()
         page.line(say("decoding does not give the text back"), "yellow")
 
 

@@ -207,7 +207,7 @@ def _matrix(page: Page, edit: RemapRows) -> tuple[Cell, str, str]:
     say = page.say
     before, after = say.number(edit.n_rows_before), say.number(edit.n_rows_after)
     if edit.n_rows_before == edit.n_rows_after:
-        size = say("{rows} rows, none more", rows=before)
+        size = say("{rows} rows, as before", rows=before)
     else:
         arrow = page.screen.sign("→", "->")
         size = say("{before} {arrow} {after} rows", before=before, arrow=arrow, after=after)
@@ -232,7 +232,7 @@ def _files(page: Page, value: Plan) -> None:
         size = say.size(sum(file.size_bytes for file in copied))
         page.line(
             "= "
-            + say("{files} as they are, {size}", files=say.count(len(copied), "file"), size=size),
+            + say("{files} unchanged, {size}", files=say.count(len(copied), "file"), size=size),
             "dim",
             indent=2,
         )
@@ -240,7 +240,7 @@ def _files(page: Page, value: Plan) -> None:
 
 def _file(page: Page, file: PlannedFile) -> tuple[Cell, str, str, str]:
     sign, style = FILE_SIGNS[file.action]
-    words = {"write": "edited", "copy": "as it is", "drop": "left out"}[file.action]
+    words = {"write": "edited", "copy": "unchanged", "drop": "left out"}[file.action]
     return Cell(sign, style), file.path, page.say(words), page.say.size(file.size_bytes)
 
 

@@ -47,6 +47,9 @@ TEXTS: Final = {
     "unsafe": "небезопасно",
     "display-only": "только показать",
     "fix{safety}: {fix}": "исправление{safety}: {fix}",
+    "put the files into step (every plan does so first)": (
+        "согласовать файлы (каждый план начинает с этого)"
+    ),
     "from": "от",
     "to": "до",
     "family": "семейство",
@@ -93,13 +96,13 @@ TEXTS: Final = {
     "weighted sum of {rows} ({parents})": "взвешенная сумма: {rows} ({parents})",
     "row {id}": "строка {id}",
     "Matrices": "Матрицы",
-    "{rows} rows, none more": "строк: {rows}, столько же",
+    "{rows} rows, as before": "строк: {rows}, как и было",
     "{before} {arrow} {after} rows": "строк: {before} {arrow} {after}",
     "Files": "Файлы",
     "... and {files} more": "... и ещё {files}",
-    "{files} as they are, {size}": "без изменений: {files}, {size}",
+    "{files} unchanged, {size}": "без изменений: {files}, {size}",
     "edited": "правится",
-    "as it is": "без изменений",
+    "unchanged": "без изменений",
     "left out": "убирается",
     "What each way of copying writes": "Сколько запишет каждый способ копирования",
     "shares unchanged blocks where the file system can": (

@@ -38,7 +38,7 @@ class Wish:
     deep: bool
 
 
-def verify(  # noqa: PLR0913 - each is a choice of its own
+def verify(
     out: Path,
     *,
     against: Checkpoint | None = None,
@@ -86,14 +86,15 @@ def _checks(graft: Graft, wish: Wish, corpus: Corpus, listen: Listen) -> Iterato
     rebuilt: Rebuilt | None = None
     if graft.plan is not None and graft.receipt is not None and graft.checkpoint is not None:
         rebuilt = rebuild(graft, listen)
-    yield from _guarded("base-without-the-base", lambda: without_the_base(graft, rebuilt))
+    snapshot = None if rebuilt is None else rebuilt.snapshot(graft)
+    yield from _guarded("base-without-the-base", lambda: without_the_base(graft, rebuilt, snapshot))
     yield from _guarded("kept-rows", lambda: embeddings(graft, rebuilt, wish.base))
     base = wish.base
     if base is not None:
         yield from _guarded("against-the-base", lambda: compare_with_base(graft, base, listen))
-    known = base if base is not None or rebuilt is None else rebuilt.snapshot(graft)
+    known = snapshot if base is None else base
     yield from _guarded("files-as-planned", lambda: files_as_planned(graft, known))
-    yield from _guarded("shapes", lambda: shapes(graft))
+    yield from _guarded("shapes", lambda: shapes(graft, known))
     yield from _guarded("safetensors", lambda: safetensors_witness(graft))
     before = None if known is None else known.tokenizer
     yield from _guarded("ids", lambda: ids(graft, before))

@@ -8,6 +8,7 @@ from itertools import chain
 
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.events import Listen, Progress
+from tokengraft.formats.folders import is_graft_record
 from tokengraft.plans import AddLowRank, Plan, RemapRows
 from tokengraft.results import Check
 from tokengraft.tensors import TensorIndex, TensorRef
@@ -72,10 +73,8 @@ def _files(graft: Graft, plan: Plan, base: Checkpoint, listen: Listen) -> Check:
                 wrong.append(f"{path} (byte {at})")
         done += ours.size_bytes
         listen(Progress("verify", path, done, total))
-    lost = sorted(set(base.files) - {file.path for file in plan.files})
-    lost = [
-        path for path in lost if not path.startswith("tokengraft/") and path != "MANIFEST.sha256"
-    ]
+    planned = {file.path for file in plan.files} | plan.dropped()
+    lost = sorted(path for path in set(base.files) - planned if not is_graft_record(path))
     if wrong or lost:
         said = [f"{len(wrong)} differ: {several(wrong)}"] if wrong else []
         said += [f"{len(lost)} are in no plan: {several(lost)}"] if lost else []

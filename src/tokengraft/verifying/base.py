@@ -90,8 +90,10 @@ def rebuild(graft: Graft, listen: Listen) -> Rebuilt:
     return rebuilt
 
 
-def without_the_base(graft: Graft, rebuilt: Rebuilt | None) -> Iterator[Check]:
-    """Say what the rebuilding proved."""
+def without_the_base(
+    graft: Graft, rebuilt: Rebuilt | None, base: Checkpoint | None
+) -> Iterator[Check]:
+    """Say what the rebuilding proved; `base` is its snapshot."""
     if rebuilt is None or graft.plan is None:
         yield skipped(NAME, "the plan, the receipt or the checkpoint cannot be read")
         return
@@ -109,7 +111,6 @@ def without_the_base(graft: Graft, rebuilt: Rebuilt | None) -> Iterator[Check]:
         else:
             yield failed(NAME, graft.unreadable.get(UNDO, missing))
         return
-    base = rebuilt.snapshot(graft)
     if base is None or base.layout_digest != graft.plan.base.layout:
         found = "nothing readable" if base is None else base.layout_digest[:12]
         yield failed(

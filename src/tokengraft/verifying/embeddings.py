@@ -22,7 +22,7 @@ from tokengraft.verifying.records import (
     skipped,
 )
 from tokengraft.verifying.rows import Seen, numbered, wrong_rows
-from tokengraft.verifying.streams import Span, blocks
+from tokengraft.verifying.streams import Span, blocks, digest
 
 NAMES = ("kept-rows", "rows-as-planned")
 
@@ -101,6 +101,7 @@ def _kept(graft: Graft, subjects: list[Subject]) -> Check:
             rows = several([f"{name}[{row}]" for row in subject.seen.changed])
             said.append(f"{len(subject.seen.changed)} rows were to be kept and differ: {rows}")
         kept += subject.seen.n_kept
+    said += _rows_without_edit(graft)
     if said:
         return failed(NAMES[0], "; ".join(said))
     written = sum(subject.edit.n_rows_after for subject in subjects) - kept
@@ -109,6 +110,19 @@ def _kept(graft: Graft, subjects: list[Subject]) -> Check:
         f"{kept:,} rows of {len(subjects)} tensors have the bits of the base, whose digests the "
         f"plan names; {written:,} rows are written",
     )
+
+
+def _rows_without_edit(graft: Graft) -> Iterator[str]:
+    """Tensors of the vocabulary axis that the plan leaves alone have the digest it names."""
+    assert graft.plan is not None
+    for name in sorted(set(graft.plan.base.rows) - set(graft.plan.row_edits())):
+        ref = _tensor(graft, name)
+        if ref is None:
+            yield f"{name} is not there"
+            continue
+        span = Span(graft.files[ref.file].real, ref.begin, ref.end)
+        if digest(blocks(span)) != graft.plan.base.rows[name]:
+            yield f"{name} has not the sha256 that the plan names"
 
 
 def _new(graft: Graft, subjects: list[Subject]) -> Check:

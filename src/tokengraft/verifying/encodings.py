@@ -18,7 +18,6 @@ from tokengraft.vocabulary import Tokenizer, table_digest
 NAMES = ("ids-in-tokenizers", "new-tokens", "old-text", "round-trips")
 FILE = "tokenizer.json"
 SHOWN = 60  # characters of a text that evidence shows
-BATCH = 512  # texts that a child is asked at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +84,9 @@ def _new_tokens(
     name = NAMES[1]
     if not tokens:
         return skipped(name, "the plan names no tokens")
-    alone = _encode(after, [token.text for token in tokens])
-    inside = _encode(after, [_inside(token) for token in tokens])
-    back = _decode(after, [[token.id] for token in tokens])
+    alone = after.encode([token.text for token in tokens])
+    inside = after.encode([_inside(token) for token in tokens])
+    back = after.decode([[token.id] for token in tokens], skip_special=False)
     expected = _expected_back(tokens, before)
     wrong = []
     for at, token in enumerate(tokens):
@@ -117,8 +116,8 @@ def _expected_back(tokens: Sequence[PlannedToken], before: TokenizerChild | None
     expected = [token.text for token in tokens]
     words = [at for at, token in enumerate(tokens) if token.use == "word"]
     if words and before is not None:
-        pieces = _encode(before, [tokens[at].text for at in words])
-        for at, text in zip(words, _decode(before, pieces), strict=True):
+        pieces = before.encode([tokens[at].text for at in words])
+        for at, text in zip(words, before.decode(pieces, skip_special=False), strict=True):
             expected[at] = text
     return expected
 
@@ -137,7 +136,7 @@ def _old_text(
     if not texts:
         yield from (skipped(n, f"every text of {corpus.name} holds a new token") for n in NAMES[2:])
         return
-    old_ids, new_ids = _encode(before, texts), _encode(after, texts)
+    old_ids, new_ids = before.encode(texts), after.encode(texts)
     size_bytes = sum(len(text.encode("utf-8", "replace")) for text in texts)
     about = f"{len(texts):,} texts of {corpus.name}, {size_bytes:,} bytes"
     left_out = f"{n_left_out} texts were left out, since they hold a token that the plan writes"
@@ -147,7 +146,8 @@ def _old_text(
     else:
         n_ids = sum(map(len, new_ids))
         yield passed(NAMES[2], f"{about}: the same {n_ids:,} ids before and after; {left_out}")
-    was, now = _decode(before, old_ids), _decode(after, new_ids)
+    was = before.decode(old_ids, skip_special=False)
+    now = after.decode(new_ids, skip_special=False)
     wrong = [text for text, a, b in zip(texts, was, now, strict=True) if a != b]
     if wrong:
         yield failed(NAMES[3], f"{len(wrong)} of {about}, are decoded otherwise: {_shown(wrong)}")
@@ -173,15 +173,3 @@ def _literals(plan: Plan, base: Checkpoint) -> list[str]:
 
 def _shown(texts: Sequence[str]) -> str:
     return several([repr(text[:SHOWN]) for text in texts[:3]])
-
-
-def _encode(child: TokenizerChild, texts: Sequence[str]) -> list[list[int]]:
-    parts = (child.encode(texts[at : at + BATCH]) for at in range(0, len(texts), BATCH))
-    return [list(ids) for part in parts for ids in part]
-
-
-def _decode(child: TokenizerChild, ids: Sequence[Sequence[int]]) -> list[str]:
-    parts = (child.decode(ids[at : at + BATCH]) for at in range(0, len(ids), BATCH))
-    return [text for part in parts for text in part]
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 
 from tokengraft.checkpoint import MANIFEST
@@ -11,6 +12,7 @@ from tokengraft.results import Check
 from tokengraft.verifying.records import (
     PLAN,
     RECEIPT,
+    RECIPE,
     Graft,
     failed,
     passed,
@@ -84,15 +86,11 @@ def plan_and_receipt(graft: Graft, digests: Mapping[str, str]) -> Iterator[Check
         return
     after = {file.path: file.after for file in receipt.files if file.after is not None}
     ours = [path for path in digests if not is_graft_record(path)]
-    wrong = sorted(
-        path
-        for path in {*after, *ours}
-        if after.get(path) != digests.get(path)
-    )
+    wrong = sorted(path for path in {*after, *ours} if after.get(path) != digests.get(path))
     if wrong:
         yield failed(name, f"{len(wrong)} files are not as the receipt says: {several(wrong)}")
         return
-    said = _files_against_plan(graft)
+    said = _files_against_plan(graft) or _recipe(graft, digests)
     if said:
         yield failed(name, said)
         return
@@ -122,6 +120,13 @@ def _files_against_plan(graft: Graft) -> str:
         if path not in planned and done[path].after is not None and not is_graft_record(path)
     )
     return f"in the receipt, and not in the plan: {several(extra)}" if extra else ""
+
+
+def _recipe(graft: Graft, digests: Mapping[str, str]) -> str:
+    """The recipe in the folder is the one in the plan."""
+    assert graft.plan is not None
+    planned = hashlib.sha256(graft.plan.recipe.encode()).hexdigest()
+    return "" if digests.get(RECIPE) == planned else f"{RECIPE} is not the plan's recipe"
 
 
 def untouched_files(graft: Graft) -> Iterator[Check]:

@@ -23,6 +23,7 @@ from tokengraft.verifying.streams import Span
 
 PLAN = f"{RECORD_FOLDER}/plan.json"
 RECEIPT = f"{RECORD_FOLDER}/receipt.json"
+RECIPE = f"{RECORD_FOLDER}/recipe.toml"
 UNDO = f"{RECORD_FOLDER}/undo.safetensors"
 SIDECAR = f"{RECORD_FOLDER}/rows.safetensors"
 NO_WEIGHTS = "no weights in this folder"

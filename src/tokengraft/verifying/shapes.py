@@ -12,7 +12,7 @@ from tokengraft.tensors import TensorIndex
 from tokengraft.verifying.records import NO_WEIGHTS, Graft, failed, passed, several, skipped
 
 
-def shapes(graft: Graft) -> Iterator[Check]:
+def shapes(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
     """Matrices, config and index speak of the same numbers."""
     name = "shapes"
     checkpoint, plan = graft.checkpoint, graft.plan
@@ -22,7 +22,7 @@ def shapes(graft: Graft) -> Iterator[Check]:
     said = [*_rows_and_config(checkpoint), *_planned_rows(graft)]
     tensors = checkpoint.tensors
     if tensors is not None:
-        said += _index(graft, tensors)
+        said += _index(checkpoint, tensors, base)
     if said:
         yield failed(name, "; ".join(said))
         return
@@ -69,25 +69,34 @@ def _planned_rows(graft: Graft) -> Iterator[str]:
             yield f"{name} has the shape {list(ref.shape)}, planned are {edit.n_rows_after} rows"
 
 
-def _index(graft: Graft, tensors: TensorIndex) -> Iterator[str]:
+def _index(checkpoint: Checkpoint, tensors: TensorIndex, base: Checkpoint | None) -> Iterator[str]:
     if tensors.missing_files:
         yield f"the index names files that are not there: {several(list(tensors.missing_files))}"
     if tensors.misplaced:
         yield f"the index puts tensors where they are not: {several(list(tensors.misplaced))}"
-    if tensors.index_file is None or not _was_written(graft, tensors.index_file):
-        return  # a wrong total in a file that we did not write is the base's own
-    metadata = graft.checkpoint.value(tensors.index_file, "/metadata") if graft.checkpoint else None
+    if tensors.index_file is None:
+        return
+    for key, (said, true) in _totals(checkpoint).items():
+        was_said, was_true = _totals(base).get(key, (None, 0)) if base is not None else (None, 0)
+        if said is None or said == true:
+            continue
+        # A base that was wrong about itself stays wrong by as much: the plan adds what is added.
+        if was_said is None or said - was_said != true - was_true:
+            yield f"{tensors.index_file}#/metadata/{key} is {said}, the headers give {true}"
+
+
+def _totals(checkpoint: Checkpoint) -> dict[str, tuple[int | None, int]]:
+    """What the index says that all tensors weigh and count, and what the headers say."""
+    tensors = checkpoint.tensors
+    if tensors is None or tensors.index_file is None:
+        return {}
     n_elements = sum(ref.n_elements for ref in tensors.tensors.values())
-    wanted = {"total_size": tensors.size_bytes, "total_parameters": n_elements}
-    for key, true in wanted.items():
-        value = metadata.get(key) if isinstance(metadata, dict) else None
-        if value is not None and value != true:
-            yield f"{tensors.index_file}#/metadata/{key} is {value}, the headers give {true}"
-
-
-def _was_written(graft: Graft, path: str) -> bool:
-    assert graft.plan is not None
-    return any(file.path == path and file.action == "write" for file in graft.plan.files)
+    true = {"total_size": tensors.size_bytes, "total_parameters": n_elements}
+    said = {key: checkpoint.value(tensors.index_file, f"/metadata/{key}") for key in true}
+    return {
+        key: (int(value) if isinstance(value, int | float) else None, true[key])
+        for key, value in said.items()
+    }
 
 
 def safetensors_witness(graft: Graft) -> Iterator[Check]:

@@ -43,7 +43,9 @@ def ask_transformers(graft: Graft, *, python: str = sys.executable) -> Iterator[
     answer = run_child([python, "-P", str(SCRIPT), str(graft.out)], seconds=MAX_SECONDS)
     version, theirs = answer.get("version"), answer.get("table")
     if not isinstance(theirs, dict):
-        raise ChildFailed("transformers gave no id table", detail=str(answer.get("error", ""))[:500])
+        raise ChildFailed(
+            "transformers gave no id table", detail=str(answer.get("error", ""))[:500]
+        )
     ours = {text: token_id for token_id, text in graft.checkpoint.tokenizer.table().items()}
     wrong = [
         f"{text!r} is {theirs.get(text)} there and {ours.get(text)} here"

@@ -1,0 +1,1 @@
+"""Children with limits of memory and time, for code and templates that a model brings along."""

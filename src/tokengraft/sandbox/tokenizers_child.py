@@ -1,0 +1,106 @@
+"""What a child does with the `tokenizers` library; runs behind limits, never in the parent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_LOADED: list[Tokenizer] = []
+
+
+def digest_of_table(table: Iterable[tuple[int, str]]) -> str:
+    """Hash a table of ids: one line an entry in the order of ids, a tab, the text as ASCII JSON."""
+    digest = hashlib.sha256()
+    for token_id, content in sorted(table):
+        digest.update(f"{token_id}\t{json.dumps(content)}\n".encode())
+    return digest.hexdigest()
+
+
+def digest_of_ids(ids: Sequence[int]) -> str:
+    """Hash ids as unsigned numbers of 32 bits, little end first."""
+    return hashlib.sha256(struct.pack(f"<{len(ids)}I", *ids)).hexdigest()
+
+
+def load(*, text: str | None = None, path: str | None = None) -> int:
+    """Load a tokenizer.json, given as its text or by its path; return how many tokens it has."""
+    # The import waits for the first question, when the limits stand.
+    from tokenizers import Tokenizer
+
+    _LOADED.clear()
+    if path is not None:
+        tokenizer = Tokenizer.from_file(path)
+    else:
+        assert text is not None
+        tokenizer = Tokenizer.from_str(text)
+    # What the file says about batches of a training is not what the text encodes to.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    _LOADED.append(tokenizer)
+    return tokenizer.get_vocab_size(with_added_tokens=True)
+
+
+def encode(*, texts: list[str]) -> list[list[int]]:
+    """Encode each text alone, without the special tokens of a post-processor."""
+    tokenizer = _tokenizer()
+    # The fast one (tokenizers 0.21) leaves out the offsets, which are not asked for here.
+    batch = getattr(tokenizer, "encode_batch_fast", tokenizer.encode_batch)
+    return [encoding.ids for encoding in batch(texts, add_special_tokens=False)]
+
+
+def encode_digest(*, texts: list[str]) -> list[str]:
+    """Encode, and hash the ids of each text."""
+    return [digest_of_ids(ids) for ids in encode(texts=texts)]
+
+
+def encode_offsets(*, text: str) -> list[tuple[int, int, int]]:
+    """Encode one text, with the characters that each id stands for."""
+    encoding = _tokenizer().encode(text, add_special_tokens=False)
+    return [(i, begin, end) for i, (begin, end) in zip(encoding.ids, encoding.offsets, strict=True)]
+
+
+def decode(*, batch: list[list[int]], skip_special: bool) -> list[str]:
+    """Decode each list of ids alone."""
+    return list(_tokenizer().decode_batch(batch, skip_special_tokens=skip_special))
+
+
+def id_table() -> list[tuple[int, str]]:
+    """List every id with its text, in order."""
+    # Two texts may share an id: what counts is what the library makes of the id.
+    tokenizer = _tokenizer()
+    ids = sorted(set(tokenizer.get_vocab(with_added_tokens=True).values()))
+    named = ((token_id, tokenizer.id_to_token(token_id)) for token_id in ids)
+    return [(token_id, content) for token_id, content in named if content is not None]
+
+
+def table_digest() -> str:
+    """Hash the table of ids."""
+    return digest_of_table(id_table())
+
+
+def token_to_id(*, texts: list[str]) -> list[int | None]:
+    """Look up the ids of texts that are one token each."""
+    tokenizer = _tokenizer()
+    return [tokenizer.token_to_id(text) for text in texts]
+
+
+def _tokenizer() -> Tokenizer:
+    assert _LOADED, "load a tokenizer first"
+    return _LOADED[0]
+
+
+OPS: Mapping[str, Callable[..., Any]] = {
+    "load": load,
+    "encode": encode,
+    "encode_digest": encode_digest,
+    "encode_offsets": encode_offsets,
+    "decode": decode,
+    "id_table": id_table,
+    "table_digest": table_digest,
+    "token_to_id": token_to_id,
+}

@@ -1,0 +1,119 @@
+"""The model as a witness: base and result, run on the same text, say the same."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tokengraft.checkpoint import Checkpoint
+from tokengraft.plans import AddLowRank, Keep, Plan
+from tokengraft.results import Check
+from tokengraft.sandbox.tokenizers import TokenizerChild
+from tokengraft.verifying.documents import changes_positions
+from tokengraft.verifying.records import NO_WEIGHTS, Graft, failed, passed, skipped
+from tokengraft.verifying.rows import numbered
+from tokengraft.verifying.transformers_witness import run_child
+
+NAME = "logits"
+SCRIPT = Path(__file__).with_name("run_models.py")
+NEW_TOKENS = 32
+MAX_SECONDS = 3600
+MEMORY_SHARE = 3  # a model must weigh less than this part of what is free: one is held at a time
+# Matrices of another height may be multiplied in another order; measured differences of float32
+# and bfloat16 logits on CPUs stay far below.
+TOLERANCE = 1e-2
+PROMPTS = (
+    "Once upon a time there was a lighthouse",
+    "def fibonacci(n):\n    ",
+    "Жили-были старик со старухой",
+    "The capital of France is",
+)
+
+
+def logits(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
+    """Greedy text of base and result is the same token for token, logits of old ids too."""
+    why = _why_not(graft, base)
+    if why:
+        yield skipped(NAME, why)
+        return
+    assert base is not None
+    assert base.tokenizer is not None
+    with TokenizerChild() as child:
+        child.load(base.small_files["tokenizer.json"])
+        prompts = [list(ids) for ids in child.encode(PROMPTS) if ids]
+    with tempfile.TemporaryDirectory(prefix="tokengraft-") as folder:
+        asked = Path(folder, "asked.json")
+        n_old = base.tokenizer.n_tokens
+        asked.write_text(
+            json.dumps(
+                {
+                    "folders": [str(base.root), str(graft.out)],
+                    "prompts": prompts,
+                    "n_old": n_old,
+                    "n_new": NEW_TOKENS,
+                }
+            ),
+            encoding="utf-8",
+        )
+        answer = run_child([sys.executable, "-P", str(SCRIPT), str(asked)], seconds=MAX_SECONDS)
+    yield _told(answer.get("same_text"), answer.get("largest"), len(prompts), n_old, answer)
+
+
+def _told(same: object, largest: object, n_prompts: int, n_old: int, answer: object) -> Check:
+    if not isinstance(same, int) or not isinstance(largest, float):
+        return failed(NAME, f"the models could not be run: {str(answer)[:300]}")
+    about = (
+        f"{same} of {n_prompts} prompts are continued by the same {NEW_TOKENS} tokens; logits of "
+        f"{n_old:,} old ids differ by at most {largest:.3g}"
+    )
+    if same < n_prompts or not largest <= TOLERANCE:
+        return failed(NAME, f"{about} (tolerance {TOLERANCE})")
+    return passed(NAME, f"{about}{' (bit for bit)' if largest == 0 else f' (of {TOLERANCE})'}")
+
+
+def _why_not(graft: Graft, base: Checkpoint | None) -> str:
+    if base is None:
+        return "needs the base: --against"
+    plan = graft.plan
+    if plan is None or graft.checkpoint is None or base.tokenizer is None:
+        return "the plan or the checkpoint cannot be read"
+    if graft.checkpoint.tensors is None or base.tensors is None:
+        return NO_WEIGHTS
+    if "tokenizer.json" not in base.small_files:
+        return "the base has no tokenizer.json to encode a prompt with"
+    missing = [n for n in ("torch", "transformers") if importlib.util.find_spec(n) is None]
+    if missing:
+        return f"{' and '.join(missing)} not installed: pip install 'tokengraft[train]'"
+    reason = _changes_old_text(plan)
+    if reason:
+        return reason
+    free, size = _free_bytes(), graft.checkpoint.tensors.size_bytes
+    if size * MEMORY_SHARE > free:
+        return f"the model weighs {size:,} bytes, more than a third of {free:,} free"
+    return ""
+
+
+def _changes_old_text(plan: Plan) -> str:
+    """Why the result must answer old text otherwise than the base; "" if it must not."""
+    if any(isinstance(edit, AddLowRank) for edit in plan.edits):
+        return "the plan changes the model's own weights"
+    if changes_positions(plan):
+        return "the plan changes how positions are encoded, so old text is read anew"
+    n_old = plan.ids.before.n_tokens if plan.ids is not None else 0
+    for name, remap in plan.row_edits().items():
+        for row, source in numbered(remap):
+            if not isinstance(source, Keep) and row < n_old:
+                return f"the plan rewrites {name}[{row}], a row of an old id"
+    return ""
+
+
+def _free_bytes() -> int:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 0

@@ -1,0 +1,57 @@
+"""Run two models on the same prompts, one after the other; runs in a process of its own.
+
+Usage: python -P run_models.py ASKED.json ANSWER.json. Imports nothing of tokengraft.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main(asked: str, answer: str) -> None:
+    """Write `same_text` and `largest`, or `error`."""
+    wish = json.loads(Path(asked).read_text(encoding="utf-8"))
+    found: dict[str, object]
+    try:
+        first, second = (_run(folder, wish) for folder in wish["folders"])
+        pairs = list(zip(first, second, strict=True))
+        found = {
+            "same_text": sum(a[0] == b[0] for a, b in pairs),
+            "largest": max(float((a[1] - b[1]).abs().max()) for a, b in pairs),
+        }
+    except Exception as error:  # noqa: BLE001 - whatever a foreign model makes it raise is the answer
+        found = {"error": f"{type(error).__name__}: {error}"}
+    Path(answer).write_text(json.dumps(found), encoding="utf-8")
+
+
+def _run(folder: str, wish: dict[str, Any]) -> list[tuple[list[int], Any]]:
+    """Continue each prompt greedily; return the ids, and the logits of old ids after the prompt."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    torch.use_deterministic_algorithms(mode=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, trust_remote_code=False, local_files_only=True, torch_dtype="auto"
+    ).eval()
+    said = []
+    with torch.inference_mode():
+        for prompt in wish["prompts"]:
+            ids = list(prompt)
+            state = model(input_ids=torch.tensor([ids]), use_cache=True)
+            logits = state.logits[0, :, : wish["n_old"]].float()
+            for _ in range(wish["n_new"]):
+                ids.append(int(state.logits[0, -1].argmax()))
+                step = torch.tensor([ids[-1:]])
+                past = state.past_key_values
+                state = model(input_ids=step, past_key_values=past, use_cache=True)
+            said.append((ids, logits))
+    del model
+    return said
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
