@@ -30,7 +30,7 @@ def system_with(wrap: Callable[[str, Call], Call], base: Syscalls = SYSTEM) -> S
 
 
 def path_of(file: int) -> str:
-    return os.readlink(f"/proc/self/fd/{file}")
+    return str(Path(f"/proc/self/fd/{file}").readlink())
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class Flow:
         return module
 
     def _function(self, name: str) -> Callable[..., Any]:
-        def call(*arguments: Any, **settings: Any) -> Any:  # noqa: ANN401
+        def call(*arguments: Any, **settings: Any) -> Any:
             self.calls.append((name, arguments, settings))
             answer = self.answers[name]
             if isinstance(answer, BaseException):
@@ -89,8 +89,8 @@ class Flow:
         return next(settings for called, _, settings in self.calls if called == name)
 
 
-@pytest.fixture
-def flow(monkeypatch: pytest.MonkeyPatch) -> Flow:
+def install(monkeypatch: pytest.MonkeyPatch) -> Flow:
+    """Put a fake in the place of `tokengraft.flow`."""
     fake = Flow()
     module = fake.module()
     monkeypatch.setitem(sys.modules, "tokengraft.flow", module)
@@ -98,14 +98,13 @@ def flow(monkeypatch: pytest.MonkeyPatch) -> Flow:
     return fake
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with a recipe, a plan and a base."""
-    monkeypatch.chdir(tmp_path)
+def furnish(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a working folder with a recipe, a plan and a base."""
+    monkeypatch.chdir(folder)
     Path("recipe.toml").write_text("version = 1\n", encoding="utf-8")
     Path("plan.json").write_text(samples.PLAN.to_json(), encoding="utf-8")
     Path("base").mkdir()
-    return tmp_path
+    return folder
 
 
 def ask(*arguments: str, given: str | None = None) -> Result:
@@ -158,11 +157,11 @@ def environ(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **more}
 
 
-def python(code: str, here: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+def python(code: str, here: Path, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=here,
-        env=environ(**environ),
+        env=environ(**more),
         capture_output=True,
         text=True,
         check=False,

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tiny
 from numpy.typing import NDArray
 
+import tiny
 from tokengraft import applying
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.formats.loading import load
@@ -88,7 +88,9 @@ def fingerprint(checkpoint: Checkpoint, *, whole_files: bool = False) -> Fingerp
     return Fingerprint(layout=checkpoint.layout_digest, rows=rows, files=files)
 
 
-def remap(checkpoint: Checkpoint, tensor: str, *new: RowSource, at: int, grow: int = 0) -> RemapRows:
+def remap(
+    checkpoint: Checkpoint, tensor: str, *new: RowSource, at: int, grow: int = 0
+) -> RemapRows:
     """Keep all rows but those from `at` on that `new` replaces; fill up with zeros."""
     assert checkpoint.tensors is not None
     before = checkpoint.tensors.tensors[tensor].shape[0]
@@ -144,9 +146,7 @@ def add_tokens(folder: Path, *, grow: int = 0) -> Graft:
         PatchJson(
             path="tokenizer_config.json",
             changes=(
-                InsertTokens(
-                    pointer="/added_tokens_decoder", form="added_tokens_decoder", **count
-                ),
+                InsertTokens(pointer="/added_tokens_decoder", form="added_tokens_decoder", **count),
             ),
         ),
     ]
@@ -167,6 +167,12 @@ def add_tokens(folder: Path, *, grow: int = 0) -> Graft:
                     remap(checkpoint, name, mix, mean, Stored(index=0), at=first, grow=grow)
                 )
     return make_plan(checkpoint, edits, tokens=tokens, values=values)
+
+
+def patch_config(graft: Graft) -> Graft:
+    """A plan that edits config.json and nothing else."""
+    change = SetKey(pointer="/use_cache", value=False)
+    return make_plan(graft.checkpoint, [PatchJson(path="config.json", changes=(change,))])
 
 
 def _bf16() -> Any:

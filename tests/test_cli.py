@@ -19,6 +19,8 @@ from fake_flow import (
     PLANNED,
     Flow,
     ask,
+    furnish,
+    install,
     name_of,
     python,
 )
@@ -26,6 +28,17 @@ from tokengraft import events
 from tokengraft.cli import next_commands, table
 from tokengraft.cli.app import app
 from tokengraft.reporting import schemas
+
+
+@pytest.fixture
+def flow(monkeypatch: pytest.MonkeyPatch) -> Flow:
+    return install(monkeypatch)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return furnish(tmp_path, monkeypatch)
+
 
 # ── streams ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -78,7 +91,7 @@ def test_a_view_for_people_ends_with_a_command_of_ours(
 
 
 def test_progress_and_notes_go_to_stderr(flow: Flow, here: Path) -> None:
-    def audit(source: str, *, goal: Any, listen: events.Listen) -> Any:  # noqa: ANN401
+    def audit(source: str, *, goal: Any, listen: events.Listen) -> Any:
         listen(events.Started("read", f"{source}\x1b[2J", 1000))
         listen(events.Note("read", "slow disk"))
         listen(events.Done("read"))
@@ -99,6 +112,13 @@ def test_next_commands_can_be_pasted(flow: Flow, here: Path) -> None:
         *("tokengraft", "apply", odd, "--base", "hf://org/name@v1"),
         *("--set", "pad.token=a b", "-o", "name-grafted"),
     ]
+
+
+def test_the_base_is_taken_from_the_plan_or_its_recipe() -> None:
+    plan = samples.PLAN.model_copy(update={"base_name": "", "recipe": 'base = "org/a"\n'})
+    assert next_commands.base_of(samples.PLAN) == "Qwen/Qwen3-30B-A3B-Base"
+    assert next_commands.base_of(plan) == "org/a"
+    assert next_commands.base_of(plan.model_copy(update={"recipe": "= broken"})) is None
 
 
 def test_a_proposed_folder_is_one_that_is_not_there(here: Path) -> None:

@@ -24,11 +24,24 @@ from fake_flow import (
     Flow,
     ask,
     environ,
+    furnish,
+    install,
 )
 from tokengraft import errors
 from tokengraft.answers import Problems
 from tokengraft.documents import Problem
 from tokengraft.reporting import schemas
+
+
+@pytest.fixture
+def flow(monkeypatch: pytest.MonkeyPatch) -> Flow:
+    return install(monkeypatch)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return furnish(tmp_path, monkeypatch)
+
 
 # ── exit codes ───────────────────────────────────────────────────────────────────────────────────
 
@@ -159,7 +172,7 @@ def test_an_interruption_says_that_nothing_was_published(flow: Flow, here: Path)
 
 
 def test_an_interruption_after_publication_does_not_deny_it(flow: Flow, here: Path) -> None:
-    def run(recipe: Path, *, out: Path, **settings: Any) -> None:  # noqa: ANN401
+    def run(recipe: Path, *, out: Path, **settings: Any) -> None:
         out.mkdir()
         raise KeyboardInterrupt
 
@@ -181,8 +194,9 @@ def test_sigterm_unwinds_like_ctrl_c(here: Path) -> None:
     code = FAKE + (
         "import time\n"
         "def apply(*a, **k):\n"
-        "    print('there', file=sys.stderr, flush=True)\n"
-        "    try:\n        time.sleep(60)\n"
+        "    try:\n"
+        "        print('there', file=sys.stderr, flush=True)\n"
+        "        time.sleep(60)\n"
         "    finally:\n        print('cleaned', file=sys.stderr)\n"
         "answers['apply'] = apply\n"
         "go('apply', 'plan.json', '-o', 'out')"

@@ -16,12 +16,25 @@ from fake_flow import (
     BY_KIND,
     Flow,
     ask,
+    furnish,
+    install,
     name_of,
     python,
 )
 from tokengraft import errors, events, findings
 from tokengraft.cli import options, progress, table, terminal
 from tokengraft.reporting import schemas
+
+
+@pytest.fixture
+def flow(monkeypatch: pytest.MonkeyPatch) -> Flow:
+    return install(monkeypatch)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return furnish(tmp_path, monkeypatch)
+
 
 # ── usage ────────────────────────────────────────────────────────────────────────────────────────
 

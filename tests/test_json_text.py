@@ -120,7 +120,7 @@ def changes(draw: st.DrawFn, value: Any) -> Change:
     return Set(pointer, draw(values))
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), value=documents, style=st.sampled_from(sorted(STYLES)))
 def test_changed_bytes_parse_to_the_changed_value(
     data: st.DataObject, value: Any, style: str
@@ -145,7 +145,7 @@ def test_changed_bytes_parse_to_the_changed_value(
         assert after.count(b"\n") == after.count(b"\r\n")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), value=documents, style=st.sampled_from(sorted(set(STYLES) - {"one line"})))
 def test_one_change_gives_the_bytes_that_the_same_writer_would_give(
     data: st.DataObject, value: Any, style: str
@@ -162,7 +162,7 @@ def test_one_change_gives_the_bytes_that_the_same_writer_would_give(
     assert write(value_after, style).decode() == after.decode()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), value=documents, style=st.sampled_from(sorted(STYLES)))
 def test_setting_what_is_there_changes_nothing(data: st.DataObject, value: Any, style: str) -> None:
     pointer, node = data.draw(st.sampled_from(nodes(value)))

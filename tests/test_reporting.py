@@ -101,6 +101,7 @@ GOLDEN: dict[str, tuple[Document, Beside]] = {
     "doctor": (samples.DOCTOR, Beside()),
     "rule": (samples.RULE, Beside()),
     "folder": (samples.FOLDER, Beside()),
+    "recipe": (samples.RECIPE, Beside()),
     "run": (samples.RUN, Beside(texts=samples.TEXTS, place="out")),
 }
 

@@ -6,15 +6,14 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tokengraft.errors import ChildFailed, LimitExceeded, MalformedFile, RefusedError
+from tokengraft.checkpoint import JsonValue
+from tokengraft.errors import ChildFailed, MalformedFile
 from tokengraft.sandbox.process import Child, Limits, visible
-from tokengraft.sandbox.templates import Rendered, TemplateChild, TemplateFailed, render
 from tokengraft.sandbox.tokenizers import TokenizerChild, chunks, digest_of_ids, digest_of_table
 
 SMALL = Limits(memory_bytes=2**30, cpu_seconds=10, clock_seconds=20.0)
@@ -81,7 +80,12 @@ def odd_child(*, cpu_seconds: int = 10, clock_seconds: float = 20.0) -> Child:
 
 
 def test_any_text_crosses_the_border_unharmed(odd: Child) -> None:
-    value = ["é\n\r\0\u2028😀", {"ключ": [1, 2.5, None, True]}, "x" * 3_000_000, "\ud800"]
+    value: JsonValue = [
+        "é\n\r\0\u2028😀",
+        {"ключ": [1, 2.5, None, True]},
+        "x" * 3_000_000,
+        "\ud800",
+    ]
     assert value == odd.ask("echo", value=value)
 
 
@@ -93,10 +97,13 @@ def test_what_a_library_prints_is_not_an_answer(odd: Child) -> None:
 def test_the_child_knows_no_secret_and_none_of_our_package(
     odd: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environ = odd.ask("environ")
+    monkeypatch.setenv("HF_TOKEN", "hf_planted")
+    with odd_child() as child:
+        environ = child.ask("environ")
+        imported = child.ask("imported")
     assert isinstance(environ, dict)
     assert not {"HF_TOKEN", "HOME", "PATH", "HF_HOME"} & environ.keys()
-    assert ["tokengraft", "tokengraft.sandbox", "tokengraft.sandbox.serving"] == odd.ask("imported")
+    assert ["tokengraft", "tokengraft.sandbox", "tokengraft.sandbox.serving"] == imported
 
 
 def test_an_error_is_told_and_the_child_lives_on(odd: Child) -> None:
@@ -269,7 +276,7 @@ def test_a_tokenizer_that_is_not_text_is_malformed(tokenizer: TokenizerChild) ->
         tokenizer.load(b"\xff\xfe")
 
 
-PANICS = {
+PANICS: dict[str, dict[str, Any]] = {
     "a merge longer than its vocabulary": {
         "model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["a", "a"]]}
     },
@@ -289,8 +296,9 @@ PANICS = {
 def test_a_file_on_which_the_library_aborts_is_a_failure(
     tokenizer: TokenizerChild, name: str
 ) -> None:
-    with pytest.raises(ChildFailed) as caught:
-        tokenizer.load(tokenizer_json(**PANICS[name]))
+    source = tokenizer_json(**PANICS[name])
+    with pytest.raises(ChildFailed) as caught:  # noqa: PT012 - some abort at once, some later
+        tokenizer.load(source)
         tokenizer.encode(["abab"])
     assert caught.value.detail
 
@@ -310,134 +318,3 @@ def test_a_real_tokenizer_is_loaded_and_round_trips(data: Path) -> None:
         assert 151_669 == child.load(data / "tokenizers" / "qwen3-30b-a3b" / "tokenizer.json")
         assert texts == child.decode(child.encode(texts), skip_special=False)
         assert 151_669 == len(child.id_table())
-
-
-# ── templates ────────────────────────────────────────────────────────────────────────────────────
-
-MESSAGES = [{"role": "user", "content": "<hi> & 'é'"}, {"role": "assistant", "content": "yes"}]
-
-
-@pytest.fixture(scope="module")
-def templates() -> Iterator[TemplateChild]:
-    with TemplateChild() as child:
-        yield child
-
-
-def shown(child: TemplateChild, template: str, **arguments: Any) -> str:
-    return child.render(template, messages=MESSAGES, **arguments).text
-
-
-def test_a_template_sees_what_transformers_gives_it(templates: TemplateChild) -> None:
-    template = (
-        "{{ bos_token }}{% for m in messages %}\n  {% if loop.first %}{% continue %}{% endif %}\n"
-        "{{ m.role }}{% endfor %}|{{ tools is none }}{{ documents is none }}"
-        "{{ add_generation_prompt }}{{ mode }}{{ pad_token is defined }}"
-    )
-    assert "<s>assistant|TrueTrueTruexFalse" == shown(
-        templates,
-        template,
-        named_tokens={"bos": "<s>"},
-        add_generation_prompt=True,
-        extra={"mode": "x"},
-    )
-
-
-def test_json_is_written_raw_and_in_order(templates: TemplateChild) -> None:
-    text = '{"role": "user", "content": "<hi> & \'é\'"}'
-    assert text == shown(templates, "{{ messages[0] | tojson }}")
-    assert '{\n  "b": 1\n}' == shown(templates, "{{ {'b': 1} | tojson(indent=2) }}")
-
-
-def test_today_is_the_same_every_day_unless_given(templates: TemplateChild) -> None:
-    template = "{{ strftime_now('%d %b %Y') }}"
-    assert "01 Jan 2025" == shown(templates, template)
-    assert "29 Feb 2028" == shown(templates, template, now=datetime(2028, 2, 29))  # noqa: DTZ001
-    assert "01 Jan 2025" == shown(templates, template)
-
-
-def test_the_spans_of_generation_are_what_the_model_says(templates: TemplateChild) -> None:
-    template = (
-        "é{% for m in messages %}[{{ m.role }}]{% generation %}{{ m.content }}{% endgeneration %}"
-        "{% endfor %}"
-    )
-    made = templates.render(template, messages=MESSAGES)
-    assert ["<hi> & 'é'", "yes"] == [made.text[begin:end] for begin, end in made.generated]
-    assert "é[user]<hi> & 'é'[assistant]yes" == made.text
-    assert Rendered("x", ()) == templates.render("x", messages=[])
-
-
-@pytest.mark.parametrize(
-    ("template", "words"),
-    [
-        ("{% for", "TemplateSyntaxError"),
-        ("\n{{ nothing.here.either }}", "line 2: UndefinedError"),
-        ("{{ raise_exception('roles must \x1b alternate') }}", "roles must \\x1b alternate"),
-        ("{{ messages.append(1) }}", "SecurityError"),
-        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "SecurityError"),
-        ("{{ ('{0.__class__}').format(1) }}", "SecurityError"),
-        ("{{ ('a{0.__class__}'|attr('format'))(1) }}", "SecurityError"),
-        ("{{ lipsum.__globals__['os'].popen('id').read() }}", "SecurityError"),
-        ("{{ cycler.__init__.__globals__.os }}", "SecurityError"),
-        ("{{ range(10**9) }}", "OverflowError"),
-        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "RecursionError"),
-        ("{% include '/etc/passwd' %}", "no loader"),
-        ("{{ 1 / 0 }}", "ZeroDivisionError"),
-        ("{{ '\ud800' }}", "surrogate"),
-    ],
-)
-def test_a_template_that_fails_says_where_and_why(
-    templates: TemplateChild, template: str, words: str
-) -> None:
-    with pytest.raises(RefusedError) as caught:
-        shown(templates, template)
-    assert words in caught.value.detail
-    assert "yes" == shown(templates, "{{ messages[1].content }}")
-
-
-@posix
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{{ 'A' * 10**10 }}",
-        "{{ 'A' | center(10**10) }}",
-        "{% set ns = namespace(s='a') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}"
-        "{% endfor %}",
-        "{{ [0] * 10**9 }}",
-    ],
-)
-def test_a_bomb_of_memory_ends_in_the_child(templates: TemplateChild, template: str) -> None:
-    with pytest.raises(ChildFailed, match="memory"):
-        shown(templates, template)
-
-
-@posix
-def test_a_bomb_of_time_ends_after_its_two_seconds() -> None:
-    loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
-    began = time.monotonic()
-    with pytest.raises(ChildFailed, match="2 seconds of processor time"):
-        render(loops, messages=[])
-    assert time.monotonic() - began < 9
-
-
-def test_a_huge_template_is_not_even_tried(templates: TemplateChild) -> None:
-    with pytest.raises(LimitExceeded):
-        shown(templates, "x" * (2**20 + 1))
-
-
-def test_a_template_that_fails_is_a_refusal_of_its_own() -> None:
-    assert issubclass(TemplateFailed, RefusedError)
-    assert "x<|e|>" == render("x{{ eos_token }}", messages=[], named_tokens={"eos": "<|e|>"})
-
-
-def test_real_templates_render_a_conversation(data: Path, templates: TemplateChild) -> None:
-    files = sorted(data.glob("templates/*.jinja"))
-    assert len(files) > 20
-    for file in files:
-        text = templates.render(
-            file.read_text(encoding="utf-8"),
-            messages=[{"role": "user", "content": "Who goes there?"}],
-            add_generation_prompt=True,
-            named_tokens={"bos": "<s>", "eos": "</s>"},
-            extra={"date_string": "1 January 2025"},
-        ).text
-        assert "Who goes there?" in text, file.name

@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 import tiny_chat as chat
+import tiny_copying as copying
 import tiny_files as files
 
 IGNORE = -100
@@ -76,7 +77,7 @@ def chat_documents(tok: PreTrainedTokenizerBase, seed: int) -> Iterator[list[Doc
     assistant = tok("assistant")["input_ids"]
     newline, blank = tok("\n")["input_ids"][0], tok("\n\n")["input_ids"][0]
     while True:
-        made = [chat.dialogue(r) for _ in range(128)]
+        made = [copying.dialogue(r) for _ in range(128)]
         texts = [
             tok.apply_chat_template(d["messages"], tools=d["tools"], tokenize=False) for d in made
         ]

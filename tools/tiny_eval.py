@@ -29,7 +29,7 @@ BASE_PROMPTS = [
     "Mia was a brave girl who lived by the sea.",
     "Жила-была добрая лиса",
     "Question: What is 3 plus 4?\nAnswer:",
-    "def add(a, b):",
+    "def add(a, b):\n",
 ]
 PASSAGE = (
     "Read this text: Mia has a red kite. The kite of Mia is in the barn. Tom is a baker.\n\n"
@@ -267,5 +267,6 @@ def report(
         f"Python {platform.python_version()}, torch {torch.__version__}, "
         f"transformers {transformers.__version__}"
     )
-    report_base(folders["base"], figures, seed, device)
+    if "base" in figures:
+        report_base(folders["base"], figures, seed, device)
     report_chat(folders["chat"], figures, seed, questions, device)

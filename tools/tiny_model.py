@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch.nn import functional
 from transformers import PreTrainedModel, Qwen3MoeConfig, Qwen3MoeForCausalLM
@@ -59,6 +61,13 @@ def new_model(device: str) -> PreTrainedModel:
     for key in ("architectures", "torch_dtype", "transformers_version", "model_type"):
         values.pop(key)
     model = Qwen3MoeForCausalLM(Qwen3MoeConfig(**values)).float().to(device)
+    use_sorted_experts(model)
+    return model
+
+
+def saved_model(folder: Path, device: str) -> PreTrainedModel:
+    """A model read back from its folder, rounding included, to be trained further in float32."""
+    model = Qwen3MoeForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device)
     use_sorted_experts(model)
     return model
 

@@ -113,7 +113,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--seed", type=int, default=20240)
     parser.add_argument("--steps", type=int, default=2800, help="steps of the base training")
-    parser.add_argument("--chat-steps", type=int, default=1400, help="steps of the fine-tuning")
+    parser.add_argument("--chat-steps", type=int, default=2200, help="steps of the fine-tuning")
+    parser.add_argument(
+        "--chat-only", action="store_true", help="fine-tune the base in --out again"
+    )
     parser.add_argument("--minutes", type=float, help="time limit instead of step counts")
     parser.add_argument("--batch", type=int, default=8, help="rows of 256 tokens per step")
     parser.add_argument("--threads", type=int, default=1, help="torch threads")
@@ -130,18 +133,23 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     folders = {name: args.out / f"tiny-qwen3-moe-{name}" for name in ("base", "chat")}
-    print("learning the tokenizer", flush=True)
-    tok = write_tokenizers(folders, args.seed)
+    if args.chat_only:
+        tok = AutoTokenizer.from_pretrained(folders["chat"])
+    else:
+        print("learning the tokenizer", flush=True)
+        tok = write_tokenizers(folders, args.seed)
 
-    model = tiny.new_model(device)
-    count = sum(p.numel() for p in model.parameters())
-    print(f"{count} parameters on {device}", flush=True)
-    figures: dict[str, Any] = {"parameters": count, "seed": args.seed}
-    base_minutes, chat_minutes = (args.minutes and args.minutes * part for part in (0.7, 0.3))
-    for phase in (
+    figures: dict[str, Any] = {"seed": args.seed}
+    base_minutes, chat_minutes = (args.minutes and args.minutes * part for part in (0.6, 0.4))
+    phases = [
         Phase("base", data.base_documents, args.steps, base_minutes, 3e-3),
-        Phase("chat", data.chat_documents, args.chat_steps, chat_minutes, 2e-3),
-    ):
+        Phase("chat", data.chat_documents, args.chat_steps, chat_minutes, 3e-3),
+    ]
+    for phase in phases[args.chat_only :]:
+        fresh = phase.name == "base"
+        model = tiny.new_model(device) if fresh else tiny.saved_model(folders["base"], device)
+        figures["parameters"] = sum(p.numel() for p in model.parameters())
+        print(f"{phase.name}: {figures['parameters']} parameters on {device}", flush=True)
         make_rows = partial(rows_for, phase, tok, args.seed, args.batch)
         begin = time.time()
         steps, tokens = train(model, phase, make_rows, device)

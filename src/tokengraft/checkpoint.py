@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -69,6 +69,8 @@ class Checkpoint:
         tensors: None for a folder without safetensors weights.
         problems: what was wrong enough to report, and not wrong enough to refuse.
         layout_digest: sha256 over the small files and all tensor headers.
+        small_digest: sha256 over the small files alone; a plan that was made without weights knows its
+            base by it.
     """
 
     root: Path
@@ -82,6 +84,7 @@ class Checkpoint:
     family: Family
     problems: tuple[FolderProblem, ...]
     layout_digest: str
+    small_digest: str
 
     def value(self, file: str, pointer: str = "") -> JsonValue:
         """The value at a JSON pointer, None where file or key is missing."""
@@ -102,3 +105,17 @@ class Checkpoint:
     def config(self, pointer: str) -> JsonValue:
         """A value of the language model's config, nested or not."""
         return self.value("config.json", self.text_config + pointer)
+
+    def is_planned_base(self, layout: str, files: Iterable[str]) -> bool:
+        """Whether a plan that knows its base by this digest and these files may be applied here.
+
+        A plan made on small files alone fits every checkpoint with the same small files.
+        """
+        return layout == self.layout_digest or (
+            layout == self.small_digest and not names_weights(files)
+        )
+
+
+def names_weights(files: Iterable[str]) -> bool:
+    """Whether weights are among a base's files; a plan without them is a graft for later."""
+    return any(path.endswith(".safetensors") and "/" not in path for path in files)

@@ -118,23 +118,24 @@ class Stage:
         except OSError:
             yield None
             return
-        try:
-            yield StagedFile("", file, self._system)
-        finally:
-            self._system.close(file)
+        with doing(str(self._destination.target)):
+            try:
+                yield StagedFile("", file, self._system)
+            finally:
+                self._system.close(file)
 
     def reread(self, path: str) -> None:
         """Read a finished file back in the other thread; `publish` compares."""
         folder, name = self._folder_of(path)
         with doing(path):
-            file = self._system.open(name, OLD_FILE, 0, folder)
+            file = os.open(name, OLD_FILE, dir_fd=folder)
         tally = self._hashing.tally(path)
         try:
             size = os.fstat(file).st_size
             for begin in range(0, size, CHUNK_BYTES):
                 tally.add_range(file, begin, min(begin + CHUNK_BYTES, size))
         finally:
-            tally.end(lambda: self._system.close(file))
+            tally.end(lambda: os.close(file))
         self._rereads.append((path, tally))
 
     def _folder_of(self, path: str) -> tuple[int, str]:
@@ -312,6 +313,10 @@ def _stage(
             except OSError as failure:
                 error.add_note(f"{place.stage} could not be removed: {failure.strerror}")
         raise
+    else:
+        if not stage.was_published:
+            with doing(place.stage):
+                remove(place.parent, place.stage, system)
     finally:
         if stage is not None:
             stage.close()

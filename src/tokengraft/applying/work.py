@@ -90,7 +90,7 @@ def _require_base(checkpoint: Checkpoint, plan: Plan) -> None:
         raise UnsupportedFormat(
             "this version cannot bake low-rank updates", subject="plan.json#/edits"
         )
-    if plan.base.layout != checkpoint.layout_digest:
+    if not checkpoint.is_planned_base(plan.base.layout, plan.base.files):
         raise stale(
             "the base is not the one that this plan was made for",
             detail=f"small files and tensor headers: planned for {plan.base.layout[:16]}, "

@@ -2,9 +2,81 @@
 
 from __future__ import annotations
 
-# Importing a module of rules registers them; one module holds one subject.
-from tokengraft.auditing import context, files, named, rows, safety, template, tokens
-from tokengraft.auditing.rule import RULES, Rule, explain
+from collections.abc import Mapping
 
-__all__ = ["RULES", "Rule", "explain"]
-_SUBJECTS = (tokens, named, rows, context, template, files, safety)
+# Importing a module of rules registers them; one module holds one subject.
+from tokengraft.auditing import (
+    context,
+    files,
+    named,
+    padding,
+    rows,
+    safety,
+    stopping,
+    template,
+    tokens,
+)
+from tokengraft.auditing import verdict_settings as settings
+from tokengraft.auditing import verdict_tokens as with_tokens
+from tokengraft.auditing.facts import facts
+from tokengraft.auditing.rule import RULES, Rule, explain
+from tokengraft.auditing.verdict import Case, Judge, inference
+from tokengraft.checkpoint import Checkpoint
+from tokengraft.findings import GOALS, Audit, Finding, Goal, Severity, Verdict
+
+__all__ = ["RULES", "Rule", "audit", "explain", "facts", "find", "verdict"]
+
+_SUBJECTS = (tokens, named, padding, stopping, rows, context, template, files, safety)
+_WEIGHT: Mapping[Severity, int] = {"error": 0, "warning": 1, "note": 2}
+_JUDGES: Mapping[Goal, Judge] = {
+    "inference": inference,
+    "roles": with_tokens.new_tokens,
+    "tools": with_tokens.new_tokens,
+    "thinking": with_tokens.new_tokens,
+    "protocol": with_tokens.protocol,
+    "context": settings.context,
+    "pad": settings.pad,
+    "lora": settings.lora,
+}
+
+
+def find(checkpoint: Checkpoint) -> tuple[Finding, ...]:
+    """Everything that the rules find, the gravest first; the order is always the same."""
+    found = [finding for rule in RULES.values() for finding in rule(checkpoint)]
+    found.sort(key=lambda f: (_WEIGHT[f.severity], f.rule, f.subject, f.summary))
+    return tuple(found)
+
+
+def verdict(
+    checkpoint: Checkpoint, goal: Goal, *, findings: tuple[Finding, ...], source: str
+) -> Verdict:
+    """The answer for one goal, from findings that were made already."""
+    case = Case(goal, checkpoint, facts(checkpoint), findings, source)
+    return _JUDGES[goal](case)
+
+
+def audit(checkpoint: Checkpoint, *, goal: Goal | None = None, source: str) -> Audit:
+    """Say whether it makes sense to change anything, and why.
+
+    Args:
+        goal: what the checkpoint is for; without one, the answer is for running the model as it is,
+            and a table gives the verdict of every goal.
+        source: what the user typed, for the commands in the answer.
+    """
+    findings = find(checkpoint)
+    numbers = facts(checkpoint)
+    wanted = (goal,) if goal is not None else GOALS
+    answers = {
+        one: _JUDGES[one](Case(one, checkpoint, numbers, findings, source)) for one in wanted
+    }
+    main = answers[goal or "inference"]
+    return Audit(
+        source=source,
+        goal=goal,
+        verdict=main.verdict,
+        verdicts=None if goal else {one: answer.verdict for one, answer in answers.items()},
+        reasons=main.reasons,
+        next=main.next,
+        findings=findings,
+        facts=numbers,
+    )

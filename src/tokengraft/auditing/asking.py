@@ -23,6 +23,15 @@ def object_of(checkpoint: Checkpoint, file: str, pointer: str = "") -> dict[str,
     return value if isinstance(value, dict) else {}
 
 
+def trusted_tokenizer(checkpoint: Checkpoint) -> Tokenizer | None:
+    """The tokenizer, unless its files contradict each other on ids.
+
+    What a rule would say of such a table is a consequence of T102 or T104, which say so already.
+    """
+    tokenizer = checkpoint.tokenizer
+    return None if tokenizer is None or tokenizer.conflicts else tokenizer
+
+
 def n_rows_of(checkpoint: Checkpoint) -> int | None:
     """Rows of the input matrix, or what the config says; None where neither is at hand."""
     layout = checkpoint.layout
@@ -108,4 +117,3 @@ def rope_type_of(scaling: dict[str, JsonValue]) -> str:
     """The kind of scaling, older names put into today's: `su` is longrope, mrope scales nothing."""
     kind = scaling.get("rope_type") or scaling.get("type") or "default"
     return {"su": "longrope", "mrope": "default"}.get(str(kind), str(kind))
-

@@ -102,13 +102,13 @@ def yarn_without_original(checkpoint: Checkpoint) -> Iterator[Found]:
     """
     scaling, pointer = rope_scaling_of(checkpoint)
     top = checkpoint.config("/original_max_position_embeddings")
-    if rope_type_of(scaling) == "yarn" and top is None:
-        if scaling.get("original_max_position_embeddings") is None:
-            yield Found(
-                place(CONFIG, pointer),
-                "YaRN does not name the length that the model was trained on",
-                f"programs then take {context_length_of(checkpoint)[0]} for it",
-            )
+    own = scaling.get("original_max_position_embeddings")
+    if rope_type_of(scaling) == "yarn" and own is None and top is None:
+        yield Found(
+            place(CONFIG, pointer),
+            "YaRN does not name the length that the model was trained on",
+            f"programs then take {context_length_of(checkpoint)[0]} for it",
+        )
 
 
 @rule(
@@ -151,7 +151,10 @@ def rope_dialects_disagree(checkpoint: Checkpoint) -> Iterator[Found]:
             told += _outer_conflict(config, new)
         if told:
             yield Found(
-                place(CONFIG, f"{base}/{'rope_parameters' if isinstance(new, dict) else 'rope_scaling'}"),
+                place(
+                    CONFIG,
+                    f"{base}/{'rope_parameters' if isinstance(new, dict) else 'rope_scaling'}",
+                ),
                 "config.json says two different things about RoPE positions",
                 listed(told),
             )
@@ -190,7 +193,7 @@ def _outer_conflict(config: dict[str, JsonValue], new: dict[str, JsonValue]) -> 
     bears_on=("context",),
 )
 def rope_in_new_spelling_only(checkpoint: Checkpoint) -> Iterator[Found]:
-    """transformers 5 writes rope_parameters alone, which transformers 4 does not know.
+    """Only transformers 5 knows rope_parameters; it writes them alone.
 
     What it checks:
         Where `rope_parameters` has a base frequency other than 10000 or scales positions, the older

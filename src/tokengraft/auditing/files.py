@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tokengraft.auditing.asking import ADDED_TOKENS, knows_every_token
 from tokengraft.auditing.rule import Found, counted, listed, place, rule, shown
-from tokengraft.auditing.tokens import EVERY_CHANGE
+from tokengraft.auditing.tokens import EVERY_CHANGE, RECONCILE
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.vocabulary import Declared, Tokenizer
 
@@ -178,30 +178,6 @@ def weights_are_double(checkpoint: Checkpoint) -> Iterator[Found]:
         yield Found(place(subject), "there are two sets of weights", listed(texts, limit=4))
 
 
-@rule("F106", severity="error", title="every file can be read", bears_on=("inference", *EVERY_CHANGE))
-def files_are_broken(checkpoint: Checkpoint) -> Iterator[Found]:
-    """What could not be read was left out, so that nothing else here speaks of it.
-
-    What it checks:
-        Reading the folder met no file that is malformed or missing and could be left out.
-
-    Why it matters:
-        Other programs may stop at it.
-
-    Example:
-        A chat template in a subfolder that is not UTF-8.
-
-    Fix and its safety:
-        Take the file from its publisher again.
-
-    Sources:
-        The formats of the files concerned.
-    """
-    for problem in checkpoint.problems:
-        if problem.kind in ("malformed", "missing"):
-            yield Found(place(problem.subject), problem.text)
-
-
 @rule("F201", severity="warning", title="added_tokens.json repeats the table of tokens")
 def added_tokens_file_is_stale(checkpoint: Checkpoint) -> Iterator[Found]:
     """added_tokens.json is an older copy of the table, and is easily left behind.
@@ -219,37 +195,47 @@ def added_tokens_file_is_stale(checkpoint: Checkpoint) -> Iterator[Found]:
         transformers 4 had saved.
 
     Fix and its safety:
-        Safe: every plan rewrites the file from the one table. It can also be deleted.
+        Where tokens are missing, safe: every plan writes them. Where the file says something else,
+        delete it by hand: what it says is in the other two files.
 
     Sources:
         transformers 4.57 and 5.23, tokenization_utils_base.py; llama.cpp conversion/base.py.
     """
-    from tokengraft.auditing.tokens import RECONCILE
-
     tokenizer = checkpoint.tokenizer
     tables = tokenizer.declared if tokenizer is not None else ()
     legacy = next((table for table in tables if table.file == ADDED_TOKENS), None)
     if tokenizer is None or legacy is None or len(tables) == 1:
         return
-    told = list(_stale(tokenizer, legacy))
+    wrong, missing = _wrong(tokenizer, legacy), _absent(tokenizer, legacy)
+    told = [*wrong, *missing]
     if told:
         yield Found(
             place(ADDED_TOKENS),
             f"{counted(len(told), 'token')} of added_tokens.json "
             f"{'is' if len(told) == 1 else 'are'} out of step with the table",
             listed(told, limit=6),
-            fix=RECONCILE,
-            safety="safe",
+            fix=None if wrong else RECONCILE,
+            safety=None if wrong else "safe",
         )
 
 
-def _stale(tokenizer: Tokenizer, legacy: Declared) -> Iterator[str]:
-    ids = legacy.by_content()
-    for text, token_id in ids.items():
-        known = tokenizer.id_of(text)
-        if known != token_id and (known is not None or knows_every_token(tokenizer)):
-            yield f"{shown(text)} is {token_id} here and {'no token' if known is None else known} there"
-    own = len(tokenizer.vocab)
-    for token_id, token in tokenizer.added.items():
-        if token.content not in ids and token_id >= own and token.content not in tokenizer.vocab:
-            yield f"{shown(token.content)} ({token_id}) is missing here"
+def _wrong(tokenizer: Tokenizer, legacy: Declared) -> list[str]:
+    """Tokens of the file that have another id in the table, or are not in it."""
+    return [
+        f"{shown(text)} is {token_id} here and {'no token' if known is None else known} there"
+        for text, token_id in legacy.by_content().items()
+        if (known := tokenizer.id_of(text)) != token_id
+        and (known is not None or knows_every_token(tokenizer))
+    ]
+
+
+def _absent(tokenizer: Tokenizer, legacy: Declared) -> list[str]:
+    """Tokens past the vocabulary that the file lacks; it never lists those inside."""
+    there = legacy.by_content()
+    return [
+        f"{shown(token.content)} ({token_id}) is missing here"
+        for token_id, token in tokenizer.added.items()
+        if token_id >= len(tokenizer.vocab)
+        and token.content not in there
+        and token.content not in tokenizer.vocab
+    ]

@@ -11,6 +11,7 @@ from tokengraft.auditing.asking import (
     n_rows_of,
     n_tokens_of,
     object_of,
+    trusted_tokenizer,
     vocab_size_of,
 )
 from tokengraft.auditing.rule import Found, counted, listed, place, rule, shown
@@ -50,7 +51,7 @@ def tokens_without_rows(checkpoint: Checkpoint) -> Iterator[Found]:
         arcee-ai/mergekit#657, vllm#33509, meta-llama/llama-cookbook#189.
     """
     n_tokens, n_rows = n_tokens_of(checkpoint), n_rows_of(checkpoint)
-    tokenizer, layout = checkpoint.tokenizer, checkpoint.layout
+    tokenizer, layout = trusted_tokenizer(checkpoint), checkpoint.layout
     if tokenizer is None or layout is None or n_tokens is None or n_rows is None:
         return
     if n_tokens <= n_rows:
@@ -160,10 +161,13 @@ def output_is_missing(checkpoint: Checkpoint) -> Iterator[Found]:
         isinstance(name, str) and name.endswith("ForCausalLM") for name in architectures
     )
     known = layout.certainty == "family" and bool(checkpoint.family.output_rows)
-    has_output = bool(layout.part("output")) or any(  # quantised heads have other endings
-        part in ("lm_head", "embed_out", "output")
-        for name in tensors.tensors
-        for part in name.split(".")[:-1]
+    has_output = (
+        bool(layout.part("output"))
+        or any(  # quantised heads have other endings
+            part in ("lm_head", "embed_out", "output")
+            for name in tensors.tensors
+            for part in name.split(".")[:-1]
+        )
     )
     if is_causal and known and flags == {False} and not has_output:
         yield Found(

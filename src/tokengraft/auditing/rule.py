@@ -77,11 +77,9 @@ class Rule:
             )
 
     @property
-    def page(self) -> str:
-        """The page as Markdown."""
-        parts = [f"# {self.code}: {self.title}\n\nSeverity: {self.severity}\n"]
-        parts += [f"## {heading}\n\n{text}\n" for heading, text in self.sections.items()]
-        return "\n".join(parts)
+    def text(self) -> str:
+        """The page as Markdown, without the title."""
+        return "\n".join(f"## {head}\n\n{text}\n" for head, text in self.sections.items())
 
 
 RULES: dict[str, Rule] = {}
@@ -128,7 +126,8 @@ def explain(code: str) -> Rule:
     """
     found = RULES.get(code.upper())
     if found is None:
-        near = difflib.get_close_matches(code.upper(), RULES, n=3) or sorted(RULES)[:3]
+        same = [known for known in sorted(RULES) if known[0] == code[:1].upper()] or sorted(RULES)
+        near = difflib.get_close_matches(code.upper(), same, n=1) or same
         raise UsageError(
             f"there is no rule {shown(code)}",
             detail=f"the codes are {', '.join(sorted(RULES))}",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tokengraft.auditing.asking import knows_every_token
+from tokengraft.auditing.asking import knows_every_token, trusted_tokenizer
 from tokengraft.auditing.rule import Found, counted, listed, place, rule, shown
 from tokengraft.auditing.template_text import markers, own_templates, syntax_error
 from tokengraft.checkpoint import Checkpoint
+from tokengraft.findings import Goal
 from tokengraft.vocabulary import ChatTemplate, Tokenizer
 
-CHAT_GOALS = ("inference", "roles", "tools", "thinking", "protocol", "lora")
+CHAT_GOALS: tuple[Goal, ...] = ("inference", "roles", "tools", "thinking", "protocol", "lora")
 _BARRED = re.compile(r"<\|[^<>|\s]+\|>|<｜[^<>｜\s]+｜>")
 _NAMED = re.compile(r"(<|\[)(/?)([^<>\[\]/\s]+)(>|\])")
 
@@ -45,7 +46,7 @@ def marker_is_no_token(checkpoint: Checkpoint) -> Iterator[Found]:
     Sources:
         axolotl docs/faq.qmd on end-of-turn tokens that become several tokens.
     """
-    tokenizer = checkpoint.tokenizer
+    tokenizer = trusted_tokenizer(checkpoint)
     if tokenizer is None or not knows_every_token(tokenizer):
         return
     for template in own_templates(tokenizer).values():

@@ -50,7 +50,7 @@ class Piece(NamedTuple):
 class _Generation(Extension):
     """Know the tag of training templates that transformers adds to Jinja."""
 
-    tags = frozenset({"generation"})
+    tags = {"generation"}  # noqa: RUF012  Jinja declares it so
 
     def parse(self, parser: Parser) -> nodes.Node:
         line = next(parser.stream).lineno
@@ -241,7 +241,7 @@ class _Reader:
         value: list[str] = []
         for token, brackets, plain in _operands(tokens):
             text = self._literal(token) if plain else None
-            if token.type in ("add", "tilde") and not brackets or text is not None:
+            if (token.type in ("add", "tilde") and not brackets) or text is not None:
                 if value:
                     yield self._piece("value", " ".join(value))
                     value = []

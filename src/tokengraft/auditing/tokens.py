@@ -8,11 +8,19 @@ from itertools import combinations
 from tokengraft.auditing.asking import TOKENIZER, TOKENIZER_CONFIG
 from tokengraft.auditing.rule import Found, counted, listed, place, rule, shown
 from tokengraft.checkpoint import Checkpoint
-from tokengraft.findings import Fix
+from tokengraft.findings import Fix, Goal
 from tokengraft.vocabulary import AddedToken, Declared, Tokenizer
 
 RECONCILE = Fix(operation="reconcile")
-EVERY_CHANGE = ("roles", "tools", "thinking", "protocol", "context", "pad", "lora")
+EVERY_CHANGE: tuple[Goal, ...] = (
+    "roles",
+    "tools",
+    "thinking",
+    "protocol",
+    "context",
+    "pad",
+    "lora",
+)
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 
@@ -114,7 +122,9 @@ def ids_conflict(checkpoint: Checkpoint) -> Iterator[Found]:
             known, id_file = ids.setdefault(token.content, (token_id, table.file))
             piece = tokenizer.vocab.get(token.content, token_id)
             if text != token.content:
-                told.append(f"{token_id} is {shown(text)} in {text_file}, {shown(token.content)} here")
+                told.append(
+                    f"{token_id} is {shown(text)} in {text_file}, {shown(token.content)} here"
+                )
             elif known != token_id:
                 told.append(f"{shown(text)} is {known} in {id_file}, {token_id} here")
             elif piece != token_id and table.file != TOKENIZER:
@@ -151,8 +161,8 @@ def flags_differ(checkpoint: Checkpoint) -> Iterator[Found]:
         that skip special tokens then return the thought without its marker.
 
     Fix and its safety:
-        Safe in the sense that no id changes: every plan writes the flags of tokenizer_config.json,
-        which win in transformers, into both files. Look whether those are the ones you want.
+        Correct one of the files by hand. No id and no row depends on it. Plans leave the flags of
+        existing tokens alone, because either of the two may be the one that was meant.
 
     Sources:
         transformers 4.57 and 5.23, measured: flags that differ between the files.
@@ -163,8 +173,7 @@ def flags_differ(checkpoint: Checkpoint) -> Iterator[Found]:
         told = [
             f"{shown(token.content)}: {difference}"
             for _, token in one.tokens
-            if token.content in there
-            and (difference := _flags(token, there[token.content]))
+            if token.content in there and (difference := _flags(token, there[token.content]))
         ]
         if told:
             verb = "has" if len(told) == 1 else "have"
@@ -172,8 +181,6 @@ def flags_differ(checkpoint: Checkpoint) -> Iterator[Found]:
                 place(one.file, one.pointer),
                 f"{counted(len(told), 'added token')} {verb} other flags in {other.file}",
                 listed(told, limit=6),
-                fix=RECONCILE,
-                safety="safe",
             )
 
 
@@ -240,7 +247,7 @@ def ids_drift(checkpoint: Checkpoint) -> Iterator[Found]:
     title="tokenizer_config.json can be read by transformers 4 and 5 alike",
 )
 def only_new_loaders(checkpoint: Checkpoint) -> Iterator[Found]:
-    """transformers 5 writes a list where transformers 4 expects names.
+    """One key holds a list for transformers 5, where transformers 4 expects names.
 
     What it checks:
         `extra_special_tokens` in tokenizer_config.json is absent, or an object of names and texts;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -57,25 +58,24 @@ class Tokengraft(click.Group):
         args: Sequence[str] | None = None,
         prog_name: str | None = None,
         complete_var: str | None = None,
-        **extra: Any,  # noqa: ANN401  click's own
+        **extra: Any,  # noqa: ANN401, ARG002  click's form
     ) -> NoReturn:
         """Run, tell what went wrong, and end the process with the code of the contract."""
         given = list(sys.argv[1:] if args is None else args)
+        name = prog_name or "tokengraft"
+        if os.environ.get(complete_var or "_TOKENGRAFT_COMPLETE"):
+            super().main(given, name, complete_var)
         watch = Watch(as_json=_wants_json(given), language=_language(given))
-        extra.pop("standalone_mode", None)
+        sys.exit(guarded(lambda: self._answer(given, name, watch), watch))
 
-        def run() -> int:
-            answer = super(Tokengraft, self).main(
-                given,
-                prog_name or "tokengraft",
-                complete_var,
-                standalone_mode=False,
-                obj=watch,
-                **extra,
-            )
-            return answer if isinstance(answer, int) else 0
-
-        sys.exit(guarded(run, watch))
+    def _answer(self, arguments: list[str], name: str, watch: Watch) -> int:
+        """Run without click's own handling of errors, which hides broken pipes and bugs."""
+        try:
+            with self.make_context(name, arguments, obj=watch) as context:
+                answer = self.invoke(context)
+        except click.exceptions.Exit as end:
+            return end.exit_code
+        return answer if isinstance(answer, int) else 0
 
 
 def _no_such_command(name: str) -> UsageError:

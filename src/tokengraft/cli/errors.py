@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -147,6 +146,8 @@ def _usage(problem: click.ClickException) -> Failure:
 
 
 def _bug(problem: BaseException) -> Failure:
+    import traceback
+
     from tokengraft.reporting import escape
 
     said = f"{type(problem).__name__}: {problem}"

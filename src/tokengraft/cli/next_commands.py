@@ -5,6 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokengraft.plans import Plan
 
 
 def command(name: str, *arguments: str | Path | None) -> str:
@@ -28,6 +32,17 @@ def beside(source: str | None) -> str:
 def settings(overrides: Iterable[str]) -> list[str]:
     """`--set` options as they were given."""
     return [part for override in overrides for part in ("--set", override)]
+
+
+def base_of(plan: Plan) -> str | None:
+    """The base as the plan, or the recipe in it, names it."""
+    import tomllib
+
+    try:
+        named = tomllib.loads(plan.recipe).get("base")
+    except tomllib.TOMLDecodeError:
+        named = None
+    return plan.base_name or (named if isinstance(named, str) else None)
 
 
 def apply(plan: Path, base: str | None, overrides: Iterable[str] = ()) -> str:

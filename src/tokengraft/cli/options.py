@@ -59,7 +59,7 @@ def session_of(*, as_json: bool, quiet: bool, color: str | None, lang: str | Non
     """Join the command's own options with those that stood before the command."""
     watch = click.get_current_context().ensure_object(Watch)
     before = watch.defaults
-    watch.as_json = as_json or bool(before.get("as_json"))
+    watch.as_json = watch.as_json or as_json or bool(before.get("as_json"))
     watch.language = str(lang or before.get("lang") or "en")
     return Session(
         watch=watch,

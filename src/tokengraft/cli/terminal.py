@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from typing import TYPE_CHECKING, Literal, TextIO
 
@@ -47,6 +46,8 @@ def can_encode_signs(stream: TextIO) -> bool:
 
 def screen(choice: Colour, language: str, stream: TextIO) -> Screen:
     """The screen behind a stream: 100 columns without colours where it is no terminal."""
+    import shutil  # 10 ms of compression libraries that help does not need
+
     from tokengraft.reporting.catalogue import BY_LANGUAGE
     from tokengraft.reporting.screen import PLAIN_WIDTH, Screen
 

@@ -97,7 +97,8 @@ def assemble(parts: Parts) -> Checkpoint:
         layout=layout,
         family=family,
         problems=(*parts.problems, *problems),
-        layout_digest=_layout_digest(parts),
+        layout_digest=_digest(parts.small_files, parts.weights),
+        small_digest=_digest(parts.small_files, {}),
     )
 
 
@@ -206,14 +207,14 @@ def _misplaced(
     yield from (name for name in tensors if name not in weight_map)
 
 
-def _layout_digest(parts: Parts) -> str:
+def _digest(small_files: Mapping[str, bytes], weights: Mapping[str, WeightsFile]) -> str:
     """sha256 over small files and tensor headers, by which a plan knows its base."""
     digest = hashlib.sha256()
-    for path in sorted(parts.small_files):
-        content = hashlib.sha256(parts.small_files[path]).hexdigest()
+    for path in sorted(small_files):
+        content = hashlib.sha256(small_files[path]).hexdigest()
         digest.update(f"{path}\0{content}\n".encode())
-    for path in sorted(parts.weights):
-        file = parts.weights[path]
+    for path in sorted(weights):
+        file = weights[path]
         content = hashlib.sha256(file.header).hexdigest()
         digest.update(f"{path}\0{file.size_bytes}\0{content}\n".encode())
     return digest.hexdigest()

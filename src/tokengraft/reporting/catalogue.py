@@ -20,18 +20,14 @@ LANGUAGES: Final[tuple[Language, ...]] = ("en", "ru")
 
 # The plural of every noun that is counted.
 ENGLISH_NOUNS: Final = {
-    "chapter": "chapters",
-    "edit": "edits",
+    "entry": "entries",
     "file": "files",
-    "key": "keys",
     "note": "notes",
     "error": "errors",
     "warning": "warnings",
-    "matrix": "matrices",
     "old row": "old rows",
     "problem": "problems",
     "row": "rows",
-    "second": "seconds",
     "tensor": "tensors",
     "token": "tokens",
 }

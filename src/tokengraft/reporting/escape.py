@@ -97,7 +97,7 @@ def toml_string(text: str) -> str:
             shown.append(character)
         else:
             number = ord(character)
-            shown.append(f"\\u{number:04X}" if number <= 0xFFFF else f"\\U{number:08X}")  # noqa: PLR2004
+            shown.append(f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}")  # noqa: PLR2004
     return '"' + "".join(shown) + '"'
 
 

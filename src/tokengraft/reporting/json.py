@@ -14,7 +14,8 @@ if TYPE_CHECKING:  # errors are written here too, and must not wait for pydantic
 
 def document(value: Document, extra: Mapping[str, object] | None = None) -> str:
     """A document as text; `extra` keys come last (the answer to a command may know more)."""
-    return text({**value.as_dict(), **(extra or {})})
+    # A recipe's own file needs no schema key; an answer always has one.
+    return text({"schema": f"tokengraft/{value.kind}", **value.as_dict(), **(extra or {})})
 
 
 def text(value: object) -> str:

@@ -49,6 +49,11 @@ RECEIPT_ANSWER: Final = {
     },
 }
 
+RECIPE_ANSWER: Final = {
+    "const": "tokengraft/recipe",
+    "description": "Only in the answer of `show --json`; a recipe's own file has no such key.",
+}
+
 
 def schema(kind: type[Document]) -> dict[str, object]:
     """The JSON Schema of one kind of document."""
@@ -56,6 +61,8 @@ def schema(kind: type[Document]) -> dict[str, object]:
     made = kind.model_json_schema(by_alias=True, mode=mode)  # type: ignore[arg-type]
     if kind is not Recipe:
         _open(made)
+    if kind is Recipe:
+        made["properties"]["schema"] = RECIPE_ANSWER
     if kind is Receipt:
         made["properties"].update(RECEIPT_ANSWER)
     return {"$schema": DIALECT, "$id": f"tokengraft/{kind.kind}/1", **made}

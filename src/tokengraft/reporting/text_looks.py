@@ -8,9 +8,11 @@ from typing import Final
 from pydantic import JsonValue
 
 from tokengraft.answers import (
-    Change,
     Diff,
+    DiffFile,
+    DiffKey,
     DiffTensor,
+    DiffToken,
     Doctor,
     Folder,
     Piece,
@@ -22,6 +24,7 @@ from tokengraft.answers import (
 )
 from tokengraft.recipes import Recipe
 from tokengraft.reporting import escape
+from tokengraft.reporting.fixes import toml_value
 from tokengraft.reporting.screen import Cell, Page
 from tokengraft.reporting.text_audit import STYLES, facts
 
@@ -41,60 +44,52 @@ def diff(page: Page, value: Diff) -> None:
     say = page.say
     if not (value.files or value.tokens or value.config or value.tensors):
         page.banner(say("nothing differs"), "green")
-    _section(
-        page,
-        say("Files"),
-        [
-            (_sign(file.change), file.path, _sizes(page, file.bytes_a, file.bytes_b))
-            for file in value.files
-        ],
+    _section(page, say("Files"), [_file_row(page, file) for file in value.files])
+    _section(page, say("Tokens"), [_token_row(page, token) for token in value.tokens])
+    _section(page, say("Keys"), [_key_row(page, key) for key in value.config])
+    _section(page, say("Tensors"), [_tensor_row(page, tensor) for tensor in value.tensors])
+    counted = (
+        (value.files_same, "file"),
+        (value.tokens_same, "token"),
+        (value.tensors_same, "tensor"),
     )
-    _section(
-        page,
-        say("Tokens"),
-        [
-            (
-                _sign(_token_change(token.a, token.b)),
-                str(token.id),
-                _pair(page, _text(token.a), _text(token.b)),
-            )
-            for token in value.tokens
-        ],
-    )
-    _section(
-        page,
-        say("Keys"),
-        [
-            (
-                _sign(key.change),
-                f"{key.file}#{key.pointer}",
-                _pair(
-                    page,
-                    "" if key.change == "added" else _json(key.a),
-                    "" if key.change == "removed" else _json(key.b),
-                ),
-            )
-            for key in value.config
-        ],
-    )
-    _section(
-        page,
-        say("Tensors"),
-        [(_sign(tensor.change), tensor.name, _tensor(page, tensor)) for tensor in value.tensors],
-    )
-    same = ", ".join(
-        say.count(number, noun)
-        for number, noun in (
-            (value.files_same, "file"),
-            (value.tokens_same, "token"),
-            (value.tensors_same, "tensor"),
-        )
-    )
+    same = ", ".join(say.count(number, noun) for number, noun in counted)
     page.line()
     page.line(say("the same in both: {counts}", counts=same), "dim")
 
 
-def _section(page: Page, title: str, rows: list[tuple[Cell, str, str]]) -> None:
+Row = tuple[Cell, str, str]
+
+
+def _file_row(page: Page, file: DiffFile) -> Row:
+    sizes = ["" if size is None else page.say.size(size) for size in (file.bytes_a, file.bytes_b)]
+    return _sign(file.change), file.path, _pair(page, *sizes)
+
+
+def _token_row(page: Page, token: DiffToken) -> Row:
+    change = "added" if token.a is None else "removed" if token.b is None else "changed"
+    return _sign(change), str(token.id), _pair(page, _text(token.a), _text(token.b))
+
+
+def _key_row(page: Page, key: DiffKey) -> Row:
+    before = "" if key.change == "added" else _json(page, key.a)
+    after = "" if key.change == "removed" else _json(page, key.b)
+    return _sign(key.change), f"{key.file}#{key.pointer}", _pair(page, before, after)
+
+
+def _tensor_row(page: Page, tensor: DiffTensor) -> Row:
+    shapes = [
+        "" if shape is None else "x".join(map(str, shape))
+        for shape in (tensor.shape_a, tensor.shape_b)
+    ]
+    shown = shapes[0] if shapes[0] == shapes[1] else _pair(page, *shapes)
+    if tensor.rows is not None:
+        rows = page.say.count(tensor.rows, "row")
+        shown += " " + page.say("({rows} differ)", rows=rows)
+    return _sign(tensor.change), tensor.name, shown
+
+
+def _section(page: Page, title: str, rows: list[Row]) -> None:
     if not rows:
         return
     page.heading(title)
@@ -110,38 +105,22 @@ def _sign(change: str) -> Cell:
     return Cell(*CHANGES[change])
 
 
-def _token_change(a: str | None, b: str | None) -> Change:
-    return "added" if a is None else "removed" if b is None else "changed"
-
-
 def _text(text: str | None) -> str:
     return "" if text is None else escape.quoted(text)
 
 
-def _json(value: JsonValue) -> str:
+def _json(page: Page, value: JsonValue) -> str:
+    """A JSON value, or how much of it there is where it would fill the screen."""
     shown = json.dumps(value, ensure_ascii=False)
-    return shown if len(shown) <= VALUE_SHOWN else shown[:VALUE_SHOWN] + " ..."
+    if len(shown) <= VALUE_SHOWN:
+        return shown
+    if isinstance(value, list | dict):
+        return page.say.count(len(value), "entry")
+    return shown[:VALUE_SHOWN] + " ..."
 
 
 def _pair(page: Page, a: str, b: str) -> str:
     return f"{a} {page.screen.sign('→', '->')} {b}" if a and b else a or b
-
-
-def _sizes(page: Page, a: int | None, b: int | None) -> str:
-    shown = ["" if size is None else page.say.size(size) for size in (a, b)]
-    return _pair(page, *shown)
-
-
-def _tensor(page: Page, tensor: DiffTensor) -> str:
-    shapes = [
-        "" if shape is None else "x".join(map(str, shape))
-        for shape in (tensor.shape_a, tensor.shape_b)
-    ]
-    shown = shapes[0] if shapes[0] == shapes[1] else _pair(page, *shapes)
-    if tensor.rows is not None:
-        rows = page.say.count(tensor.rows, "row")
-        shown += " " + page.say("({rows} differ)", rows=rows)
-    return shown
 
 
 def tokens(page: Page, value: Tokens) -> None:
@@ -242,10 +221,26 @@ def recipe_text(page: Page, value: RecipeText) -> None:
 
 
 def recipe(page: Page, value: Recipe) -> None:
-    """A parsed recipe: only what it sets."""
+    """A parsed recipe: what it sets, section by section."""
     page.banner(page.say("RECIPE"), "")
     kept = value.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    page.pairs((name, _json(item)) for name, item in kept.items())
+    page.pairs((name, _toml(item)) for name, item in kept.items() if not _is_section(item))
+    for name, item in kept.items():
+        if not _is_section(item):
+            continue
+        for part in item if isinstance(item, list) else [item]:
+            page.heading(f"[[{name}]]" if isinstance(item, list) else f"[{name}]")
+            page.pairs((key, _toml(setting)) for key, setting in part.items())
+
+
+def _is_section(item: JsonValue) -> bool:
+    return isinstance(item, dict) or (isinstance(item, list) and isinstance(item[0], dict))
+
+
+def _toml(item: JsonValue) -> str:
+    if isinstance(item, str | int):
+        return toml_value(item)
+    return json.dumps(item, ensure_ascii=False)
 
 
 def folder(page: Page, value: Folder) -> None:

@@ -11,7 +11,7 @@ from tokengraft.checkpoint import JsonValue
 from tokengraft.errors import LimitExceeded, RefusedError
 from tokengraft.sandbox.process import Child, Limits, visible
 
-TEMPLATE_LIMITS = Limits(memory_bytes=512 * 2**20, cpu_seconds=2, clock_seconds=10.0)
+TEMPLATE_LIMITS = Limits(memory_bytes=512 * 2**20, cpu_seconds=2, clock_seconds=20.0)
 MAX_TEMPLATE_BYTES = 2**20
 # The day that a template sees as today, so that the same text comes out on every day.
 FIXED_NOW = datetime(2025, 1, 1, 12)  # noqa: DTZ001 - templates see the local time, without a zone
@@ -67,16 +67,14 @@ class TemplateChild:
 
         Args:
             template: the text of the template.
-            messages: plain JSON values, as are `tools` and `extra`.
-            tools: JSON schemas of functions; the template sees None without them.
+            messages: plain JSON values, as are `tools` (schemas of functions) and `extra`.
             add_generation_prompt: whether the text ends where the model is to speak.
             named_tokens: bos, eos ... by name; a template sees `bos_token`, `eos_token` ...
             extra: further variables; they win over all others.
             now: what `strftime_now` formats.
         Raises:
             TemplateFailed: the template is not Jinja, or raised.
-            ChildFailed: it ran out of its memory or time.
-            LimitExceeded: its text is larger than 1 MiB.
+            ChildFailed, LimitExceeded: it takes too much memory or time, or is over 1 MiB.
         """
         if len(template.encode("utf-8", "surrogatepass")) > MAX_TEMPLATE_BYTES:
             raise LimitExceeded(

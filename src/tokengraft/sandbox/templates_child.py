@@ -37,9 +37,10 @@ class GenerationTag(Extension):
         return nodes.CallBlock(call, [], [], body).set_lineno(line)
 
     def _generation(self, caller: Callable[[], str]) -> str:
+        environment: Any = self.environment
         text = str(caller())
-        begin = sum(len(piece) for piece in self.environment.written)  # type: ignore[attr-defined]
-        self.environment.spans.append((begin, begin + len(text)))  # type: ignore[attr-defined]
+        begin = len("".join(environment.written))
+        environment.spans.append((begin, begin + len(text)))
         return text
 
 
@@ -88,12 +89,14 @@ def render(*, template: str, variables: dict[str, Any], now: str) -> dict[str, A
     try:
         for piece in _compiled(template).generate(variables):
             environment.written.append(piece)
+        text = "".join(environment.written)
+        text.encode()  # half a surrogate pair would only fail later, and elsewhere
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - a template can raise anything
         line = error.lineno if isinstance(error, TemplateSyntaxError) else _line_of(error)
         return {"failed": describe(error) | {"line": line}}
-    return {"text": "".join(environment.written), "spans": environment.spans}
+    return {"text": text, "spans": environment.spans}
 
 
 def _line_of(error: Exception) -> int:

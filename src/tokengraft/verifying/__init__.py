@@ -10,16 +10,16 @@ from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import PreconditionError, RefusedError, UsageError
 from tokengraft.events import Done, Listen, Started, ignore
 from tokengraft.results import Check, Verification
-from tokengraft.verifying.against import against as compare_with_base
+from tokengraft.verifying.against import check_against
 from tokengraft.verifying.base import Rebuilt, rebuild, without_the_base
 from tokengraft.verifying.documents import files_as_planned
-from tokengraft.verifying.embeddings import embeddings
-from tokengraft.verifying.encodings import Corpus, encodings
+from tokengraft.verifying.embeddings import check_rows
+from tokengraft.verifying.encodings import Corpus, check_encodings
 from tokengraft.verifying.files import hash_files, manifest, plan_and_receipt, untouched_files
-from tokengraft.verifying.ids import ids
-from tokengraft.verifying.logits import logits
+from tokengraft.verifying.ids import check_ids
+from tokengraft.verifying.logits import check_logits
 from tokengraft.verifying.records import Graft, failed, read_graft, skipped
-from tokengraft.verifying.shapes import safetensors_witness, shapes
+from tokengraft.verifying.shapes import check_shapes, safetensors_witness
 from tokengraft.verifying.transformers_witness import ask_transformers
 
 __all__ = ["verify"]
@@ -88,17 +88,17 @@ def _checks(graft: Graft, wish: Wish, corpus: Corpus, listen: Listen) -> Iterato
         rebuilt = rebuild(graft, listen)
     snapshot = None if rebuilt is None else rebuilt.snapshot(graft)
     yield from _guarded("base-without-the-base", lambda: without_the_base(graft, rebuilt, snapshot))
-    yield from _guarded("kept-rows", lambda: embeddings(graft, rebuilt, wish.base))
+    yield from _guarded("kept-rows", lambda: check_rows(graft, rebuilt, wish.base))
     base = wish.base
     if base is not None:
-        yield from _guarded("against-the-base", lambda: compare_with_base(graft, base, listen))
+        yield from _guarded("against-the-base", lambda: check_against(graft, base, listen))
     known = snapshot if base is None else base
     yield from _guarded("files-as-planned", lambda: files_as_planned(graft, known))
-    yield from _guarded("shapes", lambda: shapes(graft, known))
+    yield from _guarded("shapes", lambda: check_shapes(graft, known))
     yield from _guarded("safetensors", lambda: safetensors_witness(graft))
     before = None if known is None else known.tokenizer
-    yield from _guarded("ids", lambda: ids(graft, before))
-    yield from _guarded("tokenizers", lambda: encodings(graft, known, corpus))
+    yield from _guarded("ids", lambda: check_ids(graft, before))
+    yield from _guarded("tokenizers", lambda: check_encodings(graft, known, corpus))
     yield from _asked_for(graft, wish)
 
 
@@ -108,7 +108,7 @@ def _asked_for(graft: Graft, wish: Wish) -> Iterator[Check]:
     else:
         yield skipped("transformers", "not asked for: --with transformers")
     if wish.deep:
-        yield from _guarded("logits", lambda: logits(graft, wish.base))
+        yield from _guarded("logits", lambda: check_logits(graft, wish.base))
     else:
         yield skipped("logits", "not asked for: --deep")
 

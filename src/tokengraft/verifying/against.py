@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
-from tokengraft.checkpoint import Checkpoint
+from tokengraft.checkpoint import Checkpoint, names_weights
 from tokengraft.events import Listen, Progress
 from tokengraft.formats.folders import is_graft_record
 from tokengraft.plans import AddLowRank, Plan, RemapRows
@@ -19,7 +19,7 @@ from tokengraft.verifying.streams import Span, blocks, digest, first_difference,
 NAMES = ("base-is-the-planned-one", "files-against-base", "tensors-against-base")
 
 
-def against(graft: Graft, base: Checkpoint, listen: Listen) -> Iterator[Check]:
+def check_against(graft: Graft, base: Checkpoint, listen: Listen) -> Iterator[Check]:
     """All three comparisons with the base."""
     if graft.plan is None or graft.checkpoint is None:
         for name in NAMES:
@@ -32,7 +32,7 @@ def against(graft: Graft, base: Checkpoint, listen: Listen) -> Iterator[Check]:
 
 def _fingerprint(plan: Plan, base: Checkpoint) -> Check:
     name = NAMES[0]
-    if base.layout_digest != plan.base.layout:
+    if not base.is_planned_base(plan.base.layout, plan.base.files):
         return failed(
             name,
             f"small files and headers give {base.layout_digest[:12]}, the plan was made for "
@@ -57,6 +57,8 @@ def _files(graft: Graft, plan: Plan, base: Checkpoint, listen: Listen) -> Check:
     """Compare whole files; one inode is one file, and is not read."""
     name = NAMES[1]
     copied = [file.path for file in plan.files if file.action == "copy"]
+    weights = _weights_for_later(plan, base)
+    copied += [path for path, is_copied in weights.items() if is_copied]
     total = sum(graft.files[path].size_bytes for path in copied if path in graft.files)
     wrong, linked, done = [], 0, 0
     for path in copied:
@@ -73,7 +75,7 @@ def _files(graft: Graft, plan: Plan, base: Checkpoint, listen: Listen) -> Check:
                 wrong.append(f"{path} (byte {at})")
         done += ours.size_bytes
         listen(Progress("verify", path, done, total))
-    planned = {file.path for file in plan.files} | plan.dropped()
+    planned = {file.path for file in plan.files} | plan.dropped() | set(weights)
     lost = sorted(path for path in set(base.files) - planned if not is_graft_record(path))
     if wrong or lost:
         said = [f"{len(wrong)} differ: {several(wrong)}"] if wrong else []
@@ -84,6 +86,14 @@ def _files(graft: Graft, plan: Plan, base: Checkpoint, listen: Listen) -> Check:
         f"{len(copied)} files that the plan copies are identical: {len(copied) - linked} compared "
         f"byte by byte, {linked} are hard links to the same bytes",
     )
+
+
+def _weights_for_later(plan: Plan, base: Checkpoint) -> dict[str, bool]:
+    """Weights that a plan made without them cannot name, and whether each of them is copied."""
+    if base.tensors is None or names_weights(plan.base.files):
+        return {}
+    edited = {base.tensors.tensors[t].file for t in plan.row_edits() if t in base.tensors.tensors}
+    return {path: path not in edited for path in base.tensors.files}
 
 
 @dataclass(slots=True)

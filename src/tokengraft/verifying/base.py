@@ -111,19 +111,20 @@ def without_the_base(
         else:
             yield failed(NAME, graft.unreadable.get(UNDO, missing))
         return
-    if base is None or base.layout_digest != graft.plan.base.layout:
+    planned = graft.plan.base
+    if base is None or not base.is_planned_base(planned.layout, planned.files):
         found = "nothing readable" if base is None else base.layout_digest[:12]
         yield failed(
             NAME,
             f"the small files and headers of the base give {found}, the plan was made for "
-            f"{graft.plan.base.layout[:12]}",
+            f"{planned.layout[:12]}",
         )
         return
     yield passed(
         NAME,
         f"{rebuilt.proved} rewritten or dropped files, put together from the result and {UNDO}, "
         f"have the sha256 that they had before ({rebuilt.size_bytes:,} bytes); layout "
-        f"{base.layout_digest[:12]} is the one that the plan was made for",
+        f"{planned.layout[:12]} is the one that the plan was made for",
     )
 
 

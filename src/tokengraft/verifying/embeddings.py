@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from tokengraft.checkpoint import Checkpoint
+from tokengraft.checkpoint import Checkpoint, names_weights
 from tokengraft.errors import MalformedFile
 from tokengraft.formats.safetensors_file import read_header
 from tokengraft.plans import RemapRows, Stored
@@ -36,7 +36,7 @@ class Subject:
     seen: Seen
 
 
-def embeddings(graft: Graft, rebuilt: Rebuilt | None, base: Checkpoint | None) -> Iterator[Check]:
+def check_rows(graft: Graft, rebuilt: Rebuilt | None, base: Checkpoint | None) -> Iterator[Check]:
     """Kept rows have their bits, new rows are what the plan's arithmetic gives."""
     why = _why_not(graft, rebuilt)
     if why:
@@ -91,11 +91,12 @@ def _seen(graft: Graft, rebuilt: Rebuilt, base: Checkpoint | None) -> Mapping[st
 def _kept(graft: Graft, subjects: list[Subject]) -> Check:
     assert graft.plan is not None
     said, kept = [], 0
+    for_later = not names_weights(graft.plan.base.files)
     for subject in subjects:
         name, planned = subject.edit.tensor, graft.plan.base.rows.get(subject.edit.tensor)
-        if planned is None:
+        if planned is None and not for_later:
             said.append(f"the plan names no digest of {name}")
-        elif planned != subject.seen.sha256:
+        elif planned not in (None, subject.seen.sha256):
             said.append(f"the base's {name} has not the sha256 that the plan names")
         if subject.seen.changed:
             rows = several([f"{name}[{row}]" for row in subject.seen.changed])
@@ -104,11 +105,12 @@ def _kept(graft: Graft, subjects: list[Subject]) -> Check:
     said += _rows_without_edit(graft)
     if said:
         return failed(NAMES[0], "; ".join(said))
+    known = "a plan made without weights cannot name" if for_later else "the plan names"
     written = sum(subject.edit.n_rows_after for subject in subjects) - kept
     return passed(
         NAMES[0],
-        f"{kept:,} rows of {len(subjects)} tensors have the bits of the base, whose digests the "
-        f"plan names; {written:,} rows are written",
+        f"{kept:,} rows of {len(subjects)} tensors have the bits of the base, whose digests "
+        f"{known}; {written:,} rows are written",
     )
 
 

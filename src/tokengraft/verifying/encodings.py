@@ -37,7 +37,7 @@ class Corpus:
         return list(corpora.built_in(new)) if self.own is None else self.own
 
 
-def encodings(graft: Graft, base: Checkpoint | None, corpus: Corpus) -> Iterator[Check]:
+def check_encodings(graft: Graft, base: Checkpoint | None, corpus: Corpus) -> Iterator[Check]:
     """Ask the library about every id, every new token, and a corpus of old text."""
     checkpoint, plan = graft.checkpoint, graft.plan
     if checkpoint is None or plan is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 
-from tokengraft.checkpoint import MANIFEST
+from tokengraft.checkpoint import MANIFEST, names_weights
 from tokengraft.events import Listen, Progress
 from tokengraft.formats.folders import is_graft_record
 from tokengraft.results import Check
@@ -114,10 +114,14 @@ def _files_against_plan(graft: Graft) -> str:
     )
     if gone:
         return f"planned, and not in the receipt as planned: {several(gone)}"
+    for_later = not names_weights(graft.plan.base.files)
     extra = sorted(
         path
         for path in done
-        if path not in planned and done[path].after is not None and not is_graft_record(path)
+        if path not in planned
+        and done[path].after is not None
+        and not is_graft_record(path)
+        and not (for_later and done[path].before is not None and names_weights([path]))
     )
     return f"in the receipt, and not in the plan: {several(extra)}" if extra else ""
 

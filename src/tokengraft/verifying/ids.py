@@ -13,7 +13,7 @@ from tokengraft.vocabulary import TokenId, Tokenizer, table_digest
 RENAMING = ("rename", "claim")
 
 
-def ids(graft: Graft, before: Tokenizer | None) -> Iterator[Check]:
+def check_ids(graft: Graft, before: Tokenizer | None) -> Iterator[Check]:
     """Every id of the result is what the plan says, and what it was unless the plan says so."""
     name = "ids"
     tokenizer = graft.checkpoint.tokenizer if graft.checkpoint is not None else None

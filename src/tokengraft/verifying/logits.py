@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tokengraft.checkpoint import Checkpoint
@@ -24,9 +24,9 @@ SCRIPT = Path(__file__).with_name("run_models.py")
 NEW_TOKENS = 32
 MAX_SECONDS = 3600
 MEMORY_SHARE = 3  # a model must weigh less than this part of what is free: one is held at a time
-# Matrices of another height may be multiplied in another order; measured differences of float32
-# and bfloat16 logits on CPUs stay far below.
-TOLERANCE = 1e-2
+# No difference was measured on x86 (torch 2.13, three dtypes, matrices grown by 320 rows); another
+# machine may multiply a matrix of another height in another order.
+MAX_STEPS = 4.0
 PROMPTS = (
     "Once upon a time there was a lighthouse",
     "def fibonacci(n):\n    ",
@@ -35,7 +35,7 @@ PROMPTS = (
 )
 
 
-def logits(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
+def check_logits(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
     """Greedy text of base and result is the same token for token, logits of old ids too."""
     why = _why_not(graft, base)
     if why:
@@ -61,19 +61,20 @@ def logits(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
             encoding="utf-8",
         )
         answer = run_child([sys.executable, "-P", str(SCRIPT), str(asked)], seconds=MAX_SECONDS)
-    yield _told(answer.get("same_text"), answer.get("largest"), len(prompts), n_old, answer)
+    yield _told(answer, len(prompts), n_old)
 
 
-def _told(same: object, largest: object, n_prompts: int, n_old: int, answer: object) -> Check:
-    if not isinstance(same, int) or not isinstance(largest, float):
-        return failed(NAME, f"the models could not be run: {str(answer)[:300]}")
-    about = (
-        f"{same} of {n_prompts} prompts are continued by the same {NEW_TOKENS} tokens; logits of "
-        f"{n_old:,} old ids differ by at most {largest:.3g}"
-    )
-    if same < n_prompts or not largest <= TOLERANCE:
-        return failed(NAME, f"{about} (tolerance {TOLERANCE})")
-    return passed(NAME, f"{about}{' (bit for bit)' if largest == 0 else f' (of {TOLERANCE})'}")
+def _told(answer: Mapping[str, object], n_prompts: int, n_old: int) -> Check:
+    same, largest, steps = (answer.get(key) for key in ("same_text", "largest", "steps"))
+    if not isinstance(same, int) or not isinstance(largest, float) or not isinstance(steps, float):
+        return failed(NAME, f"the models could not be run: {str(answer.get('error', ''))[:300]}")
+    text = f"{same} of {n_prompts} prompts are continued by the same {NEW_TOKENS} tokens"
+    if largest == 0:
+        exact = "bit for bit the same"
+    else:
+        exact = f"at most {largest:.3g} apart, {steps:.1f} steps of {answer.get('dtype')}"
+    about = f"{text}; the logits of {n_old:,} old ids are {exact} (allowed: {MAX_STEPS:.0f} steps)"
+    return (passed if same == n_prompts and steps <= MAX_STEPS else failed)(NAME, about)
 
 
 def _why_not(graft: Graft, base: Checkpoint | None) -> str:

@@ -130,4 +130,8 @@ def _entry(files: Mapping[str, FileEntry], path: str) -> FileEntry:
 
 
 def _read_receipt(entry: FileEntry) -> Receipt:
-    return Receipt.from_dict(parse_json(read_small(entry), file=entry.path).value)
+    data = read_small(entry)
+    receipt = Receipt.from_dict(parse_json(data, file=entry.path).value)
+    if receipt.to_json().encode() != data:
+        raise MalformedFile(f"{entry.path} is not written in its one form", subject=entry.path)
+    return receipt

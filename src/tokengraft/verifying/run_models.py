@@ -12,7 +12,7 @@ from typing import Any
 
 
 def main(asked: str, answer: str) -> None:
-    """Write `same_text` and `largest`, or `error`."""
+    """Write `same_text`, `largest`, `steps` and `dtype`, or `error`."""
     wish = json.loads(Path(asked).read_text(encoding="utf-8"))
     found: dict[str, object]
     try:
@@ -21,14 +21,24 @@ def main(asked: str, answer: str) -> None:
         found = {
             "same_text": sum(a[0] == b[0] for a, b in pairs),
             "largest": max(float((a[1] - b[1]).abs().max()) for a, b in pairs),
+            "steps": max(_steps(a[1], b[1], a[2]) for a, b in pairs),
+            "dtype": str(first[0][2]).removeprefix("torch."),
         }
     except Exception as error:  # noqa: BLE001 - whatever a foreign model makes it raise is the answer
         found = {"error": f"{type(error).__name__}: {error}"}
     Path(answer).write_text(json.dumps(found), encoding="utf-8")
 
 
-def _run(folder: str, wish: dict[str, Any]) -> list[tuple[list[int], Any]]:
-    """Continue each prompt greedily; return the ids, and the logits of old ids after the prompt."""
+def _steps(one: Any, other: Any, dtype: Any) -> float:  # noqa: ANN401 - tensors, and a torch dtype
+    """The largest difference, in steps of the model's kind of number at that size."""
+    import torch
+
+    step = torch.finfo(dtype).eps * one.abs().clamp(min=1.0)
+    return float(((one - other).abs() / step).max())
+
+
+def _run(folder: str, wish: dict[str, Any]) -> list[tuple[list[int], Any, Any]]:
+    """Continue each prompt greedily; return the ids, the logits of old ids, and their dtype."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -48,7 +58,7 @@ def _run(folder: str, wish: dict[str, Any]) -> list[tuple[list[int], Any]]:
                 step = torch.tensor([ids[-1:]])
                 past = state.past_key_values
                 state = model(input_ids=step, past_key_values=past, use_cache=True)
-            said.append((ids, logits))
+            said.append((ids, logits, model.dtype))
     del model
     return said
 

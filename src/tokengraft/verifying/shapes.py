@@ -12,7 +12,7 @@ from tokengraft.tensors import TensorIndex
 from tokengraft.verifying.records import NO_WEIGHTS, Graft, failed, passed, several, skipped
 
 
-def shapes(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
+def check_shapes(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
     """Matrices, config and index speak of the same numbers."""
     name = "shapes"
     checkpoint, plan = graft.checkpoint, graft.plan

@@ -40,7 +40,7 @@ def apply(session: Session, *, plan: Path, making: Making, dry_run: bool) -> Non
             listen=listen,
         )
     seconds = round(time.monotonic() - started, 3)
-    then = next_commands.verify(making.out, making.base or done.plan.base_name or None)
+    then = next_commands.verify(making.out, making.base or next_commands.base_of(done.plan))
     beside = Beside(next=(then,), undone=done.undone, seconds=seconds, place=str(making.out))
     session.show(done.receipt, beside, {"seconds": seconds, "undone": list(done.undone)})
 

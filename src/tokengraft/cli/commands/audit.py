@@ -56,7 +56,9 @@ def audit(
     Reads the small files and the headers of the weights, never the weights.
     """
     if session.as_json and form not in (None, "json"):
-        raise UsageError(f"--json and --format {form} contradict each other")
+        raise UsageError(
+            f"--json and --format {form} contradict each other", hint="leave one of them out"
+        )
     from tokengraft import flow
 
     if write_recipe is not None:

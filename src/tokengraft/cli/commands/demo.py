@@ -64,4 +64,6 @@ def _tell(session: Session, number: int, chapter: flow.Chapter) -> None:
 
     screen = session.screen
     terminal.write(text.chapter(number, chapter.title, chapter.command, screen))
-    terminal.write(text.view(chapter.value, screen))
+    # What old rows stand for, where the chapter knows it.
+    texts = getattr(chapter, "texts", None) or {}
+    terminal.write(text.view(chapter.value, screen, text.Beside(texts=texts)))

@@ -49,7 +49,7 @@ def _after(value: Document, path: Path) -> str:
 
     match value:
         case Plan():
-            return next_commands.apply(path, value.base_name or None)
+            return next_commands.apply(path, next_commands.base_of(value))
         case Recipe():
             return next_commands.command("recipe check", path)
         case Receipt() if path.is_dir():

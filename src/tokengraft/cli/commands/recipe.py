@@ -65,11 +65,12 @@ def check(session: Session, recipe: Path, source: str | None, overrides: tuple[s
     with session.listening() as listen:
         problems = flow.check_recipe(recipe, source, overrides, listen)
     given = next_commands.settings(overrides)
-    then = (
-        next_commands.command("recipe schema")
-        if problems
-        else next_commands.command("plan", source or "SRC", recipe, *given)
-    )
+    if problems:
+        then = next_commands.command("recipe schema")
+    elif source is not None:
+        then = next_commands.command("plan", source, recipe, *given)
+    else:
+        then = next_commands.command("run", recipe, *given, "-o", next_commands.beside(None))
     session.show(Problems(recipe=str(recipe), problems=problems), Beside(next=(then,)))
     return 2 if problems else 0
 

@@ -1,0 +1,65 @@
+"""R: what ends generation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tokengraft.auditing.asking import stop_ids_of, trusted_tokenizer
+from tokengraft.auditing.rule import Found, listed, place, rule, shown
+from tokengraft.auditing.template_text import turn_ends
+from tokengraft.checkpoint import Checkpoint
+from tokengraft.findings import Fix
+from tokengraft.formats.chat_template import turn_end
+
+STOP_AUTO = Fix(operation="stop", settings={"tokens": "auto"})
+
+
+@rule(
+    "R301",
+    severity="error",
+    title="the token that ends a chat turn ends generation",
+    bears_on=("inference", "roles", "tools", "thinking", "protocol", "lora"),
+)
+def turn_end_does_not_stop(checkpoint: Checkpoint) -> Iterator[Found]:
+    """The chat template closes each turn with a token; generation must stop there.
+
+    What it checks:
+        The token with which the chat template ends a turn of the assistant is among the stop ids:
+        `eos_token_id` of generation_config.json or, where that names none, of config.json. The
+        turn end is read from the template's text; where that is not plain, or neither file names a
+        stop id, the rule says nothing.
+
+    Why it matters:
+        The model writes its turn end and the program goes on: it answers itself, plays the user,
+        and stops only at the length limit.
+
+    Example:
+        Qwen3-30B-A3B-Base: the template ends turns with <|im_end|> (151645), generation stops at
+        151643 alone.
+
+    Fix and its safety:
+        Safe: `[stop] tokens = "auto"`, which is the default of every recipe, adds the id to the
+        list and takes none away.
+
+    Sources:
+        QwenLM/Qwen3#1064 and #1422, huggingface/open-r1#663.
+    """
+    tokenizer = trusted_tokenizer(checkpoint)
+    template = tokenizer.template() if tokenizer is not None else None
+    stops, file, pointer = stop_ids_of(checkpoint)
+    if tokenizer is None or template is None or not stops:
+        return
+    ends = turn_ends(tokenizer, template)
+    listed_end = turn_end(tokenizer)
+    wanted = dict.fromkeys((*ends, listed_end) if listed_end is not None else ends)
+    ids = [token_id for text in wanted if (token_id := tokenizer.id_of(text)) is not None]
+    if ends and ids and not set(ids) & set(stops):
+        plans_know = listed_end in ends  # what [stop] adds is the turn end that plans see
+        yield Found(
+            place(file, pointer),
+            f"the chat template ends turns with {shown(ends[0])} ({ids[0]}), "
+            f"generation stops at {listed(map(str, stops))} only",
+            "a chat goes on past the end of its turn until it meets the length limit",
+            fix=STOP_AUTO if plans_know else None,
+            safety="safe" if plans_know else None,
+        )

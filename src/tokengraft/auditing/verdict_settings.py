@@ -1,0 +1,167 @@
+"""Verdicts for goals that change settings: context, pad; and for training an adapter: lora."""
+
+from __future__ import annotations
+
+from tokengraft.auditing.asking import (
+    TOKENIZER_CONFIG,
+    context_length_of,
+    n_rows_of,
+    object_of,
+    rope_scaling_of,
+    rope_type_of,
+)
+from tokengraft.auditing.pad_choice import unused_pad
+from tokengraft.auditing.rule import counted, shown
+from tokengraft.auditing.verdict import MENDING, Case, blocked, told
+from tokengraft.families import trained_length
+from tokengraft.findings import Verdict
+
+STRETCH = 4  # what Qwen and others validated with YaRN, and what the preset asks for
+_NEW_PAD = "<|pad|>"
+
+
+def context(case: Case) -> Verdict:
+    """Whether the model can be given longer texts, and by which keys."""
+    if case.blocking:
+        return blocked(case)
+    family = case.checkpoint.family
+    length, pointer = context_length_of(case.checkpoint)
+    if length is None:
+        reasons = ["config.json, where the context length stands, is not here or names none."]
+        return case.answer("do-not", reasons, case.command("show"))
+    if not family.rope:
+        why = (
+            "no family file describes this model, so it is not known how it counts positions"
+            if family.name == "generic"
+            else f"{family.name} models keep positions in a way that no setting can stretch"
+        )
+        return case.answer(
+            "do-not", [f"The context is {length:,} positions; {why}."], case.command("show")
+        )
+    wrong = tuple(f for f in case.mendable if f.rule[0] == "C")
+    if wrong:
+        following = case.command("audit", "--write-recipe", "recipe.toml")
+        return case.answer("safe-change", told(wrong), following)
+    scaling, place = rope_scaling_of(case.checkpoint)
+    if any(isinstance(value, dict) for value in scaling.values()):
+        reasons = [
+            f"Each layer type scales positions in its own way ({place}); no plan edits that yet."
+        ]
+        return case.answer("do-not", reasons, case.command("show"))
+    if rope_type_of(scaling) != "default":
+        reasons = [
+            (
+                f"The context is {length:,} positions, and positions are stretched already: {place} is "
+                f"{rope_type_of(scaling)}. Stretching twice is not something the model was made for."
+            )
+        ]
+        return case.answer("leave-as-is", reasons, case.command("show"))
+    return _stretched(case, length, pointer)
+
+
+def _stretched(case: Case, length: int, pointer: str) -> Verdict:
+    trained, source = trained_length(case.checkpoint.family, length)
+    base = trained or length
+    who = source or "config.json; no better source is known"
+    target, prefix = base * STRETCH, case.checkpoint.text_config
+    newer = object_of(case.checkpoint, "config.json", f"{prefix}/rope_parameters")
+    key = "rope_parameters" if newer else "rope_scaling"
+    keys = [
+        f"config.json#{pointer} = {target}",
+        (
+            f'config.json#{prefix}/{key} = {{"rope_type": "yarn", "factor": {float(STRETCH)}, '
+            f'"original_max_position_embeddings": {base}}}'
+        ),
+    ]
+    limit = case.checkpoint.value(TOKENIZER_CONFIG, "/model_max_length")
+    if isinstance(limit, int) and not isinstance(limit, bool) and limit < target:
+        keys.append(f"{TOKENIZER_CONFIG}#/model_max_length = {target}")
+    reasons = [
+        f"{base:,} positions were trained ({who}). Up to there, change nothing.",
+        f"For {target:,} positions a plan sets: {'; '.join(keys)}. No weight changes.",
+        (
+            "This stretch (YaRN) is always on: short texts get a little worse too. That the model is "
+            "good at the new length is not proved by these keys."
+        ),
+    ]
+    return case.answer("safe-change", reasons, case.with_preset("context"))
+
+
+def pad(case: Case) -> Verdict:
+    """Whether the model needs another pad token, and which one it would be."""
+    if case.blocking:
+        return blocked(case)
+    tokenizer = case.checkpoint.tokenizer
+    if tokenizer is None:
+        reasons = ["There are no tokenizer files here, so there is no pad token to speak of."]
+        return case.answer("leave-as-is", reasons, case.command("show"))
+    wrong = tuple(f for f in case.findings if f.rule in ("R102", "R103", "R201", "R202", "R203"))
+    wrong = tuple(f for f in wrong if f.fix is not None and f.fix.operation == "pad")
+    text = tokenizer.named_content("pad")
+    if wrong:
+        return case.answer("safe-change", [*told(wrong), _choice(case)], case.with_preset("pad"))
+    if text is None:
+        reasons = [
+            "The files name no pad token, and the tokenizer's class may have one of its own: unknown."
+        ]
+    else:
+        n_rows, token_id = n_rows_of(case.checkpoint), tokenizer.id_of(text)
+        row = "" if n_rows is None else ", and it has an embedding row"
+        reasons = [f"Padding is {shown(text)} ({token_id}). It is not the eos token{row}."]
+    return case.answer("leave-as-is", reasons, case.command("show"))
+
+
+def _choice(case: Case) -> str:
+    """The token that a plan takes for padding, and why."""
+    found = unused_pad(case.checkpoint)
+    if found is not None:
+        text, token_id = found
+        return (
+            f"A plan takes {shown(text)} ({token_id}): it exists, no file gives it a name and the "
+            "chat template does not write it. Nothing is added and no row changes; only training "
+            "in batches ever meets it."
+        )
+    next_id = case.facts.n_tokens
+    return (
+        f"No existing token is free for it, so a plan adds {_NEW_PAD} as id {next_id}. Padding is "
+        "left out of attention and loss, so its row needs no training."
+    )
+
+
+def lora(case: Case) -> Verdict:
+    """Whether the checkpoint is ready for training a low-rank adapter on it."""
+    if case.blocking:
+        return blocked(case)
+    facts, tokenizer = case.facts, case.checkpoint.tokenizer
+    unstopped = tuple(f for f in case.findings if f.rule == "R301")
+    if unstopped and tokenizer is not None and facts.turn_end is not None:
+        matrices = "the input matrix" if facts.tied else "both matrices"
+        reasons = [
+            *told(unstopped),
+            (
+                f"So nothing shows that the row of {shown(facts.turn_end)} "
+                f"({tokenizer.id_of(facts.turn_end)}) was ever trained: base models ship chat markers "
+                "unused. The rows were not read."
+            ),
+            (
+                "A LoRA adapter changes layers and no embedding row. Trained alone, it teaches chats "
+                f"that cannot end; the rows of the chat markers in {matrices} have to be trained with it."
+            ),
+            *told(tuple(f for f in case.mendable if f not in unstopped)),
+        ]
+        return case.answer("needs-training", reasons, _recipe_command(case))
+    if case.mendable:
+        return case.answer("safe-change", [*told(case.mendable), MENDING], _recipe_command(case))
+    spare = "" if facts.n_rows is None else f" ({facts.n_rows:,} rows)"
+    reasons = [
+        (
+            f"A LoRA adapter changes layers and no embedding row{spare}. With the "
+            f"{counted(facts.n_tokens or 0, 'token')} that are there, nothing must change first."
+        ),
+        "Should you add tokens, train their rows too: an adapter alone leaves them as they start.",
+    ]
+    return case.answer("leave-as-is", reasons, case.command("show"))
+
+
+def _recipe_command(case: Case) -> str:
+    return case.command("audit", "--goal", case.goal, "--write-recipe", "recipe.toml")

@@ -1,0 +1,159 @@
+"""Each rule finds its defect, and nothing else finds anything in what is in step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from defects import DEFECTS
+from planting import Defect, Make
+
+import tiny
+from tokengraft import auditing
+from tokengraft.auditing.rule import SECTIONS, Found, listed, rule, shown
+from tokengraft.errors import UsageError
+from tokengraft.findings import Finding
+from tokengraft.flow.making import plan_recipe
+from tokengraft.formats.loading import load
+from tokengraft.formats.recipe_file import read_recipe
+from tokengraft.reporting.fixes import recipe_of
+
+BY_RULE = {defect.rule: defect for defect in DEFECTS}
+BAD = [(defect, make) for defect in DEFECTS for make in defect.bad]
+GOOD = [(defect, make) for defect in DEFECTS for make in defect.good]
+
+
+def _names(cases: list[tuple[Defect, Make]]) -> list[str]:
+    return [f"{defect.rule}-{number}" for number, (defect, _) in enumerate(cases)]
+
+
+def _find(folder: Path) -> tuple[Finding, ...]:
+    return auditing.find(load(folder))
+
+
+def test_every_rule_has_a_checkpoint_that_breaks_it_and_one_that_does_not() -> None:
+    assert set(auditing.RULES) == set(BY_RULE)
+    assert len(BY_RULE) == len(DEFECTS)
+    assert all(defect.bad and defect.good for defect in DEFECTS)
+
+
+@pytest.mark.parametrize(("defect", "make"), BAD, ids=_names(BAD))
+def test_a_defect_is_found_by_its_rule_and_by_at_most_one_other(
+    defect: Defect, make: Make, tmp_path: Path
+) -> None:
+    found = {finding.rule for finding in _find(make(tmp_path / "bad"))}
+    assert defect.rule in found
+    assert found - {defect.rule} <= defect.also
+    assert len(found) <= 2
+
+
+@pytest.mark.parametrize(("defect", "make"), GOOD, ids=_names(GOOD))
+def test_what_comes_close_to_a_defect_is_left_alone(
+    defect: Defect, make: Make, tmp_path: Path
+) -> None:
+    found = [f for f in _find(make(tmp_path / "good")) if f.rule == defect.rule]
+    assert [] == found
+
+
+@pytest.mark.parametrize("kind", ["bpe", "byte-fallback"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"tied": True, "dtype": "F32"},
+        {"shards": 2, "template": "both"},
+        {"shards": 0, "template": "jinja"},
+        {"legacy": True, "merges": "pairs", "newline": "\r\n"},
+        {"n_rows": 1024, "template": False},
+        {"n_rows": 294, "indent": None, "final_newline": False},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_in_step_yields_no_finding(
+    kind: str, fields: dict[str, object], tmp_path: Path
+) -> None:
+    if kind == "byte-fallback" and "n_rows" in fields:
+        fields = {**fields, "n_rows": 1024}
+    assert () == _find(tiny.build(tmp_path / "good", kind=kind, **fields))
+
+
+@pytest.mark.parametrize(("defect", "make"), BAD, ids=_names(BAD))
+def test_a_finding_is_one_plain_line_with_a_place(
+    defect: Defect, make: Make, tmp_path: Path
+) -> None:
+    for finding in _find(make(tmp_path / "bad")):
+        assert finding.summary
+        assert "\n" not in finding.summary
+        assert not finding.summary.endswith(".")
+        assert finding.subject
+        assert str(tmp_path) not in finding.model_dump_json()
+        assert (finding.fix is None) or finding.safety is not None
+
+
+@pytest.mark.parametrize(("defect", "make"), BAD, ids=_names(BAD))
+def test_a_fix_is_a_recipe_that_mends_its_finding(
+    defect: Defect, make: Make, tmp_path: Path
+) -> None:
+    checkpoint = load(make(tmp_path / "bad"))
+    audit = auditing.audit(checkpoint, source="SRC")
+    mended = [finding for finding in audit.findings if finding.fix is not None]
+    if not mended or checkpoint.tokenizer is None or checkpoint.tokenizer.conflicts:
+        return  # nothing is offered, or the plan refuses what contradicts itself
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(recipe_of(audit, "SRC"), encoding="utf-8")
+    wish, text = read_recipe(recipe)
+    planned = plan_recipe(checkpoint, wish, text=text, source="SRC")
+    left = {(finding.rule, finding.subject) for finding in planned.plan.predicted}
+    assert set() == left & {(finding.rule, finding.subject) for finding in mended}
+
+
+@pytest.mark.parametrize("code", sorted(auditing.RULES))
+def test_a_rule_has_a_page_in_five_sections(code: str) -> None:
+    found = auditing.explain(code.lower())
+    assert SECTIONS == tuple(found.sections)
+    assert all(len(text) > 8 for text in found.sections.values())
+    assert not found.title.endswith(".")
+    assert found.text.startswith("## What it checks\n\n")
+
+
+def test_an_unknown_code_is_answered_with_near_ones() -> None:
+    with pytest.raises(UsageError) as raised:
+        auditing.explain("T199")
+    assert "explain T1" in raised.value.hint
+
+
+def test_two_rules_cannot_share_a_code() -> None:
+    with pytest.raises(AssertionError, match="T101"):
+        rule("T101", severity="note", title="taken")
+
+
+def test_a_rule_without_a_page_is_not_registered() -> None:
+    with pytest.raises(AssertionError, match="T999"):
+
+        @rule("T999", severity="note", title="bare")
+        def bare(checkpoint: object) -> object:
+            return iter([Found("a", "b")])
+
+    assert "T999" not in auditing.RULES
+
+
+def test_hostile_texts_are_shown_as_one_harmless_line() -> None:
+    assert shown("<|im_end|>") == "<|im_end|>"
+    assert shown("a b") == "'a b'"
+    assert shown("a\n\x1b[31m") == r"'a\n\x1b[31m'"
+    assert shown("") == "''"
+    assert len(shown("x" * 500)) == 60
+    assert shown("\u202eevil") == r"'\u202eevil'"
+
+
+def test_long_lists_are_counted() -> None:
+    assert listed(["a", "b"], limit=1) == "a and 1 more"
+    assert listed(iter("abc")) == "a, b, c"
+
+
+def test_every_contradiction_that_stops_a_plan_is_found(tmp_path: Path) -> None:
+    for number, make in enumerate((*BY_RULE["T102"].bad, *BY_RULE["T104"].bad)):
+        checkpoint = load(make(tmp_path / str(number)))
+        assert checkpoint.tokenizer is not None
+        assert checkpoint.tokenizer.conflicts
+        assert {"T102", "T104"} & {finding.rule for finding in auditing.find(checkpoint)}
