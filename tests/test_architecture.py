@@ -26,6 +26,7 @@ GROUND = {"errors", "events"}
 NOUNS = {
     *("checkpoint", "vocabulary", "tensors", "layout"),
     *("recipes", "plans", "findings", "results", "documents", "answers"),
+    "padding",
 }
 FORMATS = {"formats", "families", "sandbox", "hub"}
 ROOMS = {"auditing", "planning", "rows", "applying", "training", "verifying", "exporting"}

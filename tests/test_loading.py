@@ -129,7 +129,7 @@ def test_ids_are_those_that_the_library_gives_whatever_the_file_says() -> None:
     """Differential: random tables of added tokens, loaded by the `tokenizers` library itself."""
     import json
 
-    rng = random.Random(7)  # noqa: S311 - no secrets here
+    rng = random.Random(7)
     base = json.loads(Library(models.WordLevel({"a": 0, "b": 1, "c": 2}, "a")).to_str())
     for _ in range(300):
         size = rng.choice((0, 1, 3))
@@ -232,5 +232,3 @@ def test_a_published_folder_with_crlf_merges_is_read(data: Path) -> None:
     tokenizer = load(data / "edge" / "qwen2-boundless-crlf").tokenizer
     assert tokenizer is not None
     assert (tokenizer.kind, tokenizer.n_tokens, tokenizer.conflicts) == ("BPE", 151_646, ())
-
-

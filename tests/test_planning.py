@@ -80,8 +80,9 @@ def test_files_out_of_step_are_reconciled_first_and_the_plan_says_so(tmp_path: P
     folder = build(tmp_path / "src", out_of_step=True)
     outcome = planned(folder, add("<|x|>"))
     assert len(outcome.plan.reconciled) == 1
-    assert "tokenizer.json declares 5 added tokens, tokenizer_config.json 7" in (
-        outcome.plan.reconciled[0]
+    assert (
+        "tokenizer.json declares 5 added tokens, tokenizer_config.json 7"
+        in (outcome.plan.reconciled[0])
     )
     assert [(t.text, t.action) for t in outcome.plan.tokens] == [
         ("<think>", "keep"),
@@ -304,9 +305,7 @@ def test_linear_and_dynamic_scaling_keep_the_length_that_engines_multiply(
         (add("<think>", special="true"), "exists as"),
     ],
 )
-def test_what_cannot_be_done_is_said_with_its_place(
-    tmp_path: Path, recipe: str, said: str
-) -> None:
+def test_what_cannot_be_done_is_said_with_its_place(tmp_path: Path, recipe: str, said: str) -> None:
     assert said in problems(build(tmp_path / "src"), recipe)
 
 

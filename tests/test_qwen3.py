@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from oracles.asking import ask, remembered, shared
 
 import grafts
+from oracles.asking import ask, remembered, shared
 from qwen_shapes import EMBED, HEAD, N_TOKENS, V, build_qwen3_base
 from raw_tensors import row_bytes, tensor_bytes
 from tokengraft.errors import StalePlan, TargetExists
@@ -36,7 +36,10 @@ RECIPE = (
     + '[pad]\ntoken = "<|pad|>"\n[context]\nlength = 131072\n'
 )
 INSIDE = [f"до {text}after, and a{text}b\n" for text in NEW]
-OLD = ["The quick brown fox.\n\n  def f(x):\n\treturn 1", "Съешь ещё этих мягких булок 🤖 <|im_start|>user"]
+OLD = [
+    "The quick brown fox.\n\n  def f(x):\n\treturn 1",
+    "Съешь ещё этих мягких булок 🤖 <|im_start|>user",
+]
 FROM_BASE = ("<tool_response>", "</tool_response>", "<think>", "</think>")
 TEXTS = "A short text.\n\nКороткий текст <think>\n\ndef f(): return 0  # <|endoftext|>\n"
 
@@ -166,11 +169,14 @@ def test_of_the_small_files_only_the_named_keys_change(home: Path) -> None:
     for path in ("config.json", "generation_config.json"):
         old, new = json.loads(before[path]), json.loads(after[path])
         keys = {key for key in {*old, *new} if old.get(key) != new.get(key)}
-        assert keys == {
-            "config.json": {"max_position_embeddings", "pad_token_id", "rope_scaling"},
-            "generation_config.json": {"eos_token_id", "pad_token_id"},
-        }[path]
-        assert list(new)[: len(old)] == list(old)
+        assert (
+            keys
+            == {
+                "config.json": {"max_position_embeddings", "pad_token_id", "rope_scaling"},
+                "generation_config.json": {"eos_token_id", "pad_token_id"},
+            }[path]
+        )
+        assert [key for key in new if key in old] == list(old)
 
 
 def test_undo_gives_the_base_back_bit_for_bit(home: Path, tmp_path: Path) -> None:
@@ -310,15 +316,16 @@ def test_verify_passes_on_grown_matrices_and_undo_brings_the_base_back(
 def test_transformers_runs_the_grown_model(
     home: Path, grown: Path, tf5: Path, tmp_path: Path
 ) -> None:
-    ids = [0, 151644, N_TOKENS, N_TOKENS + 299]
+    last = {grown: N_TOKENS + 299, home / "out": N_TOKENS + 6}
     jobs = [
-        {"do": "shapes", "folder": str(folder), "ids": ids} for folder in (grown, home / "out")
+        {"do": "shapes", "folder": str(folder), "ids": [0, 151644, N_TOKENS, token_id]}
+        for folder, token_id in last.items()
     ]
     big, kept = ask(tf5, "ask_models.py", jobs, home=tmp_path)
     for answer, rows in ((big, GROWN), (kept, V)):
         assert answer["rows"] == [rows, rows]
         assert answer["vocab_size"] == rows
-        assert answer["logits"] == [1, len(ids), rows]
+        assert answer["logits"] == [1, 4, rows]
         assert answer["finite"]
         assert not answer["tied"]
 

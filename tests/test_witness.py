@@ -96,9 +96,10 @@ def test_both_implementations_round_alike(dtype: str) -> None:
 
 
 def test_parents_are_added_in_order_in_float64() -> None:
-    parents = [(1.0, np.array([2.0**53])), (1.0, np.array([1.0])), (-1.0, np.array([2.0**53]))]
-    assert mix(parents, 1).tolist() == [0.0]
-    assert mix([], 3).tolist() == [0.0, 0.0, 0.0]
+    parents = np.array([2.0**53, 1.0, 2.0**53])
+    assert mix([1.0, 1.0, -1.0], parents, 1).tolist() == [0.0]
+    assert mix([1.0, -1.0, 1.0], parents[[0, 2, 1]], 1).tolist() == [1.0]
+    assert mix([], np.array([]), 3).tolist() == [0.0, 0.0, 0.0]
 
 
 def test_one_nan_is_as_good_as_another_and_zero_keeps_its_sign() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 import tiny
 from docs_pages import escaped, table
 from raw_tensors import Tensor, encode, write_weights
-
 from tokengraft import planning
 from tokengraft.errors import TokengraftError
 from tokengraft.families import families
@@ -22,12 +22,12 @@ from tokengraft.formats.recipe_file import parse_recipe
 from tokengraft.layout import Family
 from tokengraft.planning import Ports
 
-ROWS, WIDTH, SPARE = 384, 8, 8
+ROWS, WIDTH = 384, 8
 OPERATIONS = {
     "add to spare rows": '[[add]]\ntext = "<|probe|>"\n',
     "add and grow": "".join(f'[[add]]\ntext = "<|probe_{n}|>"\n' for n in range(ROWS)),
-    "rename": '[[rename]]\nfrom = "<|im_end|>"\nto = "<|probe|>"\n',
-    "pad": '[pad]\ntoken = "<|probe|>"\n',
+    "rename": '[[rename]]\nfrom = "<|im_end|>"\nto = "<|renamed|>"\n',
+    "pad": '[pad]\ntoken = "<|padding|>"\n',
     "stop": '[stop]\ntokens = "auto"\n',
     "context": "[context]\nlength = 1048576\noriginal = 4096\n",
 }
@@ -60,6 +60,7 @@ def probe_folder(folder: Path, family: Family) -> Path:
 
 
 def probe_tensors(family: Family) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor that the family's file names, and a norm that it does not."""
     generator = np.random.default_rng(0)
     outputs = () if family.tied_default else family.output_rows
     inputs = family.input_rows or ("*embed_tokens.weight",)
@@ -81,8 +82,8 @@ def tested_families() -> frozenset[str]:
     repo = Path(__file__).resolve().parents[1]
     configs = list(repo.glob("models/*/config.json"))
     with tempfile.TemporaryDirectory() as made:
-        for kind in ("bpe", "byte-fallback"):
-            configs.append(tiny.build(Path(made, kind), kind=kind) / "config.json")
+        built = [tiny.build(Path(made, kind), kind=kind) for kind in ("bpe", "byte-fallback")]
+        configs += [folder / "config.json" for folder in built]
         types = [json.loads(path.read_text(encoding="utf-8"))["model_type"] for path in configs]
     return frozenset(by_type[model_type] for model_type in types)
 
@@ -116,6 +117,7 @@ def support() -> dict[str, tuple[dict[str, str], dict[str, str]]]:
 
 
 def support_words() -> str:
+    """What the words of the table rest on."""
     return "".join(f"- *{word}*: {said};\n" for word, said in WORDS.items())[:-2] + ".\n"
 
 
@@ -129,10 +131,11 @@ def support_table(found: dict[str, tuple[dict[str, str], dict[str, str]]]) -> st
 
 
 def families_page() -> str:
+    """The page of all families."""
     found = support()
     parts = [
-        "# Model families\n\n"
-        "One file each in `src/tokengraft/families/`; a model type that none names is `generic`.\n\n",
+        "# Model families\n\nOne file each in `src/tokengraft/families/`; ",
+        "a model type that none names is `generic`.\n\n",
         support_table(found) + "\n" + support_words(),
     ]
     for name, family in families().items():
@@ -149,6 +152,8 @@ def comment_of(name: str) -> str:
 
 
 def facts(family: Family) -> str:
+    """What a family's file says, as a list."""
+
     def code(values: tuple[str, ...]) -> str:
         return ", ".join(f"`{value}`" for value in values)
 

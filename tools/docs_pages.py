@@ -40,6 +40,7 @@ def cell(text: str) -> str:
 
 
 def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A table, cells made harmless."""
     lines = [heads, ("---",) * len(heads), *(tuple(map(cell, row)) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -62,6 +63,7 @@ def escaped(text: str) -> str:
 
 
 def cli_page() -> str:
+    """All commands, from click."""
     context = click.Context(app, info_name="tokengraft")
     parts = [
         "# Commands\n\n",
@@ -83,6 +85,7 @@ def cli_page() -> str:
 
 
 def command_section(command: click.Command, context: click.Context) -> Iterator[str]:
+    """A command: help, usage, options."""
     yield f"\n## {context.command_path}\n\n{escaped(paragraph(inspect.cleandoc(command.help or '')))}\n"
     if isinstance(command, click.Group):
         for name, part in command.commands.items():
@@ -102,6 +105,7 @@ def command_section(command: click.Command, context: click.Context) -> Iterator[
 
 
 def option_row(option: click.Parameter, context: click.Context) -> tuple[str, ...]:
+    """An option as `--help` shows it, hidden ones too."""
     assert isinstance(option, click.Option)
     hidden, option.hidden = option.hidden, False
     record = option.get_help_record(context)
@@ -112,6 +116,7 @@ def option_row(option: click.Parameter, context: click.Context) -> tuple[str, ..
 
 
 def rules_page() -> str:
+    """All rules, from their docstrings."""
     count = f"{len(RULES)} rules. A code's letter names its subject, and a finding's `fix` is a section of a recipe.\n"
     parts = ["# Audit rules\n\n", count, "`tokengraft explain CODE` prints the same pages.\n"]
     for letter, subject in SUBJECTS.items():
@@ -127,19 +132,22 @@ def rules_page() -> str:
 
 
 def initializers_page() -> str:
+    """All initializers, from their docstrings."""
     auto = ", then ".join(f"`{name}`" for name in AUTO)
-    parts = [
+    head = (
         "# Initializers\n\n"
         "Where the row of a new token starts: `init` in an `[[add]]`. Each gives weights over old rows,\n"
         "which the plan states; none makes a token mean anything without training ([why](../why.md)).\n\n"
         f"`auto`, the default, takes the first that has something to go on:\n{auto}.\n"
-    ]
+    )
+    parts = [head]
     for name, function in sorted(INITIALIZERS.items()):
         parts.append(f"\n## {name}\n\n{escaped(paragraph(inspect.getdoc(function) or ''))}\n")
     return "".join(parts)
 
 
 def errors_page() -> str:
+    """Exit codes and every exception."""
     codes = [
         ("0", "done; audit below `--fail-on`; verify passed"),
         ("1", "the answer is no: findings, a failed check, or `plan --exit-code` has changes"),
@@ -157,15 +165,24 @@ def errors_page() -> str:
     ]
     kinds.sort(key=lambda kind: (kind.exit_code, len(kind.__mro__), kind.__name__))
     rows = [
-        (str(k.exit_code), f"`{k.__name__}`", f"`{k.__mro__[1].__name__}`", (k.__doc__ or "").strip())
+        (
+            str(k.exit_code),
+            f"`{k.__name__}`",
+            f"`{k.__mro__[1].__name__}`",
+            (k.__doc__ or "").strip(),
+        )
         for k in kinds
     ]
     others = [
-        ("5", f"`{code}`", "the machine refuses") for code in sorted(set(cli_errors._MACHINE.values()))  # noqa: SLF001
+        ("5", f"`{code}`", "the machine refuses")
+        for code in sorted(set(cli_errors._MACHINE.values()))  # noqa: SLF001
         if code not in {kind.__name__ for kind in kinds}
     ]
     others += [("5", "`BrokenPipe`", "the reader of our output has gone away")]
-    others += [("5", "`OutOfMemory`", "there is not enough memory"), ("70", "`Bug`", "please report it")]
+    others += [
+        ("5", "`OutOfMemory`", "there is not enough memory"),
+        ("70", "`Bug`", "please report it"),
+    ]
     return (
         "# Errors\n\n## Exit codes\n\n"
         + table(("code", "meaning"), codes)
@@ -180,13 +197,15 @@ def errors_page() -> str:
 
 
 def recipe_page() -> str:
+    """All keys of a recipe, from its models, with the notes beside them."""
     notes = tomllib.loads(NOTES.read_text(encoding="utf-8"))
-    parts = [
+    head = (
         "# Recipe\n\nA recipe is TOML 1.0 with `version = 1`. Unknown keys and wrong types are refused, "
         "all at once, each\nwith its place. `--set section.key=value` changes a value from the command line.\n"
         "`tokengraft recipe schema` prints the JSON Schema, `tokengraft recipe new SRC` writes a "
         "recipe to start from.\n"
-    ]
+    )
+    parts = [head]
     for name, keys in notes.items():
         model: type[BaseModel] = getattr(recipes, name)
         section = SECTION_OF.get(name, name.lower())
@@ -218,14 +237,19 @@ SECTION_OF = {
 
 
 def default_of(value: object) -> str:
-    if value is None or (isinstance(value, tuple | dict) and not value) or "Undefined" in repr(value):
+    """A default in words."""
+    if (
+        value is None
+        or (isinstance(value, tuple | dict) and not value)
+        or "Undefined" in repr(value)
+    ):
         return "none"
     if isinstance(value, BaseModel):
         return "its own defaults"
     return f"`{str(value).lower() if isinstance(value, bool) else repr(value).replace(chr(39), chr(34))}`"
 
 
-def type_of(annotation: Any) -> str:
+def type_of(annotation: Any) -> str:  # noqa: ANN401  whatever pydantic keeps there
     """A type in words; literals as their values."""
     if isinstance(annotation, type) and not getattr(annotation, "__args__", ()):
         named = {str: "text", int: "whole number", bool: "true or false", type(None): ""}

@@ -10,12 +10,14 @@ import pytest
 
 import tiny
 from tokengraft import auditing
-from tokengraft.auditing.pad_choice import unused_pad
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.findings import GOALS, Audit, Goal, Judgement
 from tokengraft.flow.making import plan_recipe
 from tokengraft.formats.loading import load
+from tokengraft.formats.recipe_file import read_recipe
+from tokengraft.padding import unused_pads
 from tokengraft.recipes import Pad, Recipe
+from tokengraft.reporting.fixes import recipe_of
 
 # Every finding on the real folders: rule and severity. Each reason is in the comment.
 REAL: dict[str, set[tuple[str, str]]] = {
@@ -113,6 +115,14 @@ def test_the_base_model_has_a_verdict_for_each_goal(
     assert len(audit.reasons) >= 2
     assert audit.next.startswith("tokengraft ")
     assert " SRC" in audit.next
+
+
+def test_the_fixes_of_the_base_model_put_it_into_step(base: Checkpoint, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(recipe_of(auditing.audit(base, source="SRC"), "SRC"), encoding="utf-8")
+    wish, text = read_recipe(recipe)
+    planned = plan_recipe(base, wish, text=text, source="SRC")
+    assert {"C201", "C202"} == {finding.rule for finding in planned.plan.predicted}
 
 
 def test_verdicts_name_ids_rows_keys_and_tokens(base: Checkpoint) -> None:
@@ -236,8 +246,8 @@ def test_the_pad_that_is_named_is_the_one_that_a_plan_takes(
     checkpoint = load(tiny.build(tmp_path / "a", base=True, added=added))
     recipe = Recipe(version=1, pad=Pad())
     planned = plan_recipe(checkpoint, recipe, text="version = 1\n[pad]\n", source="SRC")
-    named = unused_pad(checkpoint)
-    expected = ("<|pad|>", 287 + len(added)) if named is None else named
+    named = next(unused_pads(checkpoint), None)
+    token_id, text = (287 + len(added), "<|pad|>") if named is None else named
     texts = [
         change.value
         for edit in planned.plan.edits
@@ -245,7 +255,7 @@ def test_the_pad_that_is_named_is_the_one_that_a_plan_takes(
         for change in edit.changes
         if change.kind == "set" and change.pointer == "/pad_token"
     ]
-    assert [expected[0]] == texts
+    assert [text] == texts
     said = " ".join(auditing.audit(checkpoint, goal="pad", source="SRC").reasons)
-    assert f"{expected[0]}" in said
-    assert str(expected[1]) in said
+    assert text in said
+    assert str(token_id) in said

@@ -81,7 +81,7 @@ def resize(job: Job) -> Job:
         "our_ids": ours_tokenizer.convert_tokens_to_ids([text for text, _ in job["tokens"]]),
         "same_table": tokenizer.get_vocab() == ours_tokenizer.get_vocab(),
         "same_texts": [tokenizer.encode(t) == ours_tokenizer.encode(t) for t in job["texts"]],
-        "rows": [len(m.get_input_embeddings().weight) for m in (theirs, ours)],
+        "row_counts": [len(m.get_input_embeddings().weight) for m in (theirs, ours)],
         "same_rows": same_rows(theirs, ours, job["kept"]),
         "other_tensors": other_tensors(theirs, ours),
         "logits": logits_apart((base, theirs, ours), job["old_ids"], job["kept"]),

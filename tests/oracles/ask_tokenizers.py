@@ -49,7 +49,12 @@ def auto(job: Job) -> Job:
         "size": len(tokenizer),
         "ids": {token: vocab.get(token) for token in job.get("tokens", [])},
         "texts": [encoded(tokenizer, text) for text in job.get("texts", [])],
+        "processed": [tokenizer(text)["input_ids"] for text in job.get("texts", [])],
         "decoded": [tokenizer.decode(encoded(tokenizer, text)) for text in job.get("texts", [])],
+        "visible": [
+            tokenizer.decode(encoded(tokenizer, text), skip_special_tokens=True)
+            for text in job.get("texts", [])
+        ],
         "names": {name: getattr(tokenizer, name) for name in names},
         "special": sorted(tokenizer.all_special_tokens),
         "table": vocab if job.get("table") else None,

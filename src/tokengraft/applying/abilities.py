@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from tokengraft.answers import Ability
 from tokengraft.applying.syscalls import can_exchange
 
 # File systems that share blocks between files (FICLONE), and those that never do.
-SHARES_BLOCKS = {"btrfs": "yes", "xfs": "unknown", "bcachefs": "yes", "zfs": "unknown"}
+SHARES_BLOCKS: Mapping[str, Literal["yes", "unknown"]] = {
+    "btrfs": "yes",
+    "xfs": "unknown",
+    "bcachefs": "yes",
+    "zfs": "unknown",
+}
 NEVER = {"ext2", "ext3", "ext4", "tmpfs", "overlay", "nfs", "nfs4", "vfat", "exfat"}
 NETWORK = {"nfs", "nfs4", "cifs", "smb3", "9p", "lustre", "fuse.sshfs"}
 
@@ -36,9 +42,8 @@ def abilities(folder: Path) -> Iterator[Ability]:
 
 
 def _reflink(kind: str | None) -> Ability:
-    if kind in SHARES_BLOCKS:
-        status = "yes" if SHARES_BLOCKS[kind] == "yes" else "unknown"
-        return Ability(name="reflink", status=status, evidence=f"{kind} can share blocks")
+    if kind is not None and kind in SHARES_BLOCKS:
+        return Ability(name="reflink", status=SHARES_BLOCKS[kind], evidence=f"{kind} shares blocks")
     if kind in NEVER:
         return Ability(name="reflink", status="no", evidence=f"{kind} cannot share blocks")
     return Ability(name="reflink", status="unknown", evidence=kind or "file system not known")

@@ -21,7 +21,11 @@ from tokengraft.errors import ReadFailed, SourceChanged
 MIB = 1 << 20
 # A buffer that stays in a processor's second cache: 1.76 GB/s here, 1.2 with 8 MiB buffers.
 READ_BYTES = MIB // 2
-WAITING = 16  # chunks that may wait in one thread
+# What may wait in one thread: ranges of files, which hold no memory, and bytes, which do. A shorter
+# queue of ranges made a copy of four files wait for each file's digest: 2.1 s instead of
+# 1.7 for 2 GB on two cores.
+RANGES_WAITING = 128
+BYTES_WAITING = 16
 THREADS = min(4, os.cpu_count() or 1)
 
 Job = Callable[[memoryview], None]
@@ -50,7 +54,13 @@ class Tally:
 
     def add(self, data: bytes) -> None:
         """Feed bytes; they must not change afterwards."""
-        self._submit(lambda _: self._take(memoryview(data)))
+        room = self._lane.room_for_bytes
+        room.acquire()
+
+        def take(_: memoryview) -> None:
+            self._take(memoryview(data))
+
+        self._submit(take, room.release)
 
     def add_range(self, file: int, begin: int, end: int) -> None:
         """Feed a range of an open file, which is read by the other thread."""
@@ -89,13 +99,15 @@ class Tally:
     def has_failed(self) -> bool:
         return self._error is not None
 
-    def _submit(self, job: Job) -> None:
+    def _submit(self, job: Job, always: Callable[[], None] = lambda: None) -> None:
         def guarded(buffer: memoryview) -> None:
-            if self._error is None:
-                try:
+            try:
+                if self._error is None:
                     job(buffer)
-                except BaseException as error:  # noqa: BLE001 - raised by digest()
-                    self._error = error
+            except BaseException as error:  # noqa: BLE001 - raised by digest()
+                self._error = error
+            finally:
+                always()
 
         self._lane.put(guarded)
 
@@ -130,7 +142,8 @@ class _Lane:
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._room = threading.Semaphore(WAITING)
+        self._room = threading.Semaphore(RANGES_WAITING)
+        self.room_for_bytes = threading.Semaphore(BYTES_WAITING)
         self._thread = threading.Thread(target=self._run, name="tokengraft-hash", daemon=True)
         self._thread.start()
 

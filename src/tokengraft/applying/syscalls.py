@@ -118,8 +118,8 @@ def _free_bytes(folder: int) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def _start_writing(file: int, begin: int, count: int) -> None:
-    """Ask the system to write what is dirty now, so that fsync finds less to wait for."""
+def forget(file: int, begin: int = 0, count: int = 0) -> None:
+    """Ask the system to write what is dirty now and to drop what is clean from memory."""
     if hasattr(os, "posix_fadvise"):
         with suppress(OSError):  # advice that is not taken is no failure; fsync has the last word
             os.posix_fadvise(file, begin, count, os.POSIX_FADV_DONTNEED)
@@ -146,6 +146,7 @@ class Syscalls:
         write: how much of the data was written, which may be less than given.
         link: a hard link to an existing path, which is not a link itself.
         clone: share all blocks of one open file with another (reflink).
+        start_writing: (file, begin, count): so that fsync finds less to wait for.
         copy_range: (source, file, count, begin in the source), at the file's own position.
         rename_new: refuse if the new name exists; ENOSYS or EINVAL where that cannot be promised.
         exchange: swap two names at once.
@@ -167,7 +168,7 @@ class Syscalls:
     rename: Callable[[int, str, str], None] = _rename
     lock: Callable[[int], None] = _lock
     free_bytes: Callable[[int], int] = _free_bytes
-    start_writing: Callable[[int, int, int], None] = _start_writing
+    start_writing: Callable[[int, int, int], None] = forget
     umask: Callable[[], int] = _umask
 
 

@@ -23,7 +23,10 @@ _RESERVED_POSITIONS = 2
 
 
 def _number(value: JsonValue) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """A finite number, None for anything else (Python's JSON reader knows NaN and Infinity)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < 10**300 else None
 
 
 @rule(

@@ -8,7 +8,6 @@ from tokengraft.auditing.asking import (
     n_tokens_of,
     stop_ids_of,
 )
-from tokengraft.auditing.template_text import turn_ends
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.families import trained_length
 from tokengraft.findings import Facts
@@ -37,7 +36,7 @@ def facts(checkpoint: Checkpoint) -> Facts:
         added_tokens={table.file: len(table.by_content()) for table in declared},
         named=_named(tokenizer),
         stop_ids=stop_ids_of(checkpoint)[0],
-        turn_end=_turn_end(tokenizer),
+        turn_end=None if tokenizer is None else turn_end(tokenizer),
     )
 
 
@@ -45,12 +44,3 @@ def _named(tokenizer: Tokenizer | None) -> dict[str, str | None]:
     if tokenizer is None:
         return {}
     return {name: tokenizer.named_content(name) for name in NAMED_TOKENS[:4]}
-
-
-def _turn_end(tokenizer: Tokenizer | None) -> str | None:
-    template = tokenizer.template() if tokenizer is not None else None
-    if tokenizer is None or template is None:
-        return None
-    listed = turn_end(tokenizer)
-    ends = turn_ends(tokenizer, template)
-    return listed if listed in ends or not ends else ends[0]

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 from tokengraft.auditing.asking import stop_ids_of, trusted_tokenizer
 from tokengraft.auditing.rule import Found, listed, place, rule, shown
-from tokengraft.auditing.template_text import turn_ends
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.findings import Fix
-from tokengraft.formats.chat_template import turn_end
+from tokengraft.formats.template_text import turn_ends
 
 STOP_AUTO = Fix(operation="stop", settings={"tokens": "auto"})
 
@@ -50,16 +49,13 @@ def turn_end_does_not_stop(checkpoint: Checkpoint) -> Iterator[Found]:
     if tokenizer is None or template is None or not stops:
         return
     ends = turn_ends(tokenizer, template)
-    listed_end = turn_end(tokenizer)
-    wanted = dict.fromkeys((*ends, listed_end) if listed_end is not None else ends)
-    ids = [token_id for text in wanted if (token_id := tokenizer.id_of(text)) is not None]
-    if ends and ids and not set(ids) & set(stops):
-        plans_know = listed_end in ends  # what [stop] adds is the turn end that plans see
+    ids = [token_id for text in ends if (token_id := tokenizer.id_of(text)) is not None]
+    if ids and not set(ids) & set(stops):
         yield Found(
             place(file, pointer),
             f"the chat template ends turns with {shown(ends[0])} ({ids[0]}), "
             f"generation stops at {listed(map(str, stops))} only",
             "a chat goes on past the end of its turn until it meets the length limit",
-            fix=STOP_AUTO if plans_know else None,
-            safety="safe" if plans_know else None,
+            fix=STOP_AUTO,
+            safety="safe",
         )

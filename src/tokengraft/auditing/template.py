@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from tokengraft.auditing.asking import knows_every_token, trusted_tokenizer
 from tokengraft.auditing.rule import Found, counted, listed, place, rule, shown
-from tokengraft.auditing.template_text import markers, own_templates, syntax_error
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.findings import Goal
+from tokengraft.formats.template_text import markers, own_templates, syntax_error
 from tokengraft.vocabulary import ChatTemplate, Tokenizer
 
 CHAT_GOALS: tuple[Goal, ...] = ("inference", "roles", "tools", "thinking", "protocol", "lora")

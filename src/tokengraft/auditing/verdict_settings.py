@@ -10,11 +10,11 @@ from tokengraft.auditing.asking import (
     rope_scaling_of,
     rope_type_of,
 )
-from tokengraft.auditing.pad_choice import unused_pad
 from tokengraft.auditing.rule import counted, shown
 from tokengraft.auditing.verdict import MENDING, Case, blocked, told
 from tokengraft.families import trained_length
 from tokengraft.findings import Verdict
+from tokengraft.padding import unused_pads
 
 STRETCH = 4  # what Qwen and others validated with YaRN, and what the preset asks for
 _NEW_PAD = "<|pad|>"
@@ -113,9 +113,9 @@ def pad(case: Case) -> Verdict:
 
 def _choice(case: Case) -> str:
     """The token that a plan takes for padding, and why."""
-    found = unused_pad(case.checkpoint)
+    found = next(unused_pads(case.checkpoint), None)
     if found is not None:
-        text, token_id = found
+        token_id, text = found
         return (
             f"A plan takes {shown(text)} ({token_id}): it exists, no file gives it a name and the "
             "chat template does not write it. Nothing is added and no row changes; only training "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tokengraft.auditing.rule import counted, listed, shown
-from tokengraft.auditing.template_text import markers
 from tokengraft.auditing.tokens import RECONCILE
 from tokengraft.auditing.verdict import Case, blocked, told
 from tokengraft.findings import Goal, Judgement, Verdict
+from tokengraft.formats.template_text import markers
 from tokengraft.tensors import DTYPE_BITS
 
 # Rows are rounded up to this when a matrix grows, as plans do.

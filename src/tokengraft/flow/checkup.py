@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tokengraft import __version__
 from tokengraft.answers import Ability, DeadStage, Doctor
-from tokengraft.applying.clearing import clear, leftovers
 from tokengraft.applying.abilities import abilities
+from tokengraft.applying.clearing import clear, leftovers
 from tokengraft.errors import UsageError
 from tokengraft.hub import hub_cache
 

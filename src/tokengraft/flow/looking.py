@@ -252,7 +252,7 @@ def _key_changes(left: Checkpoint, right: Checkpoint) -> Iterator[DiffKey]:
 
 
 def _plain(value: JsonValue) -> PydanticJson:
-    return value  # type: ignore[return-value]  # the same type under two names
+    return value
 
 
 def _tensor_changes(

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tokengraft import __version__
-from tokengraft import applying, auditing, planning, verifying
+from tokengraft import __version__, applying, auditing, planning, verifying
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import StalePlan, UsageError
 from tokengraft.events import Done, Listen, Progress, Started, ignore

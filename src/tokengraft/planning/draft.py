@@ -67,6 +67,11 @@ class Draft:
             return None  # it was an added token and has another text now
         return self.tokenizer.vocab.get(text)
 
+    def renamed_from(self, token_id: TokenId) -> str | None:
+        """The text that an id had in the base, None if it is new."""
+        old = self.tokenizer.added.get(token_id)
+        return None if old is None else old.content
+
     def with_token(self, token: PlannedToken) -> Draft:
         token_id = TokenId(token.id)
         added = {**self.added, token_id: token.added_token()}

@@ -58,7 +58,17 @@ def file_edits(draft: Draft) -> FileEdits:
         if old:
             missing |= old
             reconciled.append(_out_of_step(draft, declared, old))
-        found = [*_renamed_entries(draft, declared), *_insertions(declared, lacking)]
+        stale = _stale_entries(draft, declared)
+        if stale:
+            reconciled.append(
+                f"{declared.file} has {len(stale)} entries that the other files contradict: "
+                "they are put right first"
+            )
+        found = [
+            *stale,
+            *_renamed_entries(draft, declared),
+            *_insertions(declared, lacking),
+        ]
         if found:
             changes.setdefault(declared.file, []).extend(found)
         problems.extend(_id_problems(draft, declared, lacking))
@@ -81,7 +91,9 @@ def _lacking(draft: Draft, declared: Declared) -> dict[TokenId, AddedToken]:
     return {
         token_id: token
         for token_id, token in sorted(draft.added.items())
-        if token_id not in there and token.content not in names
+        if token.content not in names
+        and (token_id not in there or not declared.complete)
+        and draft.renamed_from(token_id) not in names
     }
 
 
@@ -104,9 +116,9 @@ def _range(ids: Iterable[TokenId]) -> str:
 def _renamed_entries(draft: Draft, declared: Declared) -> Iterator[JsonChange]:
     """Entries whose text (and, where a token was claimed, flags) are no longer what they were."""
     for position, (token_id, old) in enumerate(declared.tokens):
-        new = draft.added[token_id]
         if token_id not in draft.planned or draft.planned[token_id].action not in _RENAMES:
             continue
+        new = draft.added[token_id]
         if not declared.complete:
             yield from _renamed_key(token_id, old, new)
             continue
@@ -125,6 +137,21 @@ def _renamed_entries(draft: Draft, declared: Declared) -> Iterator[JsonChange]:
 
 
 _RENAMES = ("rename", "claim")
+
+
+def _stale_entries(draft: Draft, declared: Declared) -> list[JsonChange]:
+    """Entries of added_tokens.json that no loader believes beside a full table, put right."""
+    stale: list[JsonChange] = []
+    if declared.complete or all(other is declared for other in draft.tokenizer.declared):
+        return stale
+    for token_id, token in declared.tokens:
+        pointer = f"/{escape_key(token.content)}"
+        right = draft.tokenizer.id_of(token.content)
+        if right is None:
+            stale.append(RemoveKey(pointer=pointer))
+        elif right != token_id:
+            stale.append(SetKey(pointer=pointer, value=int(right)))
+    return stale
 
 
 def _renamed_key(token_id: TokenId, old: AddedToken, new: AddedToken) -> Iterator[JsonChange]:

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 
 from tokengraft.checkpoint import JsonValue
 from tokengraft.formats.chat_template import turn_end
+from tokengraft.padding import unused_pads
 from tokengraft.planning.draft import Draft, NewRow
-from tokengraft.planning.tokens import in_use, text_problem
+from tokengraft.planning.tokens import text_problem
 from tokengraft.plans import PlannedToken
 from tokengraft.recipes import Pad, Stop
 from tokengraft.vocabulary import TokenId
 
 NEW_PAD = "<|pad|>"
-# Existing tokens that may serve as padding, best first. Fill-in-the-middle tokens are left out: base
-# models are trained on them. Vision tokens serve only where the model sees no pictures.
-PAD_NAMES = (
-    re.compile(
-        r"<\|?pad\|?>|\[PAD\]|<\|PAD_TOKEN\|>|<\|finetune_right_pad(_id)?\|>", re.IGNORECASE
-    ),
-    re.compile(
-        r"<\|(reserved_special_token|extra|reserved|unused)_?\d+\|>|<(unused|reserved)_?\d+>"
-    ),
-    re.compile(r"<\|(vision|image|video)_pad\|>"),
-)
 
 
 def set_pad(draft: Draft, pad: Pad) -> Draft:
@@ -81,20 +70,9 @@ def _has_row(draft: Draft, token_id: TokenId) -> bool:
 
 
 def _unused(draft: Draft) -> str | None:
-    """An existing special token that nothing uses, best name first."""
-    sees = any(
-        draft.checkpoint.value("config.json", f"/{key}") is not None
-        for key in ("vision_config", "visual", "image_token_id", "vision_start_token_id")
-    )
-    for pattern in PAD_NAMES[: 2 if sees else 3]:
-        for token_id, token in draft.added.items():
-            if not pattern.fullmatch(token.content) or not token.special:
-                continue
-            if token_id in draft.planned or in_use(draft, token_id, token.content):
-                continue
-            if _has_row(draft, token_id):
-                return token.content
-    return None
+    """An existing token that nothing uses, the recipe included."""
+    pads = unused_pads(draft.checkpoint)
+    return next((text for token_id, text in pads if token_id not in draft.planned), None)
 
 
 def _name_pad(draft: Draft, token_id: TokenId) -> Draft:

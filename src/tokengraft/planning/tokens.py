@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tokengraft.padding import in_use
 from tokengraft.planning.draft import Draft, NewRow
 from tokengraft.plans import PlannedToken
 from tokengraft.recipes import Add, Rename
@@ -100,24 +101,13 @@ def _claim(draft: Draft, where: str, add: Add) -> tuple[Draft, PlannedToken | No
     reason = ""
     if there is None:
         reason = f"id {token_id} is no added token"
-    elif why := in_use(draft, token_id, there.content):
+    elif why := in_use(draft.tokenizer, token_id, there.content):
         reason = f"{there.content!r} (id {token_id}) is in use: {why}"
     if reason or there is None:
         return draft.with_problem(f"{where}.into", reason, 'into = "next" takes a fresh id'), None
     token = _planned(add, token_id).model_copy(update={"action": "claim", "was": there.content})
     renamed = {**draft.renamed, there.content: add.text}
     return replace(draft, renamed=renamed), token
-
-
-def in_use(draft: Draft, token_id: TokenId, text: str) -> str:
-    """Why a token must not be given away; empty if nothing speaks for its use."""
-    for named in draft.tokenizer.named:
-        if named.content == text or named.token_id == token_id:
-            return f"{named.file} names it {named.name}"
-    for template in draft.tokenizer.templates:
-        if text in template.text:
-            return f"the chat template in {template.file} writes it"
-    return ""
 
 
 def text_problem(draft: Draft, text: str) -> str:

@@ -5,7 +5,7 @@ Legend: P parents, D the width of a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +33,20 @@ def widen(data: bytes, dtype: str) -> NDArray[np.float64]:
         return raw.astype(np.float64)
 
 
-def mix(parents: Iterable[tuple[float, NDArray[np.float64]]], width: int) -> NDArray[np.float64]:
-    """Add weighted parents one by one, in the order given, in float64."""
+def mix(weights: Sequence[float], parents: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Add weighted parents, laid end to end, one by one in the order given."""
     sum_D = np.zeros(width, np.float64)
     with np.errstate(all="ignore"):
-        for weight, parent_D in parents:
-            sum_D = sum_D + weight * parent_D
+        for weight, parent_D in zip(weights, parents.reshape(-1, width), strict=True):
+            np.add(sum_D, weight * parent_D, out=sum_D)
     return sum_D
+
+
+def add_up(rows: NDArray[np.float64], sum_D: NDArray[np.float64]) -> None:
+    """Add rows, laid end to end, to a sum, one by one: a sum over an axis may be pairwise."""
+    with np.errstate(all="ignore"):
+        for row_D in rows.reshape(-1, len(sum_D)):
+            np.add(sum_D, row_D, out=sum_D)
 
 
 def narrow(row_D: NDArray[np.float64], dtype: str) -> bytes:

@@ -177,11 +177,11 @@ class Watch:
         low, high = np.searchsorted(self._wanted, [begin, end])
         for row in self._wanted[low:high].tolist():
             self._seen.rows[row] = block[(row - begin) * size : (row - begin + 1) * size]
-        for first, count in self._seen.means:
-            sum_D = self._seen.means[first, count]
-            for row in range(max(begin, first), min(end, first + count)):
-                at = (row - begin) * size
-                np.add(sum_D, mixing.widen(block[at : at + size], self.ref.dtype), out=sum_D)
+        for (first, count), sum_D in self._seen.means.items():
+            low, high = max(begin, first), min(end, first + count)
+            if low < high:
+                part = block[(low - begin) * size : (high - begin) * size]
+                mixing.add_up(mixing.widen(part, self.ref.dtype), sum_D)
 
 
 def _parents(edit: RemapRows) -> set[int]:
@@ -206,16 +206,14 @@ def wrong_rows(
 ) -> tuple[int, list[int]]:
     """Compute every new row again and compare; return how many there are, and the wrong ones."""
     n_new, wrong = 0, []
-    made: dict[RowSource, bytes] = {}
     for row, source in numbered(edit):
         if isinstance(source, Keep):
             continue
-        if source not in made:
-            made = {source: _expected(source, out, seen, values)}
+        expected = _expected(source, out, seen, values)
         for at in range(row, row + source.n_rows):
             file.seek(out.begin + at * out.row_bytes)
             n_new += 1
-            if not mixing.is_same(file.read(out.row_bytes), made[source], out.dtype):
+            if not mixing.is_same(file.read(out.row_bytes), expected, out.dtype):
                 wrong.append(at)
     return n_new, wrong
 
@@ -223,10 +221,11 @@ def wrong_rows(
 def _expected(source: RowSource, out: TensorRef, seen: Seen, values: Span | None) -> bytes:
     match source:
         case Mix():
-            width = out.row_bytes // mixing.width_bytes(out.dtype)
             parents = sorted(source.parents, key=lambda pair: pair[0])
-            wide = ((w, mixing.widen(seen.rows[i], out.dtype)) for i, w in parents)
-            return mixing.narrow(mixing.mix(wide, width), out.dtype)
+            wide = mixing.widen(b"".join(seen.rows[i] for i, _ in parents), out.dtype)
+            width = out.row_bytes // mixing.width_bytes(out.dtype)
+            row_D = mixing.mix([weight for _, weight in parents], wide, width)
+            return mixing.narrow(row_D, out.dtype)
         case Mean():
             return mixing.narrow(seen.means[source.first, source.count], out.dtype)
         case Stored():

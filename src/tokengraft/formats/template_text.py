@@ -59,7 +59,7 @@ class _Generation(Extension):
 
 
 @lru_cache(maxsize=1)
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
     """Jinja as transformers sets it up; it only lexes and parses here."""
     return jinja2.Environment(  # noqa: S701  nothing is rendered
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
@@ -69,7 +69,7 @@ def _environment() -> jinja2.Environment:
 def syntax_error(text: str) -> str | None:
     """What Jinja says against a template, None if it can be parsed."""
     try:
-        _environment().parse(text)
+        environment().parse(text)
     except jinja2.TemplateSyntaxError as error:
         return f"line {error.lineno}: {error.message}"
     except RecursionError:
@@ -151,7 +151,7 @@ def _closes(atoms: list[Piece], at: int, special: set[str]) -> bool:
 def written(text: str, names: tuple[tuple[str, str], ...] = ()) -> tuple[Piece, ...]:
     """The pieces of a template; none if Jinja cannot read it."""
     try:
-        return tuple(_Reader(dict(names)).read(_environment().lexer.tokenize(text)))
+        return tuple(_Reader(dict(names)).read(environment().lexer.tokenize(text)))
     except (jinja2.TemplateSyntaxError, RecursionError):
         return ()
 
