@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 import pytest
+from pydantic import BaseModel
 
 import docs_families
 from tokengraft import errors, flow, recipes
@@ -83,7 +84,8 @@ def test_every_key_of_a_recipe_has_a_note_and_no_note_is_left_over() -> None:
     models = {
         name: {field.alias or key for key, field in model.model_fields.items()}
         for name, model in vars(recipes).items()
-        if isinstance(model, type) and model.__module__ == recipes.__name__
+        if isinstance(model, type) and issubclass(model, BaseModel)
+        if model.__module__ == recipes.__name__
     }
     assert models == {name: set(keys) for name, keys in notes.items()}
 
@@ -198,6 +200,15 @@ def test_the_python_of_the_readme_runs(
     monkeypatch.chdir(tmp_path)
     exec(compile(block, name_of(readme), "exec"), {})  # noqa: S102  it is our own text
     assert (tmp_path / "out" / "MANIFEST.sha256").is_file()
+
+
+def test_every_check_of_verify_is_explained(tmp_path: Path) -> None:
+    out, texts = tmp_path / "out", tmp_path / "texts.txt"
+    texts.write_text("a few words\n", encoding="utf-8")
+    flow.apply(REPO / "examples" / "agent.toml", base=str(BASE), out=out)
+    told = flow.verify(out, against=str(BASE), texts=texts)
+    page = text_of(REPO / "docs" / "explanation" / "what-verify-proves.md")
+    assert [] == [check.name for check in told.checks if f"`{check.name}`" not in page]
 
 
 # ── the support table ────────────────────────────────────────────────────────────────────────────

@@ -211,8 +211,8 @@ KINDS: dict[str, dict[str, Any]] = {
     },
 }
 CASES = 15  # of each kind
-MARKS = ("<|{}|>", "<{}>", "</{}>", "[{}]", "{}", "«{}»", "▁{}", "#{}")
-NAMES = ("role", "мысль", "tool call", "x", "思考", "🤖", "a_b", "Ünï", "end-1", "0")
+MARKS = ("<|{}|>", "<{}>", "</{}>", "[{}]", "{}", "„{}“", "▁{}", "#{}")
+NAMES = ("role", "мысль", "tool call", "x", "思考", "🤖", "a_b", "ёж", "end-1", "0")
 FLAGS = ("special", "lstrip", "rstrip", "single_word", "normalized")
 
 
@@ -231,7 +231,7 @@ def recipe_of(tokens: list[tuple[str, dict[str, bool]]]) -> str:
     lines = ["version = 1", "[stop]", 'tokens = "keep"']
     for text, flags in tokens:
         said = [f"{flag} = {str(value).lower()}" for flag, value in flags.items()]
-        lines += ["[[add]]", f"text = {json.dumps(text)}", 'init = "mean"', *said]
+        lines += ["[[add]]", f"text = {json.dumps(text, ensure_ascii=False)}", 'init = "mean"', *said]
     return "\n".join(lines) + "\n"
 
 

@@ -242,6 +242,8 @@ class IdTable(Value):
 
 
 class IdTables(Value):
+    """The id table before and after."""
+
     before: IdTable
     after: IdTable
 

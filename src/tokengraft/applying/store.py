@@ -31,7 +31,7 @@ from tokengraft.applying.places import (
     split_path,
 )
 from tokengraft.applying.staged import FOLDER, NEW_FILE, OLD_FILE, StagedFile, doing
-from tokengraft.applying.syscalls import SYSTEM, Syscalls, forget
+from tokengraft.applying.syscalls import SYSTEM, Syscalls
 from tokengraft.checkpoint import MANIFEST, FileEntry
 from tokengraft.errors import SourceChanged, WriteFailed
 from tokengraft.formats.manifest import format_manifest
@@ -129,7 +129,6 @@ class Stage:
         folder, name = self._folder_of(path)
         with doing(path):
             file = os.open(name, OLD_FILE, dir_fd=folder)
-            forget(file)  # synced pages are dropped, so that the disk answers and not the memory
         tally = self._hashing.tally(path)
         try:
             size = os.fstat(file).st_size

@@ -118,7 +118,7 @@ def _free_bytes(folder: int) -> int:
     return found.f_bavail * found.f_frsize
 
 
-def forget(file: int, begin: int = 0, count: int = 0) -> None:
+def _start_writing(file: int, begin: int, count: int) -> None:
     """Ask the system to write what is dirty now and to drop what is clean from memory."""
     if hasattr(os, "posix_fadvise"):
         with suppress(OSError):  # advice that is not taken is no failure; fsync has the last word
@@ -168,7 +168,7 @@ class Syscalls:
     rename: Callable[[int, str, str], None] = _rename
     lock: Callable[[int], None] = _lock
     free_bytes: Callable[[int], int] = _free_bytes
-    start_writing: Callable[[int, int, int], None] = forget
+    start_writing: Callable[[int, int, int], None] = _start_writing
     umask: Callable[[], int] = _umask
 
 

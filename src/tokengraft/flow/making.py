@@ -165,7 +165,7 @@ def is_plan(path: Path) -> bool:
         ) from error
 
 
-def apply(
+def apply(  # noqa: PLR0913 - one keyword an option of the command
     plan_or_recipe: Path,
     *,
     base: str | None,
@@ -252,7 +252,7 @@ def undone(recipe: Recipe) -> tuple[str, ...]:
     return ("[train] was left undone: the new rows have their starting values only",)
 
 
-def dry_run(
+def dry_run(  # noqa: PLR0913 - one keyword an option of the command
     plan_or_recipe: Path,
     *,
     base: str | None,

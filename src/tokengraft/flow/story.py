@@ -40,7 +40,7 @@ class Story:
     reports: tuple[Path, ...] = ()
 
 
-def run(
+def run(  # noqa: PLR0913 - one keyword an option of the command
     recipe: Path,
     *,
     base: str | None,

@@ -169,7 +169,7 @@ def settings_toml(sections: Mapping[str, Mapping[str, str | int | bool]]) -> str
     return "\n".join(lines) + "\n"
 
 
-def _toml_value(value: str | int | bool) -> str:
+def _toml_value(value: str | int) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):

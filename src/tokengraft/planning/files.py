@@ -29,6 +29,7 @@ from tokengraft.vocabulary import AddedToken, Declared, TokenId
 # transformers 4 looks each listed token up in the list: beyond some thousand that is felt
 # (0.8 s to load 10,000), and the flag in the tables says the same.
 MAX_LISTED = 2_000
+SHOWN = 8  # tokens named one by one in a sentence
 LISTS = (
     ("tokenizer_config.json", "/additional_special_tokens"),
     ("tokenizer_config.json", "/extra_special_tokens"),
@@ -100,8 +101,8 @@ def _lacking(draft: Draft, declared: Declared) -> dict[TokenId, AddedToken]:
 def _out_of_step(draft: Draft, declared: Declared, old: Mapping[TokenId, AddedToken]) -> str:
     others = [d for d in draft.tokenizer.declared if d.file != declared.file]
     fuller = max(others, key=lambda d: len(d.tokens))
-    texts = ", ".join(token.content for token in list(old.values())[:8])
-    more = f" and {len(old) - 8} more" if len(old) > 8 else ""
+    texts = ", ".join(token.content for token in list(old.values())[:SHOWN])
+    more = f" and {len(old) - SHOWN} more" if len(old) > SHOWN else ""
     return (
         f"{declared.file} declares {len(declared.tokens)} added tokens, {fuller.file} "
         f"{len(fuller.tokens)}: {texts}{more} ({_range(old)}) are written into {declared.file} first"
@@ -231,11 +232,20 @@ def _list_changes(draft: Draft, listed: list[JsonValue], pointer: str) -> Iterat
     new = [
         token.id
         for token in draft.planned.values()
-        if token.action == "add" and token.special and token.use != "pad"
+        if token.action == "add" and token.special and token.use != "pad" and _is_plain(token)
     ]
     if len(listed) + len(new) <= MAX_LISTED:
         for first, count in _runs(new):
             yield InsertTokens(pointer=pointer, form="text", first_id=first, count=count)
+
+
+def _is_plain(token: PlannedToken) -> bool:
+    """Whether a listed text says all of a token.
+
+    transformers 5 makes a token of each listed text with default flags, over the one in its tables
+    (5.23, `additional_special_tokens`); left out of the list, `special` in the tables says the same.
+    """
+    return not (token.single_word or token.lstrip or token.rstrip or token.normalized)
 
 
 def _post_processor(draft: Draft) -> Iterator[tuple[str, JsonChange]]:

@@ -12,6 +12,8 @@ from tokengraft.plans import PlannedToken
 from tokengraft.recipes import Add, Rename
 from tokengraft.vocabulary import AddedToken, TokenId
 
+# GPT-2's byte alphabet: bytes that can be printed stand for themselves, the other 68 follow from 256.
+BYTE_ALPHABET = (range(33, 127), range(161, 173), range(174, 256), range(256, 324))
 MAX_TEXT = 256  # characters; the longest token that a published tokenizer adds has 60
 
 
@@ -140,8 +142,7 @@ def decodes_wrongly(text: str) -> bool:
 
 
 def _spells_a_byte(char: str) -> bool:
-    code = ord(char)
-    return 33 <= code <= 126 or 161 <= code <= 172 or 174 <= code <= 255 or 256 <= code <= 323
+    return any(ord(char) in codes for codes in BYTE_ALPHABET)
 
 
 def rename_all(draft: Draft, renames: Sequence[Rename]) -> Draft:
