@@ -68,7 +68,7 @@ def measure(work: Path, gigabytes: float, rounds: int) -> int:
     tokengraft("plan", base, recipe, "-o", plan)
     times: dict[str, list[float]] = {"cp": [], "apply": []}
     for number in range(rounds + 1):
-        for name in times:
+        for name, found in times.items():
             out = work / f"out-{name}"
             run(["sync", "-f", work])
             started = time.perf_counter()
@@ -78,7 +78,7 @@ def measure(work: Path, gigabytes: float, rounds: int) -> int:
             else:
                 tokengraft("apply", plan, "--base", base, "-o", out, "--copy", "copy")
             if number:  # the first pair warms caches
-                times[name].append(time.perf_counter() - started)
+                found.append(time.perf_counter() - started)
             shutil.rmtree(out)
     print(f"folder   {folder_bytes(base):,} bytes, {rounds} pairs")
     for name, found in times.items():

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 from hypothesis import HealthCheck, assume, given, settings
@@ -25,12 +26,11 @@ from tokengraft.formats.json_text import apply_splices, parse_json
 from tokengraft.formats.patching import patched
 from tokengraft.formats.recipe_file import parse_recipe
 from tokengraft.plans import PatchJson, Plan, SetKey
-from tokengraft.recipes import Recipe
-from tokengraft.results import Receipt, Verification
+from tokengraft.results import Receipt
 
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 often = settings(
-    max_examples=60,
+    max_examples=100,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -157,7 +157,6 @@ def test_every_document_survives_json(shape: Tiny, recipe: dict[str, Any]) -> No
         assert receipt == Receipt.from_dict(
             json.loads((out / "tokengraft" / "receipt.json").read_bytes())
         )
-    assert Verification.kind == "verify"
 
 
 @often
@@ -234,7 +233,10 @@ def test_text_without_new_contents_is_read_and_written_as_before(
         old = Tokenizer.from_file(str(base / "tokenizer.json"))
         old.add_tokens([_added(token) for token in QWEN_LIKE[-2:] if shape.out_of_step])
         new = Tokenizer.from_file(str(out / "tokenizer.json"))
+        contents = [add["text"] for add in adds]
         for text in texts:
+            if any(content in normalize("NFC", text) for content in contents):
+                continue
             ids = old.encode(text).ids
             assert ids == new.encode(text).ids
             assert old.decode(ids) == new.decode(ids)
@@ -329,4 +331,3 @@ def test_new_ids_follow_the_order_of_the_recipe_and_nothing_else(
         new = [(t.text, t.id) for t in made.plan.tokens if t.action == "add"]
         first = shape.n_tokens()
         assert new == [(add["text"], first + at) for at, add in enumerate(adds)]
-    assert Recipe.kind == "recipe"
