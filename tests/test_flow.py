@@ -56,7 +56,9 @@ token = "auto"
 length = 1024
 """
 NEW = ("<|мысль|>", "<tool_start>", "<|recursion|>")
-TEXTS = "hello world\n\nпривет, тест\t<|im_start|>user\n<think>  the end</think>\r\n🤖 e\u0301 \u00e9\n"
+TEXTS = (
+    "hello world\n\nпривет, тест\t<|im_start|>user\n<think>  the end</think>\r\n🤖 e\u0301 \u00e9\n"
+)
 
 
 def cases(count: int) -> list[dict[str, Any]]:
@@ -335,3 +337,14 @@ def test_a_base_without_an_added_tokens_decoder_is_grafted_in_tokenizer_json(
     making.apply(recipe, base=str(base), out=out)
     assert_proved(out, base)
     assert_rows(base, out, Tiny())
+
+
+def test_a_base_may_hold_more_than_a_graft_for_later_knew(recipe: Path, tmp_path: Path) -> None:
+    base = build(tmp_path / "base", shards=2, n_rows=384)
+    plan = later(base, recipe, tmp_path)
+    (base / "README.md").write_text("a card that the small folder did not have\n", encoding="utf-8")
+    making.apply(plan, base=str(base), out=tmp_path / "out")
+    assert_proved(tmp_path / "out", None)
+    assert_proved(tmp_path / "out", base)
+    (tmp_path / "out" / "README.md").write_text("another card\n", encoding="utf-8")
+    assert not making.verify(tmp_path / "out", texts=tmp_path / "texts.txt").passed

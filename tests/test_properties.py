@@ -216,8 +216,35 @@ def test_kept_rows_keep_their_bits_nan_included(shape: Tiny, seed: int, count: i
 
 
 PIECES = st.sampled_from(
-    ("hello", " world", "тест", "\n\n", "\r\n", "  ", "\t", "é", "e\u0301", "ﬁ", "🤖", "<|im_start|>")
-    + ("<think>", "<|", "|>", "</", "0", "İ", "\u200b", "\u00a0", "#", "思考", "\ufeff", "<0x0A>", "▁")
+    (
+        "hello",
+        " world",
+        "тест",
+        "\n\n",
+        "\r\n",
+        "  ",
+        "\t",
+        "é",
+        "e\u0301",
+        "ﬁ",
+        "🤖",
+        "<|im_start|>",
+    )
+    + (
+        "<think>",
+        "<|",
+        "|>",
+        "</",
+        "0",
+        "İ",
+        "\u200b",
+        "\u00a0",
+        "#",
+        "思考",
+        "\ufeff",
+        "<0x0A>",
+        "▁",
+    )
 )
 
 
