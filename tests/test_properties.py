@@ -215,37 +215,10 @@ def test_kept_rows_keep_their_bits_nan_included(shape: Tiny, seed: int, count: i
                 row += source.n_rows
 
 
-PIECES = st.sampled_from(
-    (
-        "hello",
-        " world",
-        "тест",
-        "\n\n",
-        "\r\n",
-        "  ",
-        "\t",
-        "é",
-        "e\u0301",
-        "ﬁ",
-        "🤖",
-        "<|im_start|>",
-    )
-    + (
-        "<think>",
-        "<|",
-        "|>",
-        "</",
-        "0",
-        "İ",
-        "\u200b",
-        "\u00a0",
-        "#",
-        "思考",
-        "\ufeff",
-        "<0x0A>",
-        "▁",
-    )
-)
+WORDS = ("hello", " world", "тест", "思考", "é", "e\u0301", "ﬁ", "İ", "🤖", "0", "#", "▁", "<0x0A>")
+SPACES = ("\n\n", "\r\n", "  ", "\t", "\u200b", "\u00a0", "\ufeff")
+MARKUP = ("<|im_start|>", "<think>", "<|", "|>", "</")
+PIECES = st.sampled_from((*WORDS, *SPACES, *MARKUP))
 
 
 @often

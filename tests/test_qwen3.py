@@ -6,7 +6,6 @@ import dataclasses
 import json
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from tokenizers import Tokenizer
 
 import grafts
 from oracles.asking import ask, remembered, shared
+from oracles.tables import expected_table
 from qwen_shapes import EMBED, HEAD, N_TOKENS, V, build_qwen3_base
 from raw_tensors import row_bytes, tensor_bytes
 from tokengraft.errors import StalePlan, TargetExists
@@ -35,13 +35,9 @@ NEW = (
     "<|pad|>",
 )
 USES = ("role", "tool", "tool", "thinking", "thinking", "thinking")
-RECIPE = (
-    "version = 1\n"
-    + "".join(
-        f'[[add]]\ntext = "{text}"\nuse = "{use}"\n' for text, use in zip(NEW, USES, strict=False)
-    )
-    + '[pad]\ntoken = "<|pad|>"\n[context]\nlength = 131072\n'
-)
+ADDS = [f'[[add]]\ntext = "{t}"\nuse = "{use}"\n' for t, use in zip(NEW, USES, strict=False)]
+SETTINGS = '[pad]\ntoken = "<|pad|>"\n[context]\nlength = 131072\n'
+RECIPE = "version = 1\n" + "".join(ADDS) + SETTINGS
 INSIDE = [f"до {text}after, and a{text}b\n" for text in NEW]
 OLD = [
     "The quick brown fox.\n\n  def f(x):\n\treturn 1",
@@ -89,17 +85,6 @@ def five(home: Path, tf5: Path) -> Any:
 @pytest.fixture(scope="module")
 def four(home: Path, tf4: Path) -> Any:
     return answers(home, tf4, "four")
-
-
-def expected_table(base: Path, new: Sequence[str] = NEW) -> dict[str, int]:
-    """Every id as it must be, from the base's own files and the order of the recipe."""
-    tokenizer = json.loads((base / "tokenizer.json").read_bytes())
-    config = json.loads((base / "tokenizer_config.json").read_bytes())
-    table: dict[str, int] = dict(tokenizer["model"]["vocab"])
-    decoder = config["added_tokens_decoder"]
-    table |= {entry["content"]: int(token_id) for token_id, entry in decoder.items()}
-    assert sorted(table.values()) == list(range(N_TOKENS))
-    return table | {text: N_TOKENS + at for at, text in enumerate(new)}
 
 
 # ── audit and plan ───────────────────────────────────────────────────────────────────────────────
@@ -194,17 +179,16 @@ def test_undo_gives_the_base_back_bit_for_bit(home: Path, tmp_path: Path) -> Non
 def test_verify_passes_alone_on_the_built_in_corpus(home: Path) -> None:
     verified = making.verify(home / "out")
     assert verified.passed
-    assert {c.name: c.evidence for c in verified.checks if c.status in ("fail", "unknown")} == {}
-    skipped = {c.name for c in verified.checks if c.status == "skipped"}
-    assert skipped == {"transformers", "logits"}
+    proved = {c.name for c in verified.checks if c.status == "pass"}
+    assert {c.name for c in verified.checks} - proved == {"transformers", "logits"}
     (old_text,) = [c.evidence for c in verified.checks if c.name == "old-text"]
     n_bytes = int(old_text.split(" bytes")[0].rsplit(" ", 1)[1].replace(",", ""))
     assert n_bytes >= 1_000_000
 
 
 def test_verify_passes_beside_its_base(home: Path) -> None:
-    base = str(home / "base")
-    verified = making.verify(home / "out", against=base, texts=home / "texts.txt")
+    base, texts = str(home / "base"), home / "texts.txt"
+    verified = making.verify(home / "out", against=base, texts=texts)
     assert verified.passed
     said = {c.name: c.status for c in verified.checks}
     assert said["tensors-against-base"] == said["files-against-base"] == "pass"
@@ -218,7 +202,7 @@ def test_verify_passes_beside_its_base(home: Path) -> None:
 def test_both_transformers_and_raw_tokenizers_agree_on_the_id_of_every_token(
     home: Path, five: Any, four: Any, plan: Plan
 ) -> None:
-    expected = expected_table(home / "base")
+    expected = expected_table(home / "base", NEW)
     assert five[0]["versions"][0][:2] == "5."
     assert four[0]["versions"][0][:2] == "4."
     for answer in (five[0], four[0]):
@@ -290,8 +274,7 @@ def test_300_tokens_grow_both_matrices_and_config_index_and_headers_agree(
     }
     for name in (EMBED, HEAD):
         assert after[name][:2] == ("BF16", (GROWN, 64))
-        n_kept = N_TOKENS * 128
-        assert before[name][2][:n_kept] == after[name][2][:n_kept]
+        assert before[name][2][: N_TOKENS * 128] == after[name][2][: N_TOKENS * 128]
     assert json.loads((grown / "config.json").read_bytes())["vocab_size"] == GROWN
     index = json.loads((grown / "model.safetensors.index.json").read_bytes())
     assert index["metadata"]["total_size"] == sum(len(t[2]) for t in after.values())
@@ -343,6 +326,7 @@ MANY = 100_000
 INITS = ("zero", "mean", "auto", "zero", "zero")
 
 
+@pytest.mark.slow
 def test_100000_tokens_are_spliced_in_packed_into_columns_and_applied_from_files(
     data: Path, tmp_path: Path
 ) -> None:
