@@ -79,6 +79,29 @@ def promise_of_rereading(folder: Path) -> None:
     with pytest.raises(WriteFailed, match="read back"):
         graft.apply(folder / "out", syscalls=failing.system_with(wrap))
     assert not (folder / "out").exists()
+    _check_flips_in_copied_ranges(folder)
+
+
+def _check_flips_in_copied_ranges(folder: Path) -> None:
+    """A rewritten weight file is compared with its source: every copied byte counts."""
+    size = (folder / "base" / "model.safetensors").stat().st_size
+    for at in (0, size // 2, size - 1):
+
+        def wrap(name: str, call: failing.Call, at: int = at) -> failing.Call:
+            def flip(file: int) -> None:
+                path = Path(failing.path_of(file))
+                call(file)
+                if path.name == "model.safetensors":
+                    data = bytearray(path.read_bytes())
+                    data[at] ^= 1
+                    path.write_bytes(data)
+
+            return flip if name == "fsync" else call
+
+        graft = grafts.add_tokens(folder / "base")
+        with pytest.raises(WriteFailed, match=r"model\.safetensors does not read back"):
+            graft.apply(folder / "out", copy="copy", syscalls=failing.system_with(wrap))
+        assert not (folder / "out").exists()
 
 
 def _when_manifest_is_created(act: Callable[[], None]) -> Syscalls:

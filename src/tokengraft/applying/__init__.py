@@ -133,6 +133,7 @@ class _Run:
         self.write_documents()
         self.write_shards(sidecar)
         self.copy(copier)
+        self._stage.settle()
         files = self.compare_with_base()
         receipt = Receipt(plan=sha256(plan_text).hexdigest(), tool=TOOL, files=files)
         self._stage.write(PLAN, [plan_text])

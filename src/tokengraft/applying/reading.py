@@ -64,7 +64,7 @@ def reading(
         SourceChanged: it is not the file that was loaded. If it changes later, the tally says so.
     """
     file = open_unchanged(entry)
-    tally = hashing.tally(entry.path, parts)
+    tally = hashing.tally(entry.path, parts, size=entry.size_bytes)
     try:
         yield Source(entry, file, tally)
     finally:

@@ -37,13 +37,17 @@ def doing(subject: str) -> Iterator[None]:
 
 
 class StagedFile:
-    """A new file of the stage, open for writing."""
+    """A new file of the stage, open for writing.
+
+    Attributes:
+        size_bytes: how much has been written.
+    """
 
     def __init__(self, path: str, file: int, system: Syscalls) -> None:
         self.path = path
         self.file = file
         self._system = system
-        self._size = 0
+        self.size_bytes = 0
 
     def write(self, data: bytes | memoryview) -> None:
         """Write all of it, however often the system writes a part."""
@@ -80,5 +84,5 @@ class StagedFile:
         return len(data)
 
     def _wrote(self, count: int) -> None:
-        self._system.start_writing(self.file, self._size, count)
-        self._size += count
+        self._system.start_writing(self.file, self.size_bytes, count)
+        self.size_bytes += count

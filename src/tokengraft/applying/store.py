@@ -14,12 +14,12 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
-from tokengraft.applying.hashing import MIB, Hashing, Tally
+from tokengraft.applying.hashing import MIB, Hashing
 from tokengraft.applying.locking import exists, locked, remove, remove_stages
 from tokengraft.applying.places import (
     Destination,
@@ -30,6 +30,7 @@ from tokengraft.applying.places import (
     require_room,
     split_path,
 )
+from tokengraft.applying.proving import Comparison, Content
 from tokengraft.applying.staged import FOLDER, NEW_FILE, OLD_FILE, StagedFile, doing
 from tokengraft.applying.syscalls import SYSTEM, Syscalls
 from tokengraft.checkpoint import MANIFEST, FileEntry
@@ -37,6 +38,8 @@ from tokengraft.errors import SourceChanged, WriteFailed
 from tokengraft.formats.manifest import format_manifest
 
 CHUNK_BYTES = 8 * MIB
+# What may wait for its fsync while the next files are written: the disk is busy all the time.
+FILES_UNSYNCED, BYTES_UNSYNCED = 16, 1024 * MIB
 O_TMPFILE = getattr(os, "O_TMPFILE", os.O_DIRECTORY)  # Linux; elsewhere the call just fails
 NO_RENAME_FLAGS = (errno.ENOSYS, errno.EINVAL)
 
@@ -59,7 +62,8 @@ class Stage:
         self._system = system
         self._folders = {"": system.open(place.stage, FOLDER, 0, place.parent)}
         self._files: set[str] = set()
-        self._rereads: list[tuple[str, Tally]] = []
+        self._unsynced: dict[str, _Unsynced] = {}
+        self._rereads: list[tuple[str, Callable[[], bool]]] = []
 
     # ── filling it ───────────────────────────────────────────────────────────────────────────
 
@@ -71,19 +75,47 @@ class Stage:
 
     @contextmanager
     def create(self, path: str) -> Iterator[StagedFile]:
-        """Open a new file; it is synced when the block ends well.
-
-        A failed fsync is final: what the kernel dropped then, a second call would not write.
-        """
+        """Open a new file; it is synced soon after the block ends well, while others are written."""
         folder, name = self._folder_of(path)
         with doing(path):
             file = self._system.open(name, NEW_FILE, 0o666, folder)
             self._files.add(path)
+            staged = StagedFile(path, file, self._system)
             try:
-                yield StagedFile(path, file, self._system)
+                yield staged
+            except BaseException:
+                self._system.close(file)
+                raise
+        self._unsynced[path] = _Unsynced(file, staged.size_bytes)
+        self._settle(FILES_UNSYNCED, BYTES_UNSYNCED)
+
+    def settle(self) -> None:
+        """Sync what is not yet, so that reading back begins; `publish` does it anyway."""
+        self._settle(0, 0)
+
+    def _settle(self, n_files: int, n_bytes: int) -> None:
+        """Sync files, oldest first, until no more than this is left unsynced."""
+        while self._unsynced and (
+            len(self._unsynced) > n_files
+            or sum(waiting.size_bytes for waiting in self._unsynced.values()) > n_bytes
+        ):
+            path = next(iter(self._unsynced))
+            waiting = self._unsynced.pop(path)
+            self._sync_file(path, waiting)
+
+    def _sync_file(self, path: str, waiting: _Unsynced) -> None:
+        """Sync one file, close it, and begin to read it back.
+
+        A failed fsync is final: what the kernel dropped then, a second call would not write.
+        """
+        file = waiting.file
+        with doing(path):
+            try:
                 self._system.fsync(file)
             finally:
                 self._system.close(file)
+        if waiting.reread:
+            self._reread(path, waiting.content)
 
     def write(self, path: str, chunks: Iterable[bytes]) -> str:
         """Write a file of ours, note its digest and read it back later."""
@@ -124,19 +156,33 @@ class Stage:
             finally:
                 self._system.close(file)
 
-    def reread(self, path: str) -> None:
-        """Read a finished file back in the other thread; `publish` compares."""
+    def reread(self, path: str, content: Content | None = None) -> None:
+        """Read a file back in other threads once it is synced; `publish` compares.
+
+        Args:
+            content: what it must hold; None compares its digest with the one noted here.
+        """
+        waiting = self._unsynced.get(path)
+        if waiting is None:
+            self._reread(path, content)
+        else:
+            waiting.reread, waiting.content = True, content
+
+    def _reread(self, path: str, content: Content | None) -> None:
         folder, name = self._folder_of(path)
         with doing(path):
             file = os.open(name, OLD_FILE, dir_fd=folder)
-        tally = self._hashing.tally(path)
+        if content is not None:
+            self._rereads.append((path, Comparison(path, file, content, self._hashing).agrees))
+            return
+        size = os.fstat(file).st_size
+        tally = self._hashing.tally(path, size=size)
         try:
-            size = os.fstat(file).st_size
             for begin in range(0, size, CHUNK_BYTES):
                 tally.add_range(file, begin, min(begin + CHUNK_BYTES, size))
         finally:
             tally.end(lambda: os.close(file))
-        self._rereads.append((path, tally))
+        self._rereads.append((path, lambda: tally.digest() == self.digests[path]))
 
     def _folder_of(self, path: str) -> tuple[int, str]:
         *above, name = split_path(path)
@@ -159,6 +205,7 @@ class Stage:
         """
         # A file without a digest would be one that nobody can check.
         assert self._files == set(self.digests), self._files ^ set(self.digests)
+        self._sync_files()
         if manifest:
             self._write_manifest()
         self._compare_rereads()
@@ -168,12 +215,17 @@ class Stage:
         self._sync_parent()
         self._remove_replaced()
 
+    def _sync_files(self) -> None:
+        # A manifest vouches for files, so they are on disk before it is there.
+        self._settle(0, 0)
+
     def _write_manifest(self) -> None:
         self.write(MANIFEST, [format_manifest(self.digests)])
+        self._sync_files()
 
     def _compare_rereads(self) -> None:
-        for path, tally in self._rereads:
-            if tally.digest() != self.digests[path]:
+        for path, agrees in self._rereads:
+            if not agrees():
                 raise WriteFailed(
                     f"{path} does not read back as it was written",
                     detail="the disk or its memory is failing; nothing was published",
@@ -254,9 +306,20 @@ class Stage:
             ) from error
 
     def close(self) -> None:
-        for folder in self._folders.values():
+        files = [waiting.file for waiting in self._unsynced.values()]
+        for file in (*files, *self._folders.values()):
             with suppress(OSError):
-                self._system.close(folder)
+                self._system.close(file)
+
+
+@dataclass(slots=True)
+class _Unsynced:
+    """A file that is written and not yet synced, and whether it is to be read back then."""
+
+    file: int
+    size_bytes: int
+    reread: bool = False
+    content: Content | None = None
 
 
 @dataclass(frozen=True, slots=True)

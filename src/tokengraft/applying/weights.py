@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tokengraft.applying.hashing import Hashing, Tally
+from tokengraft.applying.proving import Content
 from tokengraft.applying.reading import CHUNK_BYTES, Meter, Source, old_bytes, reading
 from tokengraft.applying.rows import RowFactory, changed_rows
 from tokengraft.applying.staged import StagedFile
@@ -77,7 +78,11 @@ def shard_of(entry: FileEntry, weights: WeightsFile, edits: Mapping[str, RemapRo
 
 
 class ShardWriter:
-    """Writes one shard: reads the source once for two digests, that of the old and of the new."""
+    """Writes one shard: feeds two digests, that of the old and of the new.
+
+    Attributes:
+        content: what has been written, to be compared with what reads back.
+    """
 
     def __init__(
         self, shard: Shard, source: Source, file: StagedFile, new: tuple[Tally, int]
@@ -87,6 +92,7 @@ class ShardWriter:
         self._file = file
         self._new, self._again = new
         self._seen = 0
+        self.content = Content(shard.entry)
 
     def write(self, stored: Mapping[str, Rows], meter: Meter) -> None:
         self._put(self._shard.header)
@@ -106,6 +112,7 @@ class ShardWriter:
         self._see(self._source.entry.size_bytes)
 
     def _copy(self, begin: int, end: int, meter: Meter) -> None:
+        self.content.copy(begin, end)
         for at, stop in _cut(begin, end):
             self._file.copy_range(self._source.file, at, stop - at)
             self._new.add_range(self._again, at, stop)
@@ -114,6 +121,7 @@ class ShardWriter:
             meter.add(self._source.entry.path, stop - at)
 
     def _put(self, data: bytes) -> None:
+        self.content.compute(data)
         self._file.write(data)
         self._new.add(data)
 
@@ -148,12 +156,13 @@ def write_shard(
     """
     path = shard.entry.path
     with reading(shard.entry, hashing, parts) as source:
-        new = hashing.tally(path)
+        new = hashing.tally(path, size=shard.size_bytes)
         again = os.dup(source.file)  # either digest may be the last to need the file
         try:
             with stage.create(path) as file:
-                ShardWriter(shard, source, file, (new, again)).write(stored, meter)
+                writer = ShardWriter(shard, source, file, (new, again))
+                writer.write(stored, meter)
         finally:
             new.end(lambda: os.close(again))
-        stage.reread(path)
+        stage.reread(path, writer.content)
     return source.tally, new

@@ -1,22 +1,78 @@
-"""The rooms composed: every command of the program is a thin face over a function here."""
+"""The rooms composed: every command of the program is a thin face over a function here.
 
-from tokengraft.flow.checkup import doctor
-from tokengraft.flow.demo import Chapter, demo
-from tokengraft.flow.looking import RulePage, diff, explain, facts, folder, rules, show, tokens
-from tokengraft.flow.making import (
-    Applied,
-    Planned,
-    apply,
-    audit,
-    dry_run,
-    load,
-    make_plan,
-    undo,
-    verify,
-    write_plan,
-)
-from tokengraft.flow.recipes import check_recipe, new_recipe, recipe_schema
-from tokengraft.flow.story import Story, run
+A function's module is imported when the function is first asked for: `apply` needs no audit.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokengraft.flow.checkup import doctor
+    from tokengraft.flow.demo import Chapter, demo
+    from tokengraft.flow.looking import RulePage, diff, explain, facts, folder, rules, show, tokens
+    from tokengraft.flow.making import (
+        Applied,
+        Planned,
+        apply,
+        audit,
+        dry_run,
+        load,
+        make_plan,
+        undo,
+        verify,
+        write_plan,
+    )
+    from tokengraft.flow.recipes import check_recipe, new_recipe, recipe_schema
+    from tokengraft.flow.story import Story, run
+
+_HOMES = {
+    "checkup": ("doctor",),
+    "demo": (
+        "Chapter",
+        "demo",
+    ),
+    "looking": (
+        "RulePage",
+        "diff",
+        "explain",
+        "facts",
+        "folder",
+        "rules",
+        "show",
+        "tokens",
+    ),
+    "making": (
+        "Applied",
+        "Planned",
+        "apply",
+        "audit",
+        "dry_run",
+        "load",
+        "make_plan",
+        "undo",
+        "verify",
+        "write_plan",
+    ),
+    "recipes": (
+        "check_recipe",
+        "new_recipe",
+        "recipe_schema",
+    ),
+    "story": (
+        "Story",
+        "run",
+    ),
+}
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            value: object = getattr(import_module(f"tokengraft.flow.{home}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Applied",

@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from tokengraft import __version__, applying, auditing, planning, verifying
+from tokengraft import __version__, applying
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import StalePlan, UsageError
 from tokengraft.events import Done, Listen, Progress, Started, ignore
@@ -18,12 +18,13 @@ from tokengraft.formats import loading
 from tokengraft.formats.plan_files import PlanFile, pack, parse_plan, read_plan
 from tokengraft.formats.recipe_file import parse_recipe, read_recipe
 from tokengraft.hub import hub_cache, locate
-from tokengraft.planning import Ports
 from tokengraft.plans import Plan
 from tokengraft.recipes import Recipe
 from tokengraft.results import Receipt, Verification
-from tokengraft.rows.initializers import Encode
-from tokengraft.sandbox.tokenizers import TokenizerChild
+
+if TYPE_CHECKING:
+    from tokengraft.planning import Digest
+    from tokengraft.rows.initializers import Encode
 
 CopyMode = Literal["auto", "reflink", "copy", "link"]
 TOOL = f"tokengraft {__version__}"
@@ -62,6 +63,8 @@ def load(source: str, listen: Listen = ignore, *, weights: bool = True) -> Check
 
 def audit(source: str, *, goal: Goal | None = None, listen: Listen = ignore) -> Audit:
     """Say whether anything should change, and why."""
+    from tokengraft import auditing
+
     return auditing.audit(load(source, listen, weights=False), goal=goal, source=source)
 
 
@@ -94,7 +97,9 @@ def plan_recipe(
 ) -> Planned:
     """Plan a recipe that was read already."""
     listen(Started("plan", source))
-    ports = Ports(encode=_encode_port(checkpoint), digest=_digest_port(checkpoint, listen))
+    from tokengraft import auditing, planning
+
+    ports = planning.Ports(encode=_encode_port(checkpoint), digest=_digest_port(checkpoint, listen))
     outcome = planning.plan(checkpoint, recipe, text=text, tool=TOOL, ports=ports)
     findings = auditing.audit(outcome.after, goal=None, source=source).findings
     # Where a plan changes nothing, what is wrong with the base stays the audit's business.
@@ -114,6 +119,8 @@ def _encode_port(checkpoint: Checkpoint) -> Encode | None:
     def encode(texts: Sequence[str]) -> list[list[int]]:
         if not texts:
             return []
+        from tokengraft.sandbox.tokenizers import TokenizerChild
+
         with TokenizerChild() as child:
             child.load(data)
             return child.encode(texts)
@@ -121,7 +128,7 @@ def _encode_port(checkpoint: Checkpoint) -> Encode | None:
     return encode
 
 
-def _digest_port(checkpoint: Checkpoint, listen: Listen) -> planning.Digest:
+def _digest_port(checkpoint: Checkpoint, listen: Listen) -> Digest:
     """Hash a tensor's bytes in blocks; the fingerprint needs the vocabulary tensors alone."""
 
     def digest(name: str) -> str:
@@ -284,6 +291,8 @@ def verify(
 ) -> Verification:
     """Prove what can be proved about a result; what was not run is called skipped."""
     base = None if against is None else load(against, listen)
+    from tokengraft import verifying
+
     return verifying.verify(
         out, against=base, witnesses=witnesses, texts=texts, deep=deep, listen=listen
     )
