@@ -43,9 +43,9 @@ def trained(folder: Path, *, untrained: Collection[int] = (), **fields: Any) -> 
     """A tiny checkpoint: every token's row is trained but these; spare rows never were."""
     built = tiny.build(folder, **{"n_rows": 384, **fields})
     n_tokens = tiny.Tiny(**fields).n_tokens()
+    rng = np.random.default_rng(7)
 
     def edit(values: Matrix) -> None:
-        rng = np.random.default_rng(7)
         values[:n_tokens] = rng.normal(0.0, 0.2, (n_tokens, values.shape[1]))
         values[n_tokens:] = _begun(rng, len(values) - n_tokens, values.shape[1])
         for row in untrained:
@@ -76,9 +76,9 @@ def pushed(folder: Path, *, untrained: Collection[int], tied: bool) -> Path:
 def qwen(folder: Path, data: Path, *, untrained: Collection[int] = (), tied: bool = False) -> Path:
     """Qwen3-30B-A3B-Base's files, hidden size 64: trained rows lie in a few common directions."""
     built = qwen_shapes.build_qwen3_base(folder, data, shards=1, layers=1, tied=tied)
+    rng = np.random.default_rng(11)
 
     def edit(values: Matrix) -> None:
-        rng = np.random.default_rng(11)
         width = values.shape[1]
         common = rng.normal(0.0, 1.0, (12, width)).astype(np.float32)
         for start in range(0, len(values), 16_384):

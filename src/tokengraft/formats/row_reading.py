@@ -82,8 +82,8 @@ def read_statistics(
         digests=columns.digests,
         unused=unused,
         trained=trained,
-        unused_norm=0.0 if origin is None else float(np.linalg.norm(origin.unused)),
-        away_norm=1.0 if origin is None else float(np.linalg.norm(origin.away)) or 1.0,
+        unused_norm=0.0 if origin is None else _length(origin.unused),
+        away_norm=1.0 if origin is None else _length(origin.away) or 1.0,
     )
 
 
@@ -147,7 +147,7 @@ def _compared(rows_BD: Singles, origin: _Origin) -> tuple[NDArray[np.float64], N
     rows_BD -= origin.unused
     squares = _dots(rows_BD, rows_BD).astype(np.float64)
     along = np.einsum("bd,d->b", rows_BD, origin.away).astype(np.float64)
-    length = float(np.dot(origin.away.astype(np.float64), origin.away.astype(np.float64)))
+    length = _length(origin.away) ** 2
     seen = squares + 2 * along + length  # square of the row's distance from the trained mean
     cosine_sign = np.sign(along + length)
     sine = np.clip((squares * length - along * along) / (seen * length), 0.0, 1.0)
@@ -155,6 +155,10 @@ def _compared(rows_BD: Singles, origin: _Origin) -> tuple[NDArray[np.float64], N
     # 1 - cos, exact for small angles too
     apart = np.where(cosine > 0, sine / (1 + cosine), 1 - cosine)
     return np.sqrt(squares), np.sqrt(2 * apart)
+
+
+def _length(vector: Singles) -> float:
+    return float(np.linalg.norm(vector.astype(np.float64)))
 
 
 def _dots(a_BD: Singles, b_BD: Singles) -> Singles:
