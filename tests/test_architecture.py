@@ -27,6 +27,8 @@ NOUNS = {
     *("checkpoint", "vocabulary", "tensors", "layout"),
     *("recipes", "plans", "findings", "results", "documents", "answers"),
     "padding",
+    "row_findings",
+    "row_statistics",
 }
 FORMATS = {"formats", "families", "sandbox", "hub"}
 ROOMS = {"auditing", "planning", "rows", "applying", "training", "verifying", "exporting"}

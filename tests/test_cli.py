@@ -91,7 +91,7 @@ def test_a_view_for_people_ends_with_a_command_of_ours(
 
 
 def test_progress_and_notes_go_to_stderr(flow: Flow, here: Path) -> None:
-    def audit(source: str, *, goal: Any, listen: events.Listen) -> Any:
+    def audit(source: str, *, goal: Any, deep: bool, listen: events.Listen) -> Any:
         listen(events.Started("read", f"{source}\x1b[2J", 1000))
         listen(events.Note("read", "slow disk"))
         listen(events.Done("read"))

@@ -46,7 +46,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("audit", "base", "--goal", "fame"),
         ("audit", "base", "--nonsense"),
         ("audit", "base", "more"),
-        ("audit", "base", "--deep"),
         ("verify", "out", "--behaviour", "suite"),
         ("audit", "base", "--format", "sarif", "--json"),
         ("apply", "plan.json"),

@@ -124,6 +124,7 @@ TABLED = {
     *("error", "warning", "note", "safe", "unsafe", "display-only"),
     *("pass", "fail", "skipped", "unknown", "yes", "no"),
     *("edited", "unchanged", "left out", "where", "why", "try"),
+    *("trained", "untrained", "distance", "direction"),
     "a bug of ours, please report it with the traceback above",
 }
 

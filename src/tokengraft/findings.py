@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from tokengraft.documents import Document, Value
+from tokengraft.row_findings import Rows
 
 Severity = Literal["error", "warning", "note"]
 Safety = Literal["safe", "unsafe", "display-only"]
@@ -71,6 +72,7 @@ class Facts(Value):
     named: dict[str, str | None]
     stop_ids: tuple[int, ...]
     turn_end: str | None
+    rows_read: bool = False
 
 
 class Verdict(Value):
@@ -96,3 +98,4 @@ class Audit(Document):
     next: str = ""
     findings: tuple[Finding, ...] = ()
     facts: Facts
+    rows: Rows | None = None

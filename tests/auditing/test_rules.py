@@ -32,7 +32,8 @@ def _find(folder: Path) -> tuple[Finding, ...]:
 
 
 def test_every_rule_has_a_checkpoint_that_breaks_it_and_one_that_does_not() -> None:
-    assert set(auditing.RULES) == set(BY_RULE)
+    of_files = {code for code, found in auditing.RULES.items() if found.check is not None}
+    assert of_files == set(BY_RULE)
     assert len(BY_RULE) == len(DEFECTS)
     assert all(defect.bad and defect.good for defect in DEFECTS)
 

@@ -12,10 +12,11 @@ from tokengraft.checkpoint import Checkpoint
 from tokengraft.families import trained_length
 from tokengraft.findings import Facts
 from tokengraft.formats.chat_template import turn_end
+from tokengraft.row_findings import Rows
 from tokengraft.vocabulary import NAMED_TOKENS, Tokenizer
 
 
-def facts(checkpoint: Checkpoint) -> Facts:
+def facts(checkpoint: Checkpoint, rows: Rows | None = None) -> Facts:
     """Collect the numbers of a checkpoint, without an opinion."""
     tokenizer, layout, tensors = checkpoint.tokenizer, checkpoint.layout, checkpoint.tensors
     n_tokens, n_rows = n_tokens_of(checkpoint), n_rows_of(checkpoint)
@@ -36,6 +37,7 @@ def facts(checkpoint: Checkpoint) -> Facts:
         added_tokens={table.file: len(table.by_content()) for table in declared},
         named=_named(tokenizer),
         stop_ids=stop_ids_of(checkpoint)[0],
+        rows_read=rows is not None and bool(rows.matrices),
         turn_end=None if tokenizer is None else turn_end(tokenizer),
     )
 

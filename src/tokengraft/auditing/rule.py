@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import UsageError
 from tokengraft.findings import Finding, Fix, Goal, Safety, Severity
+from tokengraft.row_findings import Rows
 
 SECTIONS = ("What it checks", "Why it matters", "Example", "Fix and its safety", "Sources")
 _CODE = re.compile(r"[TRECJFS]\d{3}")
@@ -44,6 +45,7 @@ class Found:
 
 
 Check = Callable[[Checkpoint], Iterator[Found]]
+RowCheck = Callable[[Checkpoint, Rows], Iterator[Found]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ class Rule:
         title: what is true of a good checkpoint, as a claim.
         bears_on: goals whose verdict a finding of this rule can change.
         sections: the page, by heading.
+        check: looks at the snapshot alone; None for a rule of rows.
+        check_rows: looks at what the rows have shown; says nothing where they were not read.
+        answers: rules that leave open what this one then knows, and that it replaces.
     """
 
     code: str
@@ -61,11 +66,13 @@ class Rule:
     title: str
     bears_on: tuple[Goal, ...]
     sections: Mapping[str, str]
-    check: Check
+    check: Check | None
+    check_rows: RowCheck | None = None
+    answers: tuple[str, ...] = ()
 
-    def __call__(self, checkpoint: Checkpoint) -> Iterator[Finding]:
-        """Look at a checkpoint; reads nothing but the snapshot."""
-        for found in self.check(checkpoint):
+    def __call__(self, checkpoint: Checkpoint, rows: Rows | None = None) -> Iterator[Finding]:
+        """Look at a checkpoint; reads nothing but the snapshot and what was read already."""
+        for found in self._found(checkpoint, rows):
             yield Finding(
                 rule=self.code,
                 severity=found.severity or self.severity,
@@ -75,6 +82,12 @@ class Rule:
                 fix=found.fix,
                 safety=found.safety,
             )
+
+    def _found(self, checkpoint: Checkpoint, rows: Rows | None) -> Iterator[Found]:
+        if self.check is not None:
+            yield from self.check(checkpoint)
+        if self.check_rows is not None and rows is not None and rows.matrices:
+            yield from self.check_rows(checkpoint, rows)
 
     @property
     def text(self) -> str:
@@ -89,22 +102,38 @@ def rule(
     code: str, *, severity: Severity, title: str, bears_on: tuple[Goal, ...] = ()
 ) -> Callable[[Check], Rule]:
     """Register a function as a rule; its docstring must hold the five sections of a page."""
-    assert _CODE.fullmatch(code), f"{code} is no rule code"
-    assert code not in RULES, f"{code} is taken"
+    _must_be_free(code)
 
     def register(check: Check) -> Rule:
-        made = Rule(
-            code=code,
-            severity=severity,
-            title=title,
-            bears_on=bears_on,
-            sections=_sections(code, inspect.getdoc(check) or ""),
-            check=check,
-        )
-        RULES[code] = made
+        sections = _sections(code, inspect.getdoc(check) or "")
+        RULES[code] = made = Rule(code, severity, title, bears_on, sections, check)
         return made
 
     return register
+
+
+def row_rule(
+    code: str,
+    *,
+    severity: Severity,
+    title: str,
+    bears_on: tuple[Goal, ...] = (),
+    answers: tuple[str, ...] = (),
+) -> Callable[[RowCheck], Rule]:
+    """Register a function as a rule of rows, which is asked only where `--deep` has read them."""
+    _must_be_free(code)
+
+    def register(check: RowCheck) -> Rule:
+        sections = _sections(code, inspect.getdoc(check) or "")
+        RULES[code] = made = Rule(code, severity, title, bears_on, sections, None, check, answers)
+        return made
+
+    return register
+
+
+def _must_be_free(code: str) -> None:
+    assert _CODE.fullmatch(code), f"{code} is no rule code"
+    assert code not in RULES, f"{code} is taken"
 
 
 def _sections(code: str, doc: str) -> dict[str, str]:

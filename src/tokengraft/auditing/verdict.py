@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tokengraft.auditing.rule import RULES, counted, listed, shown
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.findings import Facts, Finding, Goal, Judgement, Verdict
+from tokengraft.row_findings import Rows
 
 RECIPE = "recipe.toml"
 MENDING = "Mending this changes keys in small files; no token id and no embedding row changes."
@@ -25,6 +26,7 @@ class Case:
     Attributes:
         findings: all of them, sorted.
         source: what the user typed.
+        rows: what the rows have shown; None where they were not read.
     """
 
     goal: Goal
@@ -32,6 +34,7 @@ class Case:
     facts: Facts
     findings: tuple[Finding, ...]
     source: str
+    rows: Rows | None = None
 
     @property
     def bearing(self) -> tuple[Finding, ...]:
@@ -161,9 +164,13 @@ def _weights(case: Case) -> str:
     if tensors is None:
         return "Weights: not at hand, so nothing is said about them."
     where = "each where the index says" if tensors.index_file is not None else "in one file"
-    return (
-        f"Weights: {counted(len(tensors.tensors), 'tensor')}, {where}; their values were not read."
+    read = case.rows.matrices if case.rows is not None else ()
+    values = (
+        f"the rows of {listed([m.tensor for m in read])} were read"
+        if read
+        else "their values were not read"
     )
+    return f"Weights: {counted(len(tensors.tensors), 'tensor')}, {where}; {values}."
 
 
 Judge = Callable[[Case], Verdict]

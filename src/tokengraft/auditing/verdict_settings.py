@@ -10,6 +10,7 @@ from tokengraft.auditing.asking import (
     rope_scaling_of,
     rope_type_of,
 )
+from tokengraft.auditing.deep.answers import lora_rows
 from tokengraft.auditing.rule import counted, shown
 from tokengraft.auditing.verdict import MENDING, Case, blocked, told
 from tokengraft.families import trained_length
@@ -133,6 +134,9 @@ def lora(case: Case) -> Verdict:
     if case.blocking:
         return blocked(case)
     facts, tokenizer = case.facts, case.checkpoint.tokenizer
+    known = lora_rows(case)
+    if known is not None:
+        return known
     unstopped = tuple(f for f in case.findings if f.rule == "R301")
     if unstopped and tokenizer is not None and facts.turn_end is not None:
         matrices = "the input matrix" if facts.tied else "both matrices"

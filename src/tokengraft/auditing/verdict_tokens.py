@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokengraft.auditing.deep.answers import existing_rows, protocol_rows, untrained_rows
 from tokengraft.auditing.rule import counted, listed, shown
 from tokengraft.auditing.tokens import RECONCILE
 from tokengraft.auditing.verdict import Case, blocked, told
@@ -41,6 +42,7 @@ def new_tokens(case: Case) -> Verdict:
         reasons = ["There are no tokenizer files here, so there is nothing to add a token to."]
         return case.answer("do-not", reasons, case.command("show"))
     reasons = [*_existing(case), *_mended_first(case), *cost(case, TOKENS[case.goal]), *TEACHING]
+    reasons += untrained_rows(case)
     return case.answer("needs-training", reasons, case.with_preset(case.goal))
 
 
@@ -76,7 +78,9 @@ def protocol(case: Case) -> Verdict:
             "training before they differ in meaning."
         ),
     ]
-    return case.answer("safe-change", reasons, case.with_preset("protocol"))
+    reasons += protocol_rows(case)
+    answer: Judgement = "needs-training" if protocol_rows(case) else "safe-change"
+    return case.answer(answer, reasons, case.with_preset("protocol"))
 
 
 def uneditable(case: Case) -> str:
@@ -147,7 +151,7 @@ def _existing(case: Case) -> list[str]:
     return [
         (
             f"The chat template has markers for this already: {listed(own)}. If they serve you, change "
-            "nothing; whether their rows were trained was not read."
+            f"nothing; {existing_rows(case, markers(tokenizer, template))}."
         )
     ]
 

@@ -61,11 +61,15 @@ def load(source: str, listen: Listen = ignore, *, weights: bool = True) -> Check
     return checkpoint
 
 
-def audit(source: str, *, goal: Goal | None = None, listen: Listen = ignore) -> Audit:
-    """Say whether anything should change, and why."""
+def audit(
+    source: str, *, goal: Goal | None = None, deep: bool = False, listen: Listen = ignore
+) -> Audit:
+    """Say whether anything should change, and why; `deep` reads the embedding rows too."""
     from tokengraft import auditing
 
-    return auditing.audit(load(source, listen, weights=False), goal=goal, source=source)
+    checkpoint = load(source, listen, weights=False)
+    rows = auditing.read_rows(checkpoint, listen) if deep else None
+    return auditing.audit(checkpoint, goal=goal, source=source, rows=rows)
 
 
 def make_plan(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tokengraft.findings import Audit, Facts, Finding, Fix, Judgement, Severity
-from tokengraft.reporting import escape
+from tokengraft.reporting import escape, text_rows
 from tokengraft.reporting.catalogue import Words
 from tokengraft.reporting.fixes import toml_value
 from tokengraft.reporting.screen import Cell, Page
@@ -31,6 +31,8 @@ def audit(page: Page, value: Audit) -> None:
         page.line(f"- {reason}", indent=2)
     page.heading(say("Findings"))
     findings(page, value.findings)
+    if value.rows is not None:
+        text_rows.rows(page, value.rows)
     page.heading(say("Facts"))
     page.pairs(facts(say, value.facts))
     if value.verdicts:
@@ -94,6 +96,7 @@ def facts(say: Words, value: Facts) -> list[tuple[str, str]]:
         (say("tokens"), known(value.n_tokens)),
         (say("rows"), known(value.n_rows) + rows_from),
         (say("spare rows"), known(value.spare_rows)),
+        (say("rows read"), say("yes" if value.rows_read else "no")),
         (say("tied embeddings"), tied),
         (say("context"), known(value.context)),
         (say("trained context"), known(value.trained_context)),

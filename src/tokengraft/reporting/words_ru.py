@@ -59,8 +59,37 @@ TEXTS: Final = {
     "weights": "веса",
     "tensors": "тензоры",
     "stop ids": "стоп-номера",
-    "turn end": "конец реплики",
     "named tokens": "именованные токены",
+    "rows read": "строки прочитаны",
+    "not read: {why}": "не прочитаны: {why}",
+    "which rows are trained is unknown: {why}": "какие строки обучены, неизвестно: {why}",
+    (
+        "{unused} unused rows at {low}, {trained} frequent pieces at {high} ({indicator}); "
+        "overlap {overlap}%"
+    ): (
+        "{unused} неиспользуемых строк около {low}, {trained} частых токенов около {high} "
+        "({indicator}); перекрытие {overlap}%"
+    ),
+    "untrained by the limit {limit}: {all} of all tokens, {flagged} of the frequent pieces": (
+        "не обучены по границе {limit}: {all} из всех токенов, {flagged} из частых"
+    ),
+    " ({number} against the other matrix)": " ({number} вопреки другой матрице)",
+    "distance": "расстояние",
+    "direction": "направление",
+    "trained": "обучена",
+    "untrained": "не обучена",
+    "matrix": "матрица",
+    "norm": "норма",
+    "row": "строка",
+    "from unused": "от неиспользуемых",
+    "from trained": "от обученных",
+    "turn end": "конец реплики",
+    "A token that is only read needs no trained row in the output matrix.": (
+        "Токену, который модель только читает, обученная строка на выходе не нужна."
+    ),
+    "input": "вход",
+    "output": "выход",
+    "both": "обе",
     "added tokens": "добавленные токены",
     # plan
     "nothing to change": "менять нечего",

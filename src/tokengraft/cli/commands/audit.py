@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from tokengraft.cli import next_commands, terminal
-from tokengraft.cli.options import GOALS, PRESETS, a_path, command, not_yet
+from tokengraft.cli.options import GOALS, PRESETS, a_path, command
 from tokengraft.cli.rule_pages import rule_of
 from tokengraft.cli.session import Session
 from tokengraft.errors import UsageError
@@ -22,7 +22,7 @@ _WORSE = {"error": ("error",), "warning": ("error", "warning"), "never": ()}
 @command("audit")
 @click.argument("source", metavar="SRC")
 @click.option("--goal", type=click.Choice(GOALS), help="Judge for this goal alone.")
-@not_yet("--deep", "leave --deep out; verify --deep reads every byte of a result")
+@click.option("--deep", is_flag=True, help="Read the embedding rows too, once each.")
 @click.option(
     "--fail-on",
     type=click.Choice(tuple(_WORSE)),
@@ -47,13 +47,14 @@ def audit(
     *,
     source: str,
     goal: str | None,
+    deep: bool,
     fail_on: str,
     form: str | None,
     write_recipe: Path | None,
 ) -> int:
     """Say whether it makes sense to change anything in SRC, and why.
 
-    Reads the small files and the headers of the weights, never the weights.
+    Reads the small files and the headers of the weights; with --deep the embedding rows too.
     """
     if session.as_json and form not in (None, "json"):
         raise UsageError(
@@ -64,7 +65,7 @@ def audit(
     if write_recipe is not None:
         _must_be_new(write_recipe)
     with session.listening() as listen:
-        found = flow.audit(source, goal=cast("Any", goal), listen=listen)
+        found = flow.audit(source, goal=cast("Any", goal), deep=deep, listen=listen)
     written = _write_recipe(found, source, write_recipe) if write_recipe is not None else None
     _show(session, found, form or "text", _next(found, source, written))
     return int(any(finding.severity in _WORSE[fail_on] for finding in found.findings))

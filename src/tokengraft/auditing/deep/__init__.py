@@ -1,0 +1,1 @@
+"""Read the rows: whole matrices with a vocabulary axis, once each, in constant memory."""
