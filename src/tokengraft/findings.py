@@ -71,6 +71,8 @@ class Facts(Value):
     named: dict[str, str | None]
     stop_ids: tuple[int, ...]
     turn_end: str | None
+    # Of a repository of the Hub: what was read, so that it can be read again.
+    commit: str | None = None
 
 
 class Verdict(Value):

@@ -37,6 +37,7 @@ def facts(checkpoint: Checkpoint) -> Facts:
         named=_named(tokenizer),
         stop_ids=stop_ids_of(checkpoint)[0],
         turn_end=None if tokenizer is None else turn_end(tokenizer),
+        commit=checkpoint.commit,
     )
 
 
