@@ -83,9 +83,19 @@ def _look(address: Address, listen: Listen) -> Checkpoint:
     return checkpoint
 
 
-def audit(source: str, *, goal: Goal | None = None, listen: Listen = ignore) -> Audit:
-    """Say whether anything should change, and why."""
-    return auditing.audit(load(source, listen, weights=False), goal=goal, source=source)
+def audit(
+    source: str, *, goal: Goal | None = None, headers: bool = True, listen: Listen = ignore
+) -> Audit:
+    """Say whether anything should change, and why.
+
+    Args:
+        headers: whether to read the headers of weights; without them only small files are judged.
+    """
+    if headers:
+        checkpoint = load(source, listen, weights=False)
+    else:
+        checkpoint = loading.load(locate(source, listen=listen), weights=False)
+    return auditing.audit(checkpoint, goal=goal, source=source)
 
 
 def make_plan(

@@ -181,7 +181,10 @@ def _collect(chunks: Iterable[bytes], skip: int, wanted: int) -> bytes:
 @contextmanager
 def _open(url: str, begin: int, end: int, *, at_home: bool) -> Iterator[_Answer]:
     from huggingface_hub import constants
-    from huggingface_hub.utils import build_hf_headers, get_session
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        build_hf_headers,
+        get_session,
+    )
 
     # None: the user's token, as huggingface_hub finds it; False: none.
     headers = dict(build_hf_headers(token=None if at_home else False))
@@ -192,12 +195,14 @@ def _open(url: str, begin: int, end: int, *, at_home: bool) -> Iterator[_Answer]
         with session.stream(
             "GET", url, headers=headers, timeout=seconds, follow_redirects=False
         ) as answer:
-            yield _Answer(answer.status_code, answer.headers, answer.iter_raw(CHUNK_BYTES))
+            yield _Answer(answer.status_code, answer.headers, answer.iter_raw())
         return
     with session.get(
         url, headers=headers, timeout=seconds, allow_redirects=False, stream=True
     ) as answer:
-        chunks = answer.raw.stream(CHUNK_BYTES, decode_content=False)
+        # A size that is reached, or else the last bytes would wait for ones that never come.
+        size = min(CHUNK_BYTES, end - begin)
+        chunks = answer.raw.stream(size, decode_content=False)
         yield _Answer(answer.status_code, answer.headers, chunks)
 
 

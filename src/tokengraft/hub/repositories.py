@@ -220,10 +220,12 @@ def _translation(address: Address, error: Exception) -> TokengraftError:
         return refusals.no_revision(address, _revisions(address))
     if is_offline():
         return refusals.offline(address)
-    if isinstance(error, errors.HfHubHTTPError):
-        code = error.response.headers.get("x-error-code", "") if error.response is not None else ""
-        status = error.response.status_code if error.response is not None else 0
-        return refusals.of_status(address, status, code)
+    # Where nothing is in the cache either, huggingface_hub names the refusal as the cause.
+    for one in (error, error.__cause__):
+        answer = getattr(one, "response", None)
+        if answer is not None:
+            code = answer.headers.get("x-error-code", "")
+            return refusals.of_status(address, answer.status_code, code)
     return refusals.unreachable(address, f"the connection failed ({type(error).__name__})")
 
 
@@ -245,7 +247,7 @@ def _revisions(address: Address) -> list[str]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """No bars of huggingface_hub for files of a few kilobytes."""
-    from huggingface_hub.utils import (
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,
