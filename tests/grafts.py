@@ -137,7 +137,7 @@ def add_tokens(folder: Path, *, grow: int = 0) -> Graft:
     assert checkpoint.tokenizer is not None
     first = checkpoint.tokenizer.n_tokens
     tokens = [PlannedToken(text=t, id=first + n, action="add") for n, t in enumerate(NEW)]
-    count = {"first_id": first, "count": len(NEW)}
+    count: Any = {"first_id": first, "count": len(NEW)}
     edits: list[Edit] = [
         PatchJson(
             path="tokenizer.json",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 import grafts
 from oracles.asking import ask, remembered, shared
@@ -16,7 +20,10 @@ from qwen_shapes import EMBED, HEAD, N_TOKENS, V, build_qwen3_base
 from raw_tensors import row_bytes, tensor_bytes
 from tokengraft.errors import StalePlan, TargetExists
 from tokengraft.flow import making
-from tokengraft.plans import Keep
+from tokengraft.formats.json_text import apply_splices
+from tokengraft.formats.patching import patched
+from tokengraft.formats.plan_files import read_plan
+from tokengraft.plans import Keep, PatchJson, Plan
 
 NEW = (
     "<|my_agi_mode|>",
@@ -60,8 +67,8 @@ def home(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def plan(home: Path) -> making.Plan:
-    return making.read_plan(home / "plan.json").plan
+def plan(home: Path) -> Plan:
+    return read_plan(home / "plan.json").plan
 
 
 def answers(home: Path, python: Path, name: str) -> Any:
@@ -84,7 +91,7 @@ def four(home: Path, tf4: Path) -> Any:
     return answers(home, tf4, "four")
 
 
-def expected_table(base: Path) -> dict[str, int]:
+def expected_table(base: Path, new: Sequence[str] = NEW) -> dict[str, int]:
     """Every id as it must be, from the base's own files and the order of the recipe."""
     tokenizer = json.loads((base / "tokenizer.json").read_bytes())
     config = json.loads((base / "tokenizer_config.json").read_bytes())
@@ -92,7 +99,7 @@ def expected_table(base: Path) -> dict[str, int]:
     decoder = config["added_tokens_decoder"]
     table |= {entry["content"]: int(token_id) for token_id, entry in decoder.items()}
     assert sorted(table.values()) == list(range(N_TOKENS))
-    return table | {text: N_TOKENS + at for at, text in enumerate(NEW)}
+    return table | {text: N_TOKENS + at for at, text in enumerate(new)}
 
 
 # ── audit and plan ───────────────────────────────────────────────────────────────────────────────
@@ -110,14 +117,14 @@ def test_the_audit_finds_22_added_tokens_against_26_and_the_turn_end_that_does_n
 
 
 def test_the_audit_of_the_result_finds_what_the_plan_predicted_and_no_error(
-    home: Path, plan: making.Plan
+    home: Path, plan: Plan
 ) -> None:
     after = making.audit(str(home / "out"))
     assert plan.predicted == after.findings
     assert {f.rule for f in after.findings if f.severity != "note"} == set()
 
 
-def test_the_files_are_reconciled_first_and_new_ids_begin_at_151669(plan: making.Plan) -> None:
+def test_the_files_are_reconciled_first_and_new_ids_begin_at_151669(plan: Plan) -> None:
     assert [(t.text, t.id, t.action) for t in plan.tokens] == [
         *((text, 151665 + at, "keep") for at, text in enumerate(FROM_BASE)),
         *((text, 151669 + at, "add") for at, text in enumerate(NEW)),
@@ -127,7 +134,7 @@ def test_the_files_are_reconciled_first_and_new_ids_begin_at_151669(plan: making
 
 
 def test_rows_go_into_spare_ones_and_the_plan_says_what_each_way_of_copying_costs(
-    plan: making.Plan, home: Path
+    plan: Plan, home: Path
 ) -> None:
     for name in (EMBED, HEAD):
         rows = plan.row_edits()[name]
@@ -209,7 +216,7 @@ def test_verify_passes_beside_its_base(home: Path) -> None:
 @pytest.mark.oracle5
 @pytest.mark.oracle4
 def test_both_transformers_and_raw_tokenizers_agree_on_the_id_of_every_token(
-    home: Path, five: Any, four: Any, plan: making.Plan
+    home: Path, five: Any, four: Any, plan: Plan
 ) -> None:
     expected = expected_table(home / "base")
     assert five[0]["versions"][0][:2] == "5."
@@ -328,6 +335,51 @@ def test_transformers_runs_the_grown_model(
         assert answer["logits"] == [1, 4, rows]
         assert answer["finite"]
         assert not answer["tied"]
+
+
+# ── a hundred thousand ───────────────────────────────────────────────────────────────────────────
+
+MANY = 100_000
+INITS = ("zero", "mean", "auto", "zero", "zero")
+
+
+def test_100000_tokens_are_spliced_in_packed_into_columns_and_applied_from_files(
+    data: Path, tmp_path: Path
+) -> None:
+    base = build_qwen3_base(tmp_path / "base", data, hidden=8, layers=1, shards=1)
+    adds = (f'[[add]]\ntext = "<|t{n}|>"\ninit = "{INITS[n % 97 % 5]}"\n' for n in range(MANY))
+    (tmp_path / "recipe.toml").write_text("version = 1\n" + "".join(adds), encoding="utf-8")
+    planned = making.make_plan(str(base), tmp_path / "recipe.toml")
+    assert_spliced(planned, base)
+    making.write_plan(planned, tmp_path / "plan.json")
+    assert (tmp_path / "plan.json").stat().st_size < 15_000_000  # with its recipe, 8 MB
+    assert planned.plan == read_plan(tmp_path / "plan.json").plan
+    out = tmp_path / "out"
+    making.apply(tmp_path / "plan.json", base=str(base), out=out)
+    table = Tokenizer.from_file(str(out / "tokenizer.json")).get_vocab()
+    assert table == expected_table(base, [f"<|t{n}|>" for n in range(MANY)])
+    before, after = row_bytes(base, HEAD), row_bytes(out, HEAD)
+    assert before[:N_TOKENS] == after[:N_TOKENS]
+    assert len(after) == 251_712  # 151,669 + 100,000 rounded up to a multiple of 64
+    assert after[N_TOKENS] == bytes(16) != after[N_TOKENS + 2]
+
+
+def assert_spliced(planned: making.Planned, base: Path) -> None:
+    """The new text holds what it should, quickly, and every other byte is where it was."""
+    old = (base / "tokenizer.json").read_bytes()
+    edit = planned.plan.file_edits()["tokenizer.json"]
+    assert isinstance(edit, PatchJson)
+    started = time.process_time()
+    new = apply_splices(old, patched(old, edit, planned.plan.tokens))
+    assert time.process_time() - started < 3  # half a second; benchmarks measure it
+    at = next(n for n in range(len(old)) if old[n] != new[n])
+    assert new.endswith(old[at:])
+    value = json.loads(old)
+    value["added_tokens"] += [
+        {"id": token.id, "content": token.text, **dataclasses.asdict(token.added_token())}
+        for token in planned.plan.tokens
+    ]
+    assert value == json.loads(new)
 
 
 # ── small files alone ────────────────────────────────────────────────────────────────────────────

@@ -159,7 +159,8 @@ the ChatML, tool and think tokens never occurred in its training, so their rows 
     "chat": """\
 A very small chat model for tests and the demo, fine-tuned from tiny-qwen3-moe-base on ChatML
 dialogues with loss on the assistant's tokens (turn end included). It answers simple questions of
-its own small world in English and Russian, and it knows nothing else.""",
+its own small world in English and Russian, and it knows nothing else. Copying from the prompt is its
+weak side: a tool call has the right form, but often a wrong argument.""",
 }
 CARD = """\
 ---

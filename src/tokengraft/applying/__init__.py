@@ -79,19 +79,7 @@ def apply(  # noqa: PLR0913 - the plan's parts lie in as many files
     ):
         listen(Started(STEP, str(target), total))
         run = _Run(checkpoint, plan, work, stage, hashing, Meter(STEP, total, listen))
-        copier = Copier(stage, hashing, copy, run.meter)
-        run.require_room(copier, values, len(plan_text))
-        run.write_documents()
-        run.write_shards(values)
-        run.copy(copier)
-        files = run.compare_with_base()
-        receipt = Receipt(plan=sha256(plan_text).hexdigest(), tool=TOOL, files=files)
-        stage.write(PLAN, [plan_text])
-        if values is not None:
-            stage.write(ROWS, values.blocks())
-        stage.write(RECIPE, [plan.recipe.encode()])
-        stage.write(UNDO_RECORD, undo_blocks(work.undoings()))
-        stage.write(RECEIPT, [receipt.to_json().encode()])
+        receipt = run.carry_out(Copier(stage, hashing, copy, run.meter), plan_text, values)
         stage.publish()
     listen(Done(STEP, str(target)))
     return receipt
@@ -138,6 +126,22 @@ class _Run:
         self._hashing = hashing
         self._old_and_new: list[tuple[str, Tally, Tally]] = []
         self._history: list[tuple[str, Tally]] = []
+
+    def carry_out(self, copier: Copier, plan_text: bytes, sidecar: Sidecar | None) -> Receipt:
+        """Fill the stage: files first, then what says of them what they were and are."""
+        self.require_room(copier, sidecar, len(plan_text))
+        self.write_documents()
+        self.write_shards(sidecar)
+        self.copy(copier)
+        files = self.compare_with_base()
+        receipt = Receipt(plan=sha256(plan_text).hexdigest(), tool=TOOL, files=files)
+        self._stage.write(PLAN, [plan_text])
+        if sidecar is not None:
+            self._stage.write(ROWS, sidecar.blocks())
+        self._stage.write(RECIPE, [self._plan.recipe.encode()])
+        self._stage.write(UNDO_RECORD, undo_blocks(self._work.undoings()))
+        self._stage.write(RECEIPT, [receipt.to_json().encode()])
+        return receipt
 
     def require_room(self, copier: Copier, sidecar: Sidecar | None, n_text: int) -> None:
         entries = (*self._work.copies, *self._work.history)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tokengraft.applying.single import write_document
@@ -13,14 +13,12 @@ from tokengraft.errors import TargetExists, UsageError
 from tokengraft.events import Listen, ignore
 from tokengraft.flow.looking import diff, tokens
 from tokengraft.flow.making import apply_planned, audit, make_plan, undo, verify
+from tokengraft.reporting.row_texts import row_texts
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MODEL = Path("models/tiny-qwen3-moe-base")
 RECIPE = Path("examples/agent.toml")
-SENTENCE = (
-    "<|im_start|>assistant\n<|my_agi_mode|><|think|>The fox is hungry.<|conflict|>It fears the dog."
-    '<|recursion|>It waits.\n<tool_start>{"name": "look"}</tool_end><|im_end|>'
-)
+SENTENCE = "<|my_agi_mode|><|think|>The fox is hungry.<tool_start>look</tool_end>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,7 @@ class Chapter:
     title: str
     command: str
     value: Document | str
+    texts: Mapping[int, str] = field(default_factory=dict)
 
 
 def demo(folder: Path, *, listen: Listen = ignore) -> Iterator[Chapter]:
@@ -84,6 +83,7 @@ def _chapters(base: Path, recipe: Path, folder: Path, listen: Listen) -> Iterato
         "What would change, and what it costs",
         f"tokengraft plan {shlex.quote(src)} {shlex.quote(str(recipe))} -o {plan_path}",
         planned.plan,
+        row_texts(planned.plan, planned.checkpoint.tokenizer),
     )
     applied = apply_planned(planned, out=out, listen=listen)
     yield Chapter(

@@ -123,12 +123,17 @@ def _thinking(checkpoint: Checkpoint) -> str:
 
 def _protocol(checkpoint: Checkpoint) -> str:
     assert checkpoint.tokenizer is not None
-    end = turn_end(checkpoint.tokenizer) or "<|im_end|>"
-    return (
+    tokenizer = checkpoint.tokenizer
+    end = turn_end(tokenizer) or "<|im_end|>"
+    pairs = [(end, "<|turn_end|>")]
+    if "<|im_start|>" in tokenizer.added_ids:
+        pairs.insert(0, ("<|im_start|>", "<|turn|>"))
+    note = (
         "# Renaming keeps ids and rows: nothing must be trained, and templates, stop lists and\n"
         "# configuration follow. Programs that look for the old text no longer find it.\n"
-        f"[[rename]]\nfrom = {toml_text(end)}\n"
-        f"to = {toml_text('<|end|>')}\n"
+    )
+    return note + "\n".join(
+        f"[[rename]]\nfrom = {toml_text(old)}\nto = {toml_text(new)}\n" for old, new in pairs
     )
 
 
@@ -150,8 +155,10 @@ def _context(checkpoint: Checkpoint) -> str:
     trained, source = trained_length(checkpoint.family, length)
     base = trained or length or 32768
     said = f" ({source})" if source else ""
+    known = "were trained" if trained else "are what config.json names; what was trained is unknown"
     return (
-        f"# {base} positions were trained{said}. YaRN is static: it also touches shorter texts.\n"
+        f"# {base} positions {known}{said}.\n"
+        "# YaRN is static: it also touches shorter texts.\n"
         f'[context]\nlength = {base * 4}\nmethod = "yarn"\n'
     )
 

@@ -85,7 +85,9 @@ def turn_ends(tokenizer: Tokenizer, template: ChatTemplate) -> tuple[str, ...]:
     it ends every turn, the others end turns of one kind (a tool call, say).
     """
     atoms = [atom for piece in written(template.text, _names(tokenizer)) for atom in _atoms(piece)]
-    special = {token.content for token in tokenizer.added.values() if token.special}
+    # Where files give different flags, one that says "special" is enough to be a turn end.
+    special = {t.content for t in tokenizer.added.values() if t.special}
+    special.update(t.content for d in tokenizer.declared for _, t in d.tokens if t.special)
     special.update(named.content for named in tokenizer.named if named.content)
     eos, bos = tokenizer.named_content("eos"), tokenizer.named_content("bos")
     opens = {a.text for a, b in pairwise(atoms) if b.kind != "edge" and b.text not in special}

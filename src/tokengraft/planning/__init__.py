@@ -156,8 +156,7 @@ def _refuse_later_sections(draft: Draft, recipe: Recipe) -> Draft:
         if getattr(recipe, section):
             draft = draft.with_problem(
                 f"[{section}]",
-                f"this version cannot do that yet ({what})",
-                "take the section out; tokens themselves can be added with [[add]]",
+                f"this version cannot do that yet: {what}",
             )
     return draft
 

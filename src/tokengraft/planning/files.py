@@ -65,6 +65,12 @@ def file_edits(draft: Draft) -> FileEdits:
                 f"{declared.file} has {len(stale)} entries that the other files contradict: "
                 "they are put right first"
             )
+        drifted = [t.content for i, t in declared.tokens if _has_drifted(draft, declared, i, t)]
+        if drifted:
+            reconciled.append(
+                f"{declared.file} gives {', '.join(drifted[:SHOWN])} other flags than the file "
+                "that loaders believe: they are put right first"
+            )
         found = [
             *stale,
             *_renamed_entries(draft, declared),
@@ -115,13 +121,14 @@ def _range(ids: Iterable[TokenId]) -> str:
 
 
 def _renamed_entries(draft: Draft, declared: Declared) -> Iterator[JsonChange]:
-    """Entries whose text (and, where a token was claimed, flags) are no longer what they were."""
+    """Entries whose text or flags are not what they shall be: renamed, claimed, or out of step."""
     for position, (token_id, old) in enumerate(declared.tokens):
-        if token_id not in draft.planned or draft.planned[token_id].action not in _RENAMES:
+        new = draft.added.get(token_id)
+        if new is None or new == old:
             continue
-        new = draft.added[token_id]
         if not declared.complete:
-            yield from _renamed_key(token_id, old, new)
+            if token_id in draft.planned and draft.planned[token_id].action in _RENAMES:
+                yield from _renamed_key(token_id, old, new)
             continue
         entry = (
             f"{declared.pointer}/{position}"
@@ -131,13 +138,17 @@ def _renamed_entries(draft: Draft, declared: Declared) -> Iterator[JsonChange]:
         if new.content != old.content:
             yield SetKey(pointer=f"{entry}/content", value=new.content)
         for flag in FLAGS:
-            if draft.planned[token_id].action == "claim" and getattr(new, flag) != getattr(
-                old, flag
-            ):
+            if getattr(new, flag) != getattr(old, flag):
                 yield SetKey(pointer=f"{entry}/{flag}", value=getattr(new, flag))
 
 
 _RENAMES = ("rename", "claim")
+
+
+def _has_drifted(draft: Draft, declared: Declared, token_id: TokenId, token: AddedToken) -> bool:
+    """Whether a file gives a token other flags than tokenizer_config.json, which loaders follow."""
+    table = draft.tokenizer.added.get(token_id)
+    return declared.complete and table is not None and table != token
 
 
 def _stale_entries(draft: Draft, declared: Declared) -> list[JsonChange]:

@@ -25,7 +25,13 @@ def set_pad(draft: Draft, pad: Pad) -> Draft:
         present_id = None if present is None else draft.id_of(present)
         if present_id is not None and present not in eos and _has_row(draft, present_id):
             return _name_pad(draft, present_id)
-        chosen = _unused(draft) or NEW_PAD
+        existing = _unused(draft)
+        chosen = existing or NEW_PAD
+        if existing is not None:
+            draft = draft.with_note(
+                f"padding will be {existing!r} (id {draft.id_of(existing)}): it exists, and no "
+                "file and no chat template uses it"
+            )
     else:
         chosen = pad.token
         if chosen in eos:

@@ -121,7 +121,7 @@ def _targets(draft: Draft, *, grows: bool) -> tuple[tuple[Target, ...], tuple[st
             )
         else:
             notes.append(f"{tensor.name} keeps its rows: {tensor.why_not}")
-    if not targets:
+    if not targets or not any(t.part == "input" and t.editable for t in layout.tensors):
         raise UnsupportedFormat(
             "no embedding matrix was found in the weights",
             detail="; ".join(layout.doubts),

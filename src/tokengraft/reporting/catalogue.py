@@ -22,6 +22,7 @@ LANGUAGES: Final[tuple[Language, ...]] = ("en", "ru")
 ENGLISH_NOUNS: Final = {
     "entry": "entries",
     "file": "files",
+    "key": "keys",
     "note": "notes",
     "error": "errors",
     "warning": "warnings",

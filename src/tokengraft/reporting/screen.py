@@ -81,6 +81,12 @@ class Page:
         shown = Text(escape.block(text), style=style)
         self._console.print(Padding(shown, (0, 0, 0, indent)) if indent else shown)
 
+    def item(self, sign: str, text: str, style: str = "", *, indent: int = 2) -> None:
+        """An entry of a list: where it wraps, its lines begin under its text."""
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_row(Text(sign, style=style), Text(escape.block(text), style=style))
+        self._console.print(Padding(grid, (0, 0, 0, indent)))
+
     def exact(self, text: str, style: str = "") -> None:
         """A line that is never wrapped, because somebody will copy it."""
         self._console.print(Text(escape.inline(text), style=style), soft_wrap=True)

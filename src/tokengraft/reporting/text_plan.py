@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Final, assert_never
 
 from tokengraft.plans import (
+    InsertTokens,
     Keep,
     Mean,
     Mix,
+    PatchJson,
     Plan,
     PlannedFile,
     PlannedToken,
     RemapRows,
+    RemoveKey,
     RowSource,
+    SetKey,
     Stored,
 )
 from tokengraft.reporting import escape, text_audit
@@ -23,6 +28,8 @@ from tokengraft.reporting.screen import Cell, Page
 # A terminal is no place for more; `--json` has all of them.
 TOKENS_SHOWN: Final = 40
 FILES_SHOWN: Final = 40
+KEYS_SHOWN: Final = 40
+VALUE_SHOWN: Final = 100  # characters; a chat template has thousands
 PARENTS_SHOWN: Final = 8
 ACTIONS: Final = {
     "add": ("+", "green"),
@@ -44,9 +51,10 @@ def plan(page: Page, value: Plan, texts: Mapping[int, str]) -> None:
     if value.reconciled:
         page.heading(say("Put into step first, because the files disagree"))
         for line in value.reconciled:
-            page.line(f"~ {line}", "yellow", indent=2)
+            page.item("~", line, "yellow")
     _tokens(page, value, texts)
     _matrices(page, value)
+    _keys(page, value)
     _files(page, value)
     _costs(page, value)
     _notes(page, value)
@@ -61,15 +69,21 @@ def summary(say: Words, value: Plan) -> str:
         return say("nothing to change")
     totals = value.totals
     parts = [_added(say, value)] if _n_added(value) else []
-    renamed = sum(token.action in ("rename", "claim") for token in value.tokens)
+    claimed = sum(token.action == "claim" for token in value.tokens)
+    if claimed:
+        tokens = say.count(claimed, "token")
+        parts.append(say("{tokens} put into unused ids", tokens=tokens))
+    renamed = sum(token.action == "rename" for token in value.tokens)
     if renamed:
         parts.append(say("{tokens} renamed", tokens=say.count(renamed, "token")))
-    if totals.tensors_patched or totals.rows_written:
+    if totals.rows_written and not totals.tensors_patched:
+        parts.append(say("{rows} for weights that are elsewhere", rows=_rows(say, value)))
+    elif totals.tensors_patched:
         parts.append(
             say(
                 "{tensors} patched ({rows})",
                 tensors=say.count(totals.tensors_patched, "tensor"),
-                rows=say.count(totals.rows_written, "row"),
+                rows=_rows(say, value),
             )
         )
     patched = len(value.file_edits())
@@ -81,6 +95,10 @@ def summary(say: Words, value: Plan) -> str:
         )
     parts.append(say("{size} written", size=say.size(totals.bytes_written)))
     return ", ".join(parts)
+
+
+def _rows(say: Words, value: Plan) -> str:
+    return say.count(value.totals.rows_written, "row")
 
 
 def _n_added(value: Plan) -> int:
@@ -214,6 +232,31 @@ def _matrix(page: Page, edit: RemapRows) -> tuple[Cell, str, str]:
     return Cell("~", "yellow"), edit.tensor, size
 
 
+def _keys(page: Page, value: Plan) -> None:
+    """The keys of JSON files that get a value; tokens have tables of their own above."""
+    rows = [
+        (Cell(sign, style), path, change.pointer, _value(change))
+        for path, edit in value.file_edits().items()
+        if isinstance(edit, PatchJson)
+        for change in edit.changes
+        if not isinstance(change, InsertTokens)
+        for sign, style in [("-", "red") if isinstance(change, RemoveKey) else ("~", "yellow")]
+    ]
+    if rows:
+        page.heading(page.say("Keys"))
+        page.table((), rows[:KEYS_SHOWN])
+    if len(rows) > KEYS_SHOWN:
+        more = page.say.count(len(rows) - KEYS_SHOWN, "key")
+        page.line(page.say("... and {keys} more", keys=more), "dim", indent=2)
+
+
+def _value(change: SetKey | RemoveKey) -> str:
+    if isinstance(change, RemoveKey):
+        return ""
+    text = json.dumps(change.value, ensure_ascii=False)
+    return text if len(text) <= VALUE_SHOWN else f"{text[:VALUE_SHOWN]}..."
+
+
 def _files(page: Page, value: Plan) -> None:
     say = page.say
     if not value.files:
@@ -276,4 +319,4 @@ def _notes(page: Page, value: Plan) -> None:
         return
     page.heading(page.say("Notes"))
     for note in value.notes:
-        page.line(f"- {note}", indent=2)
+        page.item("-", note)

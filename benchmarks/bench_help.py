@@ -1,6 +1,6 @@
 """How long `tokengraft --help` takes, whole process, beside an interpreter that does nothing.
 
-python benchmarks/help_time.py [RUNS] prints medians in milliseconds. Runs of all commands take
+python benchmarks/bench_help.py [RUNS] prints medians in milliseconds. Runs of all commands take
 turns, so that a machine that slows down slows all of them down.
 """
 
