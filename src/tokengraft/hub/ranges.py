@@ -191,7 +191,7 @@ def _open(url: str, begin: int, end: int, *, at_home: bool) -> Iterator[_Answer]
     headers |= {"range": f"bytes={begin}-{end - 1}", "accept-encoding": "identity"}
     seconds = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
     session: Any = get_session()
-    if hasattr(session, "stream"):  # httpx, or httpx2
+    if callable(getattr(session, "stream", None)):  # httpx, httpx2; a switch in requests
         with session.stream(
             "GET", url, headers=headers, timeout=seconds, follow_redirects=False
         ) as answer:

@@ -37,6 +37,9 @@ def transport_errors() -> tuple[type[Exception], ...]:
         library = sys.modules.get(name)
         if library is not None:
             found += [library.HTTPError, library.StreamError, library.InvalidURL]
+    urllib3 = sys.modules.get("urllib3")  # under requests, where a body is read piece by piece
+    if urllib3 is not None:
+        found.append(urllib3.exceptions.HTTPError)
     return tuple(found)
 
 
