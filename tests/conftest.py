@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -165,3 +165,26 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert expected == text
 
     return check
+
+
+@pytest.fixture
+def server(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Hub that serves `org/tiny`, and huggingface_hub told to ask it."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    from hub_server import REPO, SECRET, Hub, serving
+    from tokengraft.hub import ranges
+
+    with serving(Hub(folders={REPO: tiny})) as made:
+        monkeypatch.setattr(constants, "ENDPOINT", made.url)
+        template = made.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
+        monkeypatch.setattr("tokengraft.hub.repositories.SECONDS", 1.0)
+        monkeypatch.setattr(ranges, "PAUSES", (0.0, 0.0))
+        monkeypatch.setenv("HF_TOKEN", SECRET)
+        yield made
+    huggingface_hub.close_session()

@@ -128,6 +128,27 @@ def test_where_ticks_cannot_be_encoded_ascii_stands_for_them() -> None:
     assert "<-" in shown
 
 
+def _many(number: int) -> Document:
+    found = [
+        samples.FINDINGS[at % len(samples.FINDINGS)].model_copy(
+            update={"rule": f"T{100 + at % 12}", "detail": "why, in many words " * 12}
+        )
+        for at in range(number)
+    ]
+    update = {"findings": tuple(found), "reasons": tuple(f"reason {n}" for n in range(30))}
+    return samples.AUDIT.model_copy(update=update)
+
+
+@pytest.mark.parametrize("number", [0, 1, 5, 40, 400])
+def test_an_audit_is_one_screen_unless_all_is_asked_for(number: int) -> None:
+    value = _many(number)
+    assert view(value, PLAIN, Beside(next=("tokengraft plan",))).count("\n") <= 55
+    whole = view(value, PLAIN, Beside(everything=True))
+    assert number * 2 < whole.count("\n")
+    assert "reason 29" in whole
+    assert "--all" not in whole
+
+
 def test_an_audit_without_findings_says_so() -> None:
     shown = view(samples.AUDIT.model_copy(update={"findings": ()}), PLAIN)
     assert "Findings\n  none\n" in shown

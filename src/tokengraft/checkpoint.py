@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from tokengraft.layout import EmbeddingLayout, Family
 from tokengraft.tensors import TensorIndex
@@ -18,6 +18,16 @@ MANIFEST = "MANIFEST.sha256"
 RECORD_FOLDER = "tokengraft"
 
 
+class ByteSource(Protocol):
+    """The bytes of one file by range, wherever it lies; nothing stays open between two reads."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    def read(self, begin: int, end: int) -> bytes:
+        """Exactly the bytes from `begin` up to `end`, or an exception."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileEntry:
     """One file of a checkpoint.
@@ -27,6 +37,8 @@ class FileEntry:
         real: where its bytes lie (the blob behind a link of the Hugging Face cache).
         size_bytes, mtime_ns, inode: as found, so that a source edited under our hands is noticed.
         kind: `weights` (safetensors), `small` (read whole into `small_files`), `other`.
+        remote: its bytes, where they lie elsewhere; then `real` is where they would lie, and nothing
+            is there. Only an audit is given such entries.
     """
 
     path: str
@@ -36,6 +48,7 @@ class FileEntry:
     inode: int
     is_link: bool
     kind: Literal["weights", "small", "other"]
+    remote: ByteSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +84,7 @@ class Checkpoint:
         layout_digest: sha256 over the small files and all tensor headers.
         small_digest: sha256 over the small files alone; a plan that was made without weights knows its
             base by it.
+        commit: the commit of a repository of the Hub that the folder is a snapshot of.
     """
 
     root: Path
@@ -85,6 +99,7 @@ class Checkpoint:
     problems: tuple[FolderProblem, ...]
     layout_digest: str
     small_digest: str
+    commit: str | None = None
 
     def value(self, file: str, pointer: str = "") -> JsonValue:
         """The value at a JSON pointer, None where file or key is missing."""

@@ -117,6 +117,10 @@ class Offline(EnvironmentProblem):
     """The Hub is needed and cannot be reached, or offline mode forbids it."""
 
 
+class NoAccess(EnvironmentProblem):
+    """The Hub does not give this to the user as they are: log in, or accept the model's terms."""
+
+
 class MissingExtra(EnvironmentProblem):
     """An optional dependency is needed; the hint names the extra that holds it."""
 

@@ -73,6 +73,8 @@ class Facts(Value):
     stop_ids: tuple[int, ...]
     turn_end: str | None
     rows_read: bool = False
+    # Of a repository of the Hub: what was read, so that it can be read again.
+    commit: str | None = None
 
 
 class Verdict(Value):

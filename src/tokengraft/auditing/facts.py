@@ -39,6 +39,7 @@ def facts(checkpoint: Checkpoint, rows: Rows | None = None) -> Facts:
         stop_ids=stop_ids_of(checkpoint)[0],
         rows_read=rows is not None and bool(rows.matrices),
         turn_end=None if tokenizer is None else turn_end(tokenizer),
+        commit=checkpoint.commit,
     )
 
 

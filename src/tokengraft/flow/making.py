@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Literal
 from tokengraft import __version__, applying
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import StalePlan, UsageError
-from tokengraft.events import Done, Listen, Progress, Started, ignore
+from tokengraft.events import Done, Listen, Note, Progress, Started, ignore
 from tokengraft.findings import Audit, Goal
 from tokengraft.formats import loading
+from tokengraft.formats.folders import MAX_SMALL_BYTES, kind_of
 from tokengraft.formats.plan_files import PlanFile, pack, parse_plan, read_plan
 from tokengraft.formats.recipe_file import parse_recipe, read_recipe
-from tokengraft.hub import hub_cache, locate
+from tokengraft.hub import Address, find, hub_cache, locate, look
 from tokengraft.plans import Plan
 from tokengraft.recipes import Recipe
 from tokengraft.results import Receipt, Verification
@@ -53,21 +54,56 @@ class Applied:
 
 
 def load(source: str, listen: Listen = ignore, *, weights: bool = True) -> Checkpoint:
-    """Read a folder, a repo id or an hf:// address into a snapshot."""
-    folder = locate(source, weights=weights, listen=listen)
+    """Read a folder, a repo id or an hf:// address into a snapshot.
+
+    Args:
+        weights: whether their bytes are needed as files; without them a repository is not
+            downloaded, but its small files are, and headers are read by range.
+    """
+    found = find(source)
+    if isinstance(found, Address) and not weights:
+        return _look(found, listen)
+    folder = found if isinstance(found, Path) else locate(source, listen=listen)
     listen(Started("read", str(folder)))
     checkpoint = loading.load(folder)
     listen(Done("read", str(folder)))
     return checkpoint
 
 
+def _look(address: Address, listen: Listen) -> Checkpoint:
+    """A snapshot of a repository, of which the cache may hold a part or all."""
+    found = look(address, lambda path: kind_of(path) == "small", MAX_SMALL_BYTES, listen)
+    listen(Started("read", address.text))
+    checkpoint = loading.load(found.folder, remote=found.absent)
+    tensors = checkpoint.tensors
+    if not found.asked and tensors is not None and tensors.missing_files:
+        # That shards are not in the cache says nothing about the repository.
+        listen(Note("read", "the cache holds a part of the weights only; they are left out"))
+        checkpoint = loading.load(found.folder, weights=False)
+    listen(Done("read", address.text))
+    return checkpoint
+
+
 def audit(
-    source: str, *, goal: Goal | None = None, deep: bool = False, listen: Listen = ignore
+    source: str,
+    *,
+    goal: Goal | None = None,
+    deep: bool = False,
+    headers: bool = True,
+    listen: Listen = ignore,
 ) -> Audit:
-    """Say whether anything should change, and why; `deep` reads the embedding rows too."""
+    """Say whether anything should change, and why.
+
+    Args:
+        deep: whether to read the embedding rows too.
+        headers: whether to read the headers of weights; without them only small files are judged.
+    """
     from tokengraft import auditing
 
-    checkpoint = load(source, listen, weights=False)
+    if headers:
+        checkpoint = load(source, listen, weights=False)
+    else:
+        checkpoint = loading.load(locate(source, listen=listen), weights=False)
     rows = auditing.read_rows(checkpoint, listen) if deep else None
     return auditing.audit(checkpoint, goal=goal, source=source, rows=rows)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from tokengraft.checkpoint import MANIFEST, FileEntry, FolderProblem
+from tokengraft.checkpoint import MANIFEST, ByteSource, FileEntry, FolderProblem
 from tokengraft.errors import LimitExceeded, ReadFailed, UnsafePath
 
 MAX_FILES = 100_000  # the largest published repositories have some hundreds of files
@@ -37,7 +37,8 @@ SMALL_NAMES = frozenset(
 )
 
 
-def _kind(path: str) -> Literal["weights", "small", "other"]:
+def kind_of(path: str) -> Literal["weights", "small", "other"]:
+    """What a file is to us, by its path in the folder."""
     if path in SMALL_NAMES or path.endswith(".safetensors.index.json"):
         return "small"
     if path.startswith("additional_chat_templates/") and path.endswith(".jinja"):
@@ -75,9 +76,13 @@ def _scan(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
             yield prefix + entry.name, entry
 
 
-def walk(root: Path) -> tuple[dict[str, FileEntry], tuple[FolderProblem, ...]]:
+def walk(
+    root: Path, remote: Mapping[str, ByteSource] | None = None
+) -> tuple[dict[str, FileEntry], tuple[FolderProblem, ...]]:
     """List the files of a folder, links resolved, with what had to be left out.
 
+    Args:
+        remote: files that belong to it and lie elsewhere, by path; what is here goes first.
     Raises:
         UnsafePath: `root` is not a folder.
         LimitExceeded: more files than any model has.
@@ -100,8 +105,23 @@ def walk(root: Path) -> tuple[dict[str, FileEntry], tuple[FolderProblem, ...]]:
             problems.append(found)
         else:
             files[path] = found
+    for path, source in (remote or {}).items():
+        files.setdefault(path, _remote_entry(root, path, source))
     problems.extend(_collisions(files))
-    return files, tuple(problems)
+    return dict(sorted(files.items())) if remote else files, tuple(problems)
+
+
+def _remote_entry(root: Path, path: str, source: ByteSource) -> FileEntry:
+    return FileEntry(
+        path=path,
+        real=root / path,
+        size_bytes=source.size_bytes,
+        mtime_ns=0,
+        inode=0,
+        is_link=False,
+        kind=kind_of(path),
+        remote=source,
+    )
 
 
 def _entry(
@@ -130,7 +150,7 @@ def _entry(
         mtime_ns=status.st_mtime_ns,
         inode=status.st_ino,
         is_link=is_link,
-        kind=_kind(path),
+        kind=kind_of(path),
     )
 
 
@@ -157,6 +177,8 @@ def read_small(entry: FileEntry) -> bytes:
             f"{entry.path} has {entry.size_bytes} bytes, the limit is {MAX_SMALL_BYTES}",
             subject=entry.path,
         )
+    if entry.remote is not None:
+        return entry.remote.read(0, entry.size_bytes)
     try:
         return entry.real.read_bytes()
     except OSError as error:

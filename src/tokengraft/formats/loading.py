@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokengraft.checkpoint import Checkpoint, FileEntry, FolderProblem, JsonText, JsonValue
+from tokengraft.checkpoint import (
+    ByteSource,
+    Checkpoint,
+    FileEntry,
+    FolderProblem,
+    JsonText,
+    JsonValue,
+)
 from tokengraft.errors import MalformedFile, UnsupportedFormat
 from tokengraft.families import family_of, find_layout
 from tokengraft.formats.folders import is_graft_record, read_small, walk
 from tokengraft.formats.json_text import parse_json
-from tokengraft.formats.safetensors_file import read_header, read_index
+from tokengraft.formats.safetensors_file import fetch_header, read_header, read_index
 from tokengraft.formats.tokenizer_files import read_tokenizer
 from tokengraft.tensors import TensorIndex, TensorRef, WeightsFile
 
@@ -24,6 +33,9 @@ PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
 # vocab.json repeats tokenizer.json's vocabulary; it is parsed only where it stands alone.
 UNPARSED = frozenset({"vocab.json"})
+# Headers that are fetched at the same time; the Hub's own client downloads eight files at once.
+AT_ONCE = 8
+_COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +49,21 @@ class Parts:
     problems: tuple[FolderProblem, ...]
 
 
-def load(root: Path) -> Checkpoint:
+def load(
+    root: Path, *, remote: Mapping[str, ByteSource] | None = None, weights: bool = True
+) -> Checkpoint:
     """Read a folder: small files whole, of weights the headers alone.
 
+    Args:
+        remote: files of the checkpoint that lie elsewhere and are read by range.
+        weights: without them the folder is taken for small files alone, whatever else it holds.
     Raises:
         UnsafePath, LimitExceeded, MalformedFile: the folder cannot be trusted.
         UnsupportedFormat: the weights are pickles, or there is nothing of a model in it.
     """
-    files, problems = walk(root)
+    files, problems = walk(root, remote)
+    if not weights:
+        files = {path: entry for path, entry in files.items() if entry.kind != "weights"}
     small = {
         path: read_small(entry)
         for path, entry in files.items()
@@ -52,13 +71,27 @@ def load(root: Path) -> Checkpoint:
     }
     _refuse_what_is_no_checkpoint(root, files, small)
     parts = Parts(root.resolve(), files, small, {}, problems)
-    named = _weight_files(parts)
-    weights = {
-        path: read_header(files[path].real, file=path, size_bytes=files[path].size_bytes)
-        for path in named
-        if path in files
-    }
-    return assemble(Parts(parts.root, files, small, weights, problems))
+    entries = [files[path] for path in _weight_files(parts) if path in files]
+    return assemble(Parts(parts.root, files, small, _headers(entries), problems))
+
+
+def _headers(entries: Sequence[FileEntry]) -> dict[str, WeightsFile]:
+    if all(entry.remote is None for entry in entries):
+        return {entry.path: _header(entry) for entry in entries}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return {file.path: file for file in pool.map(_header, entries)}
+
+
+def _header(entry: FileEntry) -> WeightsFile:
+    if entry.remote is not None:
+        return fetch_header(entry.remote, file=entry.path)
+    return read_header(entry.real, file=entry.path, size_bytes=entry.size_bytes)
+
+
+def _commit(root: Path) -> str | None:
+    """The commit that a snapshot of the Hugging Face cache is named for."""
+    named = root.parent.name == "snapshots" and _COMMIT.fullmatch(root.name)
+    return root.name if named else None
 
 
 def assemble(parts: Parts) -> Checkpoint:
@@ -99,6 +132,7 @@ def assemble(parts: Parts) -> Checkpoint:
         problems=(*parts.problems, *problems),
         layout_digest=_digest(parts.small_files, parts.weights),
         small_digest=_digest(parts.small_files, {}),
+        commit=_commit(parts.root),
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 
-from tokengraft.checkpoint import JsonText, JsonValue
+from tokengraft.checkpoint import ByteSource, JsonText, JsonValue
 from tokengraft.errors import (
     LimitExceeded,
     MalformedFile,
@@ -74,6 +74,19 @@ def read_header(path: Path, *, file: str, size_bytes: int) -> WeightsFile:
             subject=file,
         )
     return parse_header(b"".join(pieces), file=file, size_bytes=size_bytes)
+
+
+def fetch_header(source: ByteSource, *, file: str) -> WeightsFile:
+    """Read the header of a file that is read by range: eight bytes, and what they announce.
+
+    Raises:
+        MalformedFile, LimitExceeded: as `parse_header`; what a source raises.
+    """
+    size_bytes = source.size_bytes
+    prefix = source.read(0, min(PREFIX_BYTES, size_bytes))
+    length = _header_length(prefix, file, size_bytes)
+    text = source.read(PREFIX_BYTES, PREFIX_BYTES + length)
+    return parse_header(prefix + text, file=file, size_bytes=size_bytes)
 
 
 def parse_header(header: bytes, *, file: str, size_bytes: int) -> WeightsFile:

@@ -37,6 +37,7 @@ class Beside:
         undone: what was asked for and not done.
         seconds: how long it took.
         place: the folder or file that the value is about.
+        everything: show all, however many screens that takes.
     """
 
     next: Sequence[str] = ()
@@ -44,6 +45,7 @@ class Beside:
     undone: Sequence[str] = ()
     seconds: float | None = None
     place: str = ""
+    everything: bool = False
 
 
 def view(value: Document | str, screen: Screen, beside: Beside | None = None) -> str:
@@ -100,6 +102,10 @@ def _demo(page: Page, story: Demo, beside: Beside) -> None:
         page.exact(f"$ {told.command}", "cyan")
 
 
+def _audit(page: Page, value: Audit, beside: Beside) -> None:
+    text_audit.audit(page, value, everything=beside.everything)
+
+
 def _receipt(page: Page, value: Receipt, beside: Beside) -> None:
     text_results.receipt(page, value, beside.place, beside.undone, beside.seconds)
 
@@ -115,7 +121,7 @@ def _alone(show: Callable[[Page, Any], None]) -> Callable[[Page, Any, Beside], N
 
 # A test asks for a view of every kind of document.
 _VIEWS: Final[dict[type[Document], Callable[[Page, Any, Beside], None]]] = {
-    Audit: _alone(text_audit.audit),
+    Audit: _audit,
     Demo: _demo,
     Diff: _alone(text_looks.diff),
     Doctor: _alone(text_looks.doctor),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from tokengraft.findings import Audit, Facts, Finding, Fix, Judgement, Severity
@@ -20,41 +21,101 @@ SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
 STYLES: Final[dict[Severity, str]] = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
-def audit(page: Page, value: Audit) -> None:
-    """The verdict, its reasons, the findings and the facts."""
+# What makes an audit one screen of about fifty lines; `--all` shows the rest.
+REASONS_SHOWN: Final = 6
+WHOLE_SHOWN: Final = 3
+LINES_SHOWN: Final = 6
+
+
+def audit(page: Page, value: Audit, *, everything: bool = False) -> None:
+    """The verdict, its reasons, the findings and the facts; on one screen unless all is wanted."""
     say = page.say
     words, style = VERDICTS[value.verdict]
     goal = value.goal or "inference"
     page.banner(say("VERDICT for {goal}: {verdict}", goal=goal, verdict=say(words)), style)
     page.exact(value.source, "dim")
-    for reason in value.reasons:
+    reasons = value.reasons if everything else value.reasons[:REASONS_SHOWN]
+    for reason in reasons:
         page.line(f"- {reason}", indent=2)
+    _more(page, len(value.reasons) - len(reasons))
     page.heading(say("Findings"))
-    findings(page, value.findings)
+    if everything:
+        findings(page, value.findings)
+    else:
+        _findings_in_short(page, value.findings)
     if value.rows is not None:
         text_rows.rows(page, value.rows)
     page.heading(say("Facts"))
-    page.pairs(facts(say, value.facts))
+    page.pairs(facts(say, value.facts) if everything else _facts_in_short(say, value.facts))
     if value.verdicts:
         page.heading(say("Verdict for each goal"))
-        rows = (
-            (name, Cell(say(VERDICTS[judged][0]), VERDICTS[judged][1]))
-            for name, judged in value.verdicts.items()
+        page.pairs(_goals(say, value.verdicts))
+
+
+def _more(page: Page, number: int) -> None:
+    if number > 0:
+        page.line(
+            page.say("... and {number} more: --all shows them", number=number), "dim", indent=2
         )
-        page.pairs(rows)
+
+
+def _goals(say: Words, verdicts: Mapping[str, Judgement]) -> list[tuple[str, Cell]]:
+    """A line for each verdict that occurs, with its goals."""
+    rows: list[tuple[str, Cell]] = []
+    for judged, (words, style) in VERDICTS.items():
+        names = [name for name, verdict in verdicts.items() if verdict == judged]
+        if names:
+            rows.append((say(words), Cell(", ".join(names), style)))
+    return rows
 
 
 def findings(page: Page, found: tuple[Finding, ...]) -> None:
     """Findings by severity, each with its place, its reason and its fix."""
-    say = page.say
     if not found:
-        page.line(say("none"), indent=2)
+        page.line(page.say("none"), indent=2)
         return
-    for severity in SEVERITIES:
-        for finding in found:
-            if finding.severity == severity:
-                _finding(page, finding)
-    counts = (say.count(sum(f.severity == s for f in found), s) for s in SEVERITIES)
+    for finding in _by_severity(found):
+        _finding(page, finding)
+    _counts(page, found)
+
+
+def _findings_in_short(page: Page, found: tuple[Finding, ...]) -> None:
+    """The gravest whole, one of each rule; the others as a line each; then how many are left."""
+    if not found:
+        page.line(page.say("none"), indent=2)
+        return
+    ordered = _by_severity(found)
+    told: set[str] = set()
+    rest: list[Finding] = []
+    for finding in ordered:
+        wanted = finding.severity != "note" and finding.rule not in told
+        if wanted and len(told) < WHOLE_SHOWN:
+            told.add(finding.rule)
+            short = _cut(finding.detail, 2 * (page.screen.width - 8))
+            _finding(page, finding.model_copy(update={"detail": short}))
+        else:
+            rest.append(finding)
+    for finding in rest[:LINES_SHOWN]:
+        label = page.say(finding.severity).upper()
+        text = f"  {label} {finding.rule}  {finding.summary}"
+        page.exact(_cut(text, page.screen.width), STYLES[finding.severity])
+    _more(page, len(rest) - LINES_SHOWN)
+    _counts(page, found)
+    if rest[:LINES_SHOWN]:
+        page.line(page.say("--all shows the places and details too"), "dim", indent=2)
+
+
+def _cut(text: str, width: int) -> str:
+    shown = escape.inline(text)
+    return shown if len(shown) <= width else shown[: width - 3].rstrip() + "..."
+
+
+def _by_severity(found: tuple[Finding, ...]) -> list[Finding]:
+    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def _counts(page: Page, found: tuple[Finding, ...]) -> None:
+    counts = (page.say.count(sum(f.severity == s for f in found), s) for s in SEVERITIES)
     page.line(", ".join(counts), "dim", indent=2)
 
 
@@ -91,7 +152,9 @@ def facts(say: Words, value: Facts) -> list[tuple[str, str]]:
     rows_from = f" ({say('from')} {value.n_rows_from})" if value.n_rows_from else ""
     tied = unknown if value.tied is None else say("yes" if value.tied else "no")
     weights = say("none") if value.weights_bytes is None else say.size(value.weights_bytes)
+    commit = [] if value.commit is None else [(say("commit"), value.commit)]
     return [
+        *commit,
         (say("family"), value.family),
         (say("tokens"), known(value.n_tokens)),
         (say("rows"), known(value.n_rows) + rows_from),
@@ -115,6 +178,23 @@ def facts(say: Words, value: Facts) -> list[tuple[str, str]]:
             or say("none"),
         ),
     ]
+
+
+def _facts_in_short(say: Words, value: Facts) -> list[tuple[str, str]]:
+    """The same table with what belongs together in one line."""
+    table = dict(facts(say, value))
+    joined = {
+        "family": ("tied embeddings",),
+        "tokens": ("rows", "spare rows"),
+        "context": ("trained context",),
+        "weights": ("tensors",),
+        "stop ids": ("turn end",),
+    }
+    rows: list[tuple[str, str]] = []
+    for first, others in joined.items():
+        parts = [table.pop(say(first)), *(f"{say(one)} {table.pop(say(one))}" for one in others)]
+        rows.append((say(first), "; ".join(parts)))
+    return [*rows, *table.items()]
 
 
 def _token(say: Words, text: str | None) -> str:

@@ -15,6 +15,7 @@ from tokengraft.errors import UsageError
 
 if TYPE_CHECKING:
     from tokengraft.findings import Audit
+    from tokengraft.reporting.text import Beside
 
 _WORSE = {"error": ("error",), "warning": ("error", "warning"), "never": ()}
 
@@ -37,6 +38,12 @@ _WORSE = {"error": ("error",), "warning": ("error", "warning"), "never": ()}
     help="How to print the findings.  [default: text]",
 )
 @click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Show every finding with its detail, on as many screens as that takes.",
+)
+@click.option(
     "--write-recipe",
     metavar="FILE",
     type=a_path(),
@@ -50,6 +57,7 @@ def audit(
     deep: bool,
     fail_on: str,
     form: str | None,
+    everything: bool,
     write_recipe: Path | None,
 ) -> int:
     """Say whether it makes sense to change anything in SRC, and why.
@@ -67,7 +75,10 @@ def audit(
     with session.listening() as listen:
         found = flow.audit(source, goal=cast("Any", goal), deep=deep, listen=listen)
     written = _write_recipe(found, source, write_recipe) if write_recipe is not None else None
-    _show(session, found, form or "text", _next(found, source, written))
+    from tokengraft.reporting.text import Beside
+
+    beside = Beside(next=_next(found, source, written), everything=everything)
+    _show(session, found, form or "text", beside)
     return int(any(finding.severity in _WORSE[fail_on] for finding in found.findings))
 
 
@@ -85,7 +96,7 @@ def _write_recipe(found: Audit, source: str, path: Path) -> Path:
     return path
 
 
-def _show(session: Session, found: Audit, form: str, then: tuple[str, ...]) -> None:
+def _show(session: Session, found: Audit, form: str, beside: Beside) -> None:
     if form == "sarif":
         from tokengraft import __version__, flow
         from tokengraft.reporting import sarif
@@ -97,9 +108,7 @@ def _show(session: Session, found: Audit, form: str, then: tuple[str, ...]) -> N
 
         terminal.write_data(github.findings(found))
     else:
-        from tokengraft.reporting.text import Beside
-
-        session.show(found, Beside(next=then))
+        session.show(found, beside)
 
 
 def _next(found: Audit, source: str, written: Path | None) -> tuple[str, ...]:
