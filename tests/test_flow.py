@@ -348,3 +348,18 @@ def test_a_base_may_hold_more_than_a_graft_for_later_knew(recipe: Path, tmp_path
     assert_proved(tmp_path / "out", base)
     (tmp_path / "out" / "README.md").write_text("another card\n", encoding="utf-8")
     assert not making.verify(tmp_path / "out", texts=tmp_path / "texts.txt").passed
+
+
+def test_special_tokens_with_flags_are_in_the_tables_and_not_in_the_list_of_texts(
+    tmp_path: Path,
+) -> None:
+    # transformers 5 makes listed texts anew with default flags, over the tables.
+    base, recipe = build(tmp_path / "base"), tmp_path / "recipe.toml"
+    adds = ('text = "<|plain|>"', 'text = "<|wide|>"\nlstrip = true')
+    text = "".join(f"[[add]]\n{add}\nspecial = true\n" for add in adds)
+    recipe.write_text(f"version = 1\n{text}", encoding="utf-8")
+    making.apply(recipe, base=str(base), out=tmp_path / "out")
+    config = json.loads((tmp_path / "out" / "tokenizer_config.json").read_bytes())
+    assert config["additional_special_tokens"][-1] == "<|plain|>"
+    wide = config["added_tokens_decoder"][str(Tiny().n_tokens() + 1)]
+    assert (wide["content"], wide["lstrip"], wide["special"]) == ("<|wide|>", True, True)

@@ -30,7 +30,7 @@ from tokengraft.results import Receipt
 
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 often = settings(
-    max_examples=100,
+    max_examples=60,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
