@@ -130,6 +130,22 @@ def test_rows_are_read_by_range(server: Hub, tiny: Path) -> None:
     assert np.array_equal(here, near.sample(ids))
 
 
+def test_a_deep_audit_reads_the_vocabulary_rows_and_no_other_tensor(
+    server: Hub, tiny: Path
+) -> None:
+    here, there = making.audit(str(tiny), deep=True), making.audit(REPO, deep=True)
+    assert here.rows == there.rows
+    assert here.findings == there.findings
+    layout = loading.load(tiny).layout
+    tensors = loading.load(tiny).tensors
+    assert layout is not None
+    assert tensors is not None
+    rows = sum(tensors.tensors[tensor.name].size_bytes for tensor in layout.tensors)
+    sent = server.sent(".safetensors") - _headers_bytes(tiny)
+    assert rows <= sent <= 2 * rows  # once, and the reference rows a second time
+    assert sent < tensors.size_bytes + rows
+
+
 def test_neighbouring_rows_share_a_request(server: Hub) -> None:
     there = making.load(REPO, weights=False)
     assert there.tensors is not None

@@ -18,6 +18,7 @@ from tokengraft.errors import ReadFailed, SourceChanged
 from tokengraft.events import Event, Progress
 from tokengraft.findings import Audit, Goal
 from tokengraft.flow import making
+from tokengraft.formats.byte_ranges import RangeRows, source_of
 from tokengraft.formats.loading import load
 from tokengraft.formats.row_reading import read_statistics
 from tokengraft.row_findings import Rows
@@ -154,7 +155,9 @@ def test_statistics_are_what_numpy_says(dtype: str, tmp_path: Path) -> None:
     assert checkpoint.tensors is not None
     ref = checkpoint.tensors.tensors[HEAD]
     unused, trained = tuple(range(N_TINY, 384)), tuple(range(200, 280))
-    rows = read_statistics(folder / ref.file, ref, unused=unused, trained=trained)
+    rows = read_statistics(
+        RangeRows(source_of(checkpoint.files[ref.file]), ref), unused=unused, trained=trained
+    )
     raw = (folder / ref.file).read_bytes()[ref.begin : ref.end]
     values = deep_shapes.decode(raw, dtype).reshape(384, -1).astype(np.float64)
     away = values[N_TINY:].mean(axis=0)

@@ -5,20 +5,20 @@ Shapes: `V` rows of the matrix, `B` rows of a block, `D` elements a row.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokengraft.events import Listen, Progress, ignore
-from tokengraft.formats.rows import RowReader, open_to_read, sample_rows, widen
+from tokengraft.formats.byte_ranges import RangeRows
+from tokengraft.formats.rows import widen
 from tokengraft.row_statistics import FEWEST_TRAINED, FEWEST_UNUSED, RowStatistics
 from tokengraft.tensors import TensorRef
 
 BLOCK_BYTES = 1 << 20  # of the file; small enough that what is made of it stays in a CPU's cache
+REQUEST_BYTES = 8 << 20
 _TOLD_EVERY = 64  # blocks
 
 Singles = NDArray[np.float32]
@@ -45,8 +45,7 @@ class _Columns:
 
 
 def read_statistics(
-    path: Path,
-    ref: TensorRef,
+    rows: RangeRows,
     *,
     unused: Sequence[int],
     trained: Sequence[int],
@@ -62,12 +61,13 @@ def read_statistics(
         ReadFailed: the system refuses.
         UnsupportedFormat: its kind of number has no rows of its own.
     """
+    ref = rows.ref
     n_rows = ref.shape[0]
     unused = tuple(row for row in unused if row < n_rows)
     trained = tuple(row for row in trained if row < n_rows)
-    origin = _origin(path, ref, unused, trained)
+    origin = _origin(rows, unused, trained)
     columns = _Columns(n_rows)
-    for at, first, raw in _blocks(path, ref):
+    for at, first, raw in _blocks(rows):
         _fill(columns, first, raw, ref, origin)
         if at % _TOLD_EVERY == 0:
             listen(Progress("rows", ref.name, first * ref.row_bytes, ref.size_bytes))
@@ -87,12 +87,10 @@ def read_statistics(
     )
 
 
-def _origin(
-    path: Path, ref: TensorRef, unused: Sequence[int], trained: Sequence[int]
-) -> _Origin | None:
+def _origin(matrix: RangeRows, unused: Sequence[int], trained: Sequence[int]) -> _Origin | None:
     means = []
     for rows, fewest in ((unused, FEWEST_UNUSED), (trained, FEWEST_TRAINED)):
-        values = sample_rows(path, ref, rows)
+        values = matrix.sample(rows)
         values = values[np.isfinite(values).all(axis=1)]
         if len(values) < fewest:
             return None
@@ -100,16 +98,16 @@ def _origin(
     return _Origin(means[0].astype(np.float32), (means[0] - means[1]).astype(np.float32))
 
 
-def _blocks(path: Path, ref: TensorRef) -> Iterator[tuple[int, int, bytes]]:
-    """Number, first row and bytes of each block."""
-    step = max(1, BLOCK_BYTES // max(1, ref.row_bytes))
-    file = open_to_read(path)
-    try:
-        reader = RowReader(file, ref)
-        for at, first in enumerate(range(0, reader.n_rows, step)):
-            yield at, first, reader.raw(first, min(step, reader.n_rows - first))
-    finally:
-        os.close(file)
+def _blocks(rows: RangeRows) -> Iterator[tuple[int, int, bytes]]:
+    """Number, first row and bytes of each block; what is far away comes in larger requests."""
+    row_bytes = max(1, rows.ref.row_bytes)
+    step = max(1, BLOCK_BYTES // row_bytes)
+    asked = max(step, REQUEST_BYTES // row_bytes // step * step)
+    for begin in range(0, rows.n_rows, asked):
+        raw = memoryview(rows.raw(begin, min(asked, rows.n_rows - begin)))
+        for first in range(begin, min(begin + asked, rows.n_rows), step):
+            here = (first - begin) * row_bytes
+            yield first // step, first, bytes(raw[here : here + step * row_bytes])
 
 
 def _fill(

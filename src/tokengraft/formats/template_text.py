@@ -85,10 +85,23 @@ def turn_ends(tokenizer: Tokenizer, template: ChatTemplate) -> tuple[str, ...]:
     it ends every turn, the others end turns of one kind (a tool call, say).
     """
     atoms = [atom for piece in written(template.text, _names(tokenizer)) for atom in _atoms(piece)]
-    # Where files give different flags, one that says "special" is enough to be a turn end.
-    special = {t.content for t in tokenizer.added.values() if t.special}
-    special.update(t.content for d in tokenizer.declared for _, t in d.tokens if t.special)
-    special.update(named.content for named in tokenizer.named if named.content)
+    agreed, claimed = _special(tokenizer)
+    # Where files give different flags, those that all agree on come first.
+    return _turn_ends(tokenizer, atoms, agreed) or _turn_ends(tokenizer, atoms, claimed)
+
+
+def _special(tokenizer: Tokenizer) -> tuple[set[str], set[str]]:
+    """The special tokens by every file, and those by any."""
+    claimed = {t.content for t in tokenizer.added.values() if t.special}
+    plain: set[str] = set()
+    for table in tokenizer.declared:
+        for _, token in table.tokens if table.complete else ():  # others give no flags
+            (claimed if token.special else plain).add(token.content)
+    named = {named.content for named in tokenizer.named if named.content}
+    return (claimed - plain) | named, claimed | named
+
+
+def _turn_ends(tokenizer: Tokenizer, atoms: list[Piece], special: set[str]) -> tuple[str, ...]:
     eos, bos = tokenizer.named_content("eos"), tokenizer.named_content("bos")
     opens = {a.text for a, b in pairwise(atoms) if b.kind != "edge" and b.text not in special}
     found: dict[str, tuple[bool, int, int]] = {}

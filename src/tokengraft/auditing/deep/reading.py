@@ -10,6 +10,7 @@ from tokengraft.auditing.asking import trusted_tokenizer
 from tokengraft.auditing.deep.references import references_of, structural
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.events import Done, Listen, Started, ignore
+from tokengraft.formats.byte_ranges import RangeRows, source_of
 from tokengraft.formats.row_reading import read_statistics
 from tokengraft.layout import VocabTensor
 from tokengraft.row_findings import (
@@ -87,8 +88,7 @@ def _read(
     ref = checkpoint.tensors.tensors[tensor.name]
     known = references_of(tokenizer, tensor.n_rows)
     rows = read_statistics(
-        checkpoint.files[ref.file].real,
-        ref,
+        RangeRows(source_of(checkpoint.files[ref.file]), ref),
         unused=known.unused,
         trained=known.trained,
         listen=listen,
