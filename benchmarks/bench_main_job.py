@@ -63,7 +63,7 @@ def main() -> int:
 def measure(work: Path, small_files: Path, *, verify: bool) -> int:
     """Lay the model out and run the steps one after another."""
     base, recipe, out = work / "base", work / "recipe.toml", work / "out"
-    lay_out(base, small_files)
+    lay_out(base, small_files=small_files)
     recipe.write_text(RECIPE, encoding="utf-8")
     steps: dict[str, Cost] = {
         "audit": tokengraft("audit", base, "--fail-on", "never"),
