@@ -1,0 +1,345 @@
+"""T: the pieces of a BPE vocabulary and the merges that make them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+
+from tokengraft.auditing.asking import TOKENIZER, object_of, trusted_tokenizer
+from tokengraft.auditing.rule import Found, counted, listed, place, rule, shown
+from tokengraft.auditing.tokens import EVERY_CHANGE
+from tokengraft.checkpoint import Checkpoint, JsonValue
+
+VOCAB, MERGES = "vocab.json", "merges.txt"
+# Some trainers number pieces in another order than they merge them (RoBERTa does throughout), so
+# only a few exceptions in an otherwise ordered file are odd.
+_FEW = 0.005
+_BYTES = 256
+_PAIR = 2
+
+
+def _is_bpe(checkpoint: Checkpoint) -> bool:
+    tokenizer = checkpoint.tokenizer
+    return tokenizer is not None and tokenizer.kind == "BPE" and TOKENIZER in checkpoint.json
+
+
+def pairs_of(value: JsonValue) -> list[tuple[str, str]]:
+    """The merges as pairs, whichever way they are written; what is no pair is left out."""
+    entries = value if isinstance(value, list) else []
+    cut = (entry.split(" ") if isinstance(entry, str) else entry for entry in entries)
+    return [(str(one[0]), str(one[1])) for one in cut if isinstance(one, list) and len(one) == _PAIR]
+
+
+def _pairs(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    return pairs_of(checkpoint.value(TOKENIZER, "/model/merges"))
+
+
+def _few(number: int, total: int) -> bool:
+    return 0 < number <= max(4, int(total * _FEW))
+
+
+@rule(
+    "T201",
+    severity="error",
+    title="every merge joins two pieces of the vocabulary into a third",
+    bears_on=("inference", *EVERY_CHANGE),
+)
+def merge_without_piece(checkpoint: Checkpoint) -> Iterator[Found]:
+    """A merge names two pieces and makes a third; all three must have an id.
+
+    What it checks:
+        In a BPE tokenizer.json, both parts of each merge and their join are in `model.vocab`, and
+        each merge is a pair.
+
+    Why it matters:
+        The tokenizers library refuses the whole file: "Token ... out of vocabulary".
+
+    Example:
+        A piece was taken out of the vocabulary, and its merge stayed.
+
+    Fix and its safety:
+        None here: take tokenizer.json from its publisher again.
+
+    Sources:
+        tokenizers 0.22 and 0.23, models/bpe/model.rs, `BpeBuilder::build`.
+    """
+    tokenizer = checkpoint.tokenizer
+    if tokenizer is None or not _is_bpe(checkpoint):
+        return
+    written = checkpoint.value(TOKENIZER, "/model/merges")
+    pairs = _pairs(checkpoint)
+    known = tokenizer.vocab.keys()
+    lost = {part for pair in pairs for part in pair} - known
+    prefix = str(checkpoint.value(TOKENIZER, "/model/continuing_subword_prefix") or "")
+    if not prefix:
+        lost |= {left + right for left, right in pairs} - known
+    broken = len(written) - len(pairs) if isinstance(written, list) else 0
+    if lost or broken:
+        yield Found(
+            place(TOKENIZER, "/model/merges"),
+            f"merges name {counted(len(lost), 'piece')} that the vocabulary lacks"
+            if lost
+            else f"{counted(broken, 'merge')} {'is' if broken == 1 else 'are'} no pair",
+            listed(map(shown, sorted(lost))),
+        )
+
+
+@rule("T202", severity="note", title="every piece of the vocabulary is made by a merge")
+def piece_without_merge(checkpoint: Checkpoint) -> Iterator[Found]:
+    """A piece of several letters is reached by merging; without a merge it never comes up.
+
+    What it checks:
+        In a BPE tokenizer.json where nearly every piece is made by a merge, a few are not: they are
+        no single letters, no byte tokens and no added tokens. Vocabularies with many such pieces are
+        left alone: they are made that way. So are files with `ignore_merges`.
+
+    Why it matters:
+        The text is cut differently from how the model was trained, and the piece's row is dead.
+
+    Example:
+        The merge "th e" is missing, so "the" becomes two ids.
+
+    Fix and its safety:
+        None here: compare merges.txt, or take tokenizer.json from its publisher again.
+
+    Sources:
+        tokenizers 0.23, models/bpe/word.rs, `merge_all`.
+    """
+    tokenizer = trusted_tokenizer(checkpoint)
+    if tokenizer is None or not _is_bpe(checkpoint):
+        return
+    if checkpoint.value(TOKENIZER, "/model/ignore_merges") is True:
+        return
+    pairs = _pairs(checkpoint)
+    made = {left + right for left, right in pairs}
+    left = [text for text in tokenizer.vocab.keys() - made - tokenizer.added_ids.keys() if len(text) > 1]
+    left = [text for text in left if not (text.startswith("<") and text.endswith(">"))]
+    if _few(len(left), len(pairs)):
+        yield Found(
+            place(TOKENIZER, "/model/merges"),
+            f"{counted(len(left), 'piece')} of the vocabulary can never come up, because no merge "
+            f"makes {'it' if len(left) == 1 else 'them'}",
+            listed(map(shown, sorted(left))),
+        )
+
+
+@rule("T203", severity="note", title="merges and ids stand in the same order")
+def order_is_broken(checkpoint: Checkpoint) -> Iterator[Found]:
+    """Trainers number pieces in the order in which they merge them.
+
+    What it checks:
+        In a BPE tokenizer.json where nearly all pieces have rising ids in the order of their merges,
+        a few do not. Files with many exceptions were numbered in another way and are left alone.
+
+    Why it matters:
+        Two ids that changed places give the model the rows of other words; two merges that changed
+        places cut texts differently. Neither stops anything from loading.
+
+    Example:
+        The ids of " the" and " of" were exchanged.
+
+    Fix and its safety:
+        None here: compare vocab.json and merges.txt, or ask the publisher.
+
+    Sources:
+        tokenizers 0.23, models/bpe/trainer.rs: new pieces get the next id.
+    """
+    tokenizer = checkpoint.tokenizer
+    if tokenizer is None or not _is_bpe(checkpoint):
+        return
+    made = list(dict.fromkeys(left + right for left, right in _pairs(checkpoint)))
+    ids = [tokenizer.vocab[text] for text in made if text in tokenizer.vocab]
+    falls = [(a, b) for a, b in pairwise(ids) if a > b]
+    if _few(len(falls), len(ids)):
+        texts = {token_id: text for text, token_id in tokenizer.vocab.items()}
+        yield Found(
+            place(TOKENIZER, "/model/merges"),
+            f"{counted(len(falls), 'merge')} of {len(ids):,} {'is' if len(falls) == 1 else 'are'} "
+            "out of the order of the ids",
+            listed(f"{shown(texts[a])} ({a}) before {shown(texts[b])} ({b})" for a, b in falls),
+        )
+
+
+@rule(
+    "T204",
+    severity="warning",
+    title="vocab.json and merges.txt repeat tokenizer.json",
+    bears_on=("inference", "lora"),
+)
+def older_files_differ(checkpoint: Checkpoint) -> Iterator[Found]:
+    """The same vocabulary stands in tokenizer.json and, for older programs, in two more files.
+
+    What it checks:
+        Where tokenizer.json holds a BPE model, each piece has the same id in vocab.json (which may
+        list added tokens too), and merges.txt has the same merges in the same order.
+
+    Why it matters:
+        Slow tokenizers, C++ programs and converters read the older files. They then cut texts
+        differently, or look up other rows.
+
+    Example:
+        merges.txt lost a line to an editor; tokenizer.json did not.
+
+    Fix and its safety:
+        None here: one of the two is wrong, and the weights were trained with the other. Where the
+        weights came with tokenizer.json, make the older files anew from it.
+
+    Sources:
+        transformers 4.57, tokenization_qwen2.py (slow) and convert_slow_tokenizer.py.
+    """
+    tokenizer = checkpoint.tokenizer
+    if tokenizer is None or not _is_bpe(checkpoint):
+        return
+    if VOCAB in checkpoint.small_files:
+        told = _vocab_differs(checkpoint, checkpoint.small_files[VOCAB])
+        if told:
+            yield Found(
+                place(VOCAB),
+                f"{counted(len(told), 'piece')} of vocab.json {'is' if len(told) == 1 else 'are'} "
+                "not as in tokenizer.json",
+                listed(told),
+            )
+    if MERGES in checkpoint.small_files:
+        lines = checkpoint.small_files[MERGES].decode("utf-8", "replace").splitlines()
+        older = [line for line in lines if line and not line.startswith("#version")]
+        newer = [f"{left} {right}" for left, right in _pairs(checkpoint)]
+        if older != newer:
+            at = next((n for n, (a, b) in enumerate(zip(older, newer, strict=False)) if a != b), None)
+            at = min(len(older), len(newer)) if at is None else at
+            yield Found(
+                place(MERGES),
+                f"merges.txt has {len(older):,} merges, tokenizer.json {len(newer):,}"
+                if len(older) != len(newer)
+                else "merges.txt and tokenizer.json have other merges",
+                f"they part at merge {at + 1:,}",
+            )
+
+
+def _vocab_differs(checkpoint: Checkpoint, data: bytes) -> list[str]:
+    tokenizer = checkpoint.tokenizer
+    assert tokenizer is not None
+    try:
+        older = json.loads(data)
+    except ValueError:
+        return ["it is not JSON"]
+    if not isinstance(older, dict):
+        return ["it holds no object"]
+    if older == tokenizer.vocab:
+        return []
+    told = [
+        f"{shown(text)} is {older.get(text, 'missing')} there and {token_id} in tokenizer.json"
+        for text, token_id in tokenizer.vocab.items()
+        if older.get(text) != token_id
+    ]
+    more = older.keys() - tokenizer.vocab.keys() - tokenizer.added_ids.keys()
+    return told + [f"{shown(text)} is in vocab.json alone" for text in sorted(more)]
+
+
+@rule(
+    "T205",
+    severity="error",
+    title="every byte has a token",
+    bears_on=("inference", *EVERY_CHANGE),
+)
+def bytes_are_missing(checkpoint: Checkpoint) -> Iterator[Found]:
+    """Byte-level tokenizers can spell any text, because each of the 256 bytes is a token.
+
+    What it checks:
+        Where text is spelled in bytes, the vocabulary has all 256 letters of the byte alphabet;
+        where `byte_fallback` is on, it has all of <0x00> to <0xFF>. A vocabulary with less than half
+        of them is a cut-down one for tests, and left alone.
+
+    Why it matters:
+        A text with the missing byte loses it, or the whole word becomes unknown, without a message.
+
+    Example:
+        <0x0A> was taken out: line breaks become <unk>.
+
+    Fix and its safety:
+        None here: take tokenizer.json from its publisher again.
+
+    Sources:
+        tokenizers 0.23, pre_tokenizers/byte_level.rs and models/bpe/model.rs.
+    """
+    tokenizer = checkpoint.tokenizer
+    if tokenizer is None or not _is_bpe(checkpoint):
+        return
+    if tokenizer.byte_level:
+        wanted = set(byte_alphabet())
+    elif checkpoint.value(TOKENIZER, "/model/byte_fallback") is True:
+        wanted = {f"<0x{byte:02X}>" for byte in range(_BYTES)}
+    else:
+        return
+    lost = sorted(wanted - tokenizer.vocab.keys())
+    if 0 < len(lost) <= _BYTES // 2:
+        yield Found(
+            place(TOKENIZER, "/model/vocab"),
+            f"{counted(len(lost), 'byte')} of 256 {'has' if len(lost) == 1 else 'have'} no token",
+            listed(map(shown, lost)),
+        )
+
+
+def byte_alphabet() -> list[str]:
+    """GPT-2's spelling of the 256 bytes."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = range(_BYTES, 2 * _BYTES - len(plain))
+    return [chr(code) for code in (*plain, *others)]
+
+
+_PLAIN: tuple[tuple[str, tuple[JsonValue, ...], str], ...] = (
+    ("dropout", (None, 0, 0.0), "texts are cut differently each time"),
+    ("continuing_subword_prefix", (None, ""), "pieces inside words are looked up with it"),
+    ("end_of_word_suffix", (None, ""), "the last piece of a word is looked up with it"),
+)
+
+
+@rule(
+    "T206",
+    severity="warning",
+    title="the settings of BPE fit its vocabulary",
+    bears_on=("inference", "lora"),
+)
+def bpe_settings(checkpoint: Checkpoint) -> Iterator[Found]:
+    """A few settings of a BPE model change every text, and are rarely meant.
+
+    What it checks:
+        `dropout` is off. In a byte-level model no prefix or suffix of pieces is set, unless pieces
+        carry it. `unk_token` is in the vocabulary. `byte_fallback` is on exactly where the
+        vocabulary has byte tokens <0x00> to <0xFF>.
+
+    Why it matters:
+        With dropout the same text becomes other ids each time. With a prefix that no piece has, or
+        without the byte tokens, words become unknown or vanish.
+
+    Example:
+        "dropout": 0.1 was left over from training.
+
+    Fix and its safety:
+        Set it back by hand: null for dropout, prefix and suffix. No id changes.
+
+    Sources:
+        tokenizers 0.23, models/bpe/model.rs, `tokenize`.
+    """
+    tokenizer = checkpoint.tokenizer
+    if tokenizer is None or not _is_bpe(checkpoint):
+        return
+    model = object_of(checkpoint, TOKENIZER, "/model")
+    for key, plain, effect in _PLAIN:
+        value = model.get(key)
+        used = isinstance(value, str) and any(value in text for text in tokenizer.vocab)
+        if value not in plain and not used:
+            yield Found(place(TOKENIZER, f"/model/{key}"), f"{key} is {value!r}", effect)
+    unknown = model.get("unk_token")
+    if isinstance(unknown, str) and unknown not in tokenizer.vocab:
+        text = f"the unknown token {shown(unknown)} is not in the vocabulary"
+        yield Found(place(TOKENIZER, "/model/unk_token"), text, "such a text cannot be encoded")
+    has = "<0x00>" in tokenizer.vocab and "<0x41>" in tokenizer.vocab
+    on = model.get("byte_fallback") is True
+    if has != on and not tokenizer.byte_level and len(tokenizer.vocab) > _BYTES:
+        yield Found(
+            place(TOKENIZER, "/model/byte_fallback"),
+            f"byte_fallback is {'on' if on else 'off'}, and the vocabulary "
+            f"{'has' if has else 'lacks'} byte tokens",
+            "letters without a piece become unknown",
+        )
