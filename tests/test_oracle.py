@@ -231,7 +231,12 @@ def recipe_of(tokens: list[tuple[str, dict[str, bool]]]) -> str:
     lines = ["version = 1", "[stop]", 'tokens = "keep"']
     for text, flags in tokens:
         said = [f"{flag} = {str(value).lower()}" for flag, value in flags.items()]
-        lines += ["[[add]]", f"text = {json.dumps(text, ensure_ascii=False)}", 'init = "mean"', *said]
+        lines += [
+            "[[add]]",
+            f"text = {json.dumps(text, ensure_ascii=False)}",
+            'init = "mean"',
+            *said,
+        ]
     return "\n".join(lines) + "\n"
 
 

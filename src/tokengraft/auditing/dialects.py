@@ -18,7 +18,9 @@ from tokengraft.auditing.named import content_of
 from tokengraft.auditing.rule import Found, counted, listed, place, rule, shown
 from tokengraft.checkpoint import Checkpoint
 
-_CLASS = re.compile(r"[A-Z]\w*(Tokenizer|TokenizerFast|TokenizersBackend|SentencePieceBackend|Backend)")
+_CLASS = re.compile(
+    r"[A-Z]\w*(Tokenizer|TokenizerFast|TokenizersBackend|SentencePieceBackend|Backend)"
+)
 
 
 @rule("F202", severity="note", title="the tokenizer's class is one that transformers 4 knows")
@@ -131,8 +133,10 @@ def map_has_flags(checkpoint: Checkpoint) -> Iterator[Found]:
     named = [key for key, value in values.items() if isinstance(value, dict) and "special" in value]
     if named:
         yield Found(
-            place(TOKENS_MAP), f"{counted(len(named), 'entry').replace('entrys', 'entries')} "
-            "of special_tokens_map.json with the key special", listed(named),
+            place(TOKENS_MAP),
+            f"{counted(len(named), 'entry').replace('entrys', 'entries')} "
+            "of special_tokens_map.json with the key special",
+            listed(named),
         )
 
 
@@ -191,7 +195,11 @@ def sentencepiece_beside(checkpoint: Checkpoint) -> Iterator[Found]:
         Ollama convert/tokenizer.go, `parseVocabulary`; llama.cpp conversion/base.py.
     """
     tokenizer = trusted_tokenizer(checkpoint)
-    if tokenizer is None or "tokenizer.model" not in checkpoint.files or TOKENIZER not in checkpoint.json:
+    if (
+        tokenizer is None
+        or "tokenizer.model" not in checkpoint.files
+        or TOKENIZER not in checkpoint.json
+    ):
         return
     more = [shown(t.content) for t in tokenizer.added.values() if t.content not in tokenizer.vocab]
     if more and tokenizer.vocab:

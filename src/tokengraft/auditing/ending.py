@@ -103,7 +103,11 @@ def no_stop_in_generation_config(checkpoint: Checkpoint) -> Iterator[Found]:
     """
     generation = object_of(checkpoint, GENERATION)
     named = any(f"{name}_token_id" in generation for name in ("bos", "pad", "decoder_start"))
-    eos = [i for at, _ in config_levels(checkpoint) for i in ids_at(checkpoint, CONFIG, f"{at}/eos_token_id")]
+    eos = [
+        i
+        for at, _ in config_levels(checkpoint)
+        for i in ids_at(checkpoint, CONFIG, f"{at}/eos_token_id")
+    ]
     if named and eos and not ids_at(checkpoint, GENERATION, "/eos_token_id"):
         yield Found(
             place(GENERATION, "/eos_token_id"),
@@ -156,7 +160,9 @@ def stops_in_the_middle(checkpoint: Checkpoint) -> Iterator[Found]:
         elif text in inner:
             told.append(f"{token_id} is {shown(text)}, which the chat template writes within turns")
     if told:
-        yield Found(place(file, pointer), f"generation stops in the middle: {told[0]}", listed(told))
+        yield Found(
+            place(file, pointer), f"generation stops in the middle: {told[0]}", listed(told)
+        )
 
 
 @rule(
@@ -227,13 +233,16 @@ def pad_is_used(checkpoint: Checkpoint) -> Iterator[Found]:
         torch.nn.Embedding, `padding_idx`; transformers modeling files pass config.pad_token_id.
     """
 
-
     tokenizer = trusted_tokenizer(checkpoint)
     template = tokenizer.template() if tokenizer is not None else None
     if tokenizer is None or template is None:
         return
     pad = tokenizer.named_content("pad")
-    if pad is not None and pad != tokenizer.named_content("eos") and pad in markers(tokenizer, template):
+    if (
+        pad is not None
+        and pad != tokenizer.named_content("eos")
+        and pad in markers(tokenizer, template)
+    ):
         yield Found(
             place(TOKENIZER_CONFIG, "/pad_token"),
             f"padding is {shown(pad)}, which the chat template writes",
@@ -337,7 +346,11 @@ def unknown_differs(checkpoint: Checkpoint) -> Iterator[Found]:
     odd = model is None and tokenizer.byte_level and said is not None
     ends = {tokenizer.named_content(name) for name in ("bos", "eos", "pad")}
     ends |= set(ENDS)
-    if (isinstance(model, str) and said is not None and model != said) or silent or (odd and said not in ends):
+    if (
+        (isinstance(model, str) and said is not None and model != said)
+        or silent
+        or (odd and said not in ends)
+    ):
         yield Found(
             place(TOKENIZER_CONFIG, "/unk_token"),
             f"unk is {shown(str(said))} in tokenizer_config.json, {shown(str(model))} in tokenizer.json",

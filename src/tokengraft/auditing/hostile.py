@@ -13,7 +13,9 @@ from tokengraft.formats.template_text import own_templates, turn_ends
 from tokengraft.vocabulary import ChatTemplate
 
 _CODE = re.compile(r"\{[{%].*?[%}]\}", re.DOTALL)
-_INNER = re.compile(r"__\w+__|\b(?:mro|globals|builtins|subprocess|popen)\b|%-?\s*(?:import|include|extends)\b")
+_INNER = re.compile(
+    r"__\w+__|\b(?:mro|globals|builtins|subprocess|popen)\b|%-?\s*(?:import|include|extends)\b"
+)
 # A literal that is looked for in what somebody says: 'text' in message.content, and the like.
 _ASKED = re.compile(
     r"""(['"])(?P<a>[^'"]*)\1\s+(?:not\s+)?in\s+[\w.\[\]'"]*(?:content|text)\b"""
@@ -48,7 +50,9 @@ def template_reaches_out(checkpoint: Checkpoint) -> Iterator[Found]:
         CVE-2024-34359 (llama-cpp-python), CVE-2025-27516 (Jinja).
     """
     for template in _templates(checkpoint):
-        found = sorted({m.group() for code in _CODE.findall(template.text) for m in _INNER.finditer(code)})
+        found = sorted(
+            {m.group() for code in _CODE.findall(template.text) for m in _INNER.finditer(code)}
+        )
         if found:
             yield Found(
                 place(template.file, template.pointer),
@@ -118,11 +122,13 @@ def template_hides_text(checkpoint: Checkpoint) -> Iterator[Found]:
         text = template.text.removeprefix("\ufeff")
         if text.isascii() and text.isprintable():
             continue
-        odd = sorted({
-            f"U+{ord(char):04X}"
-            for char in set(text)
-            if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co") and char not in "\t\n\r\f"
-        })
+        odd = sorted(
+            {
+                f"U+{ord(char):04X}"
+                for char in set(text)
+                if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co") and char not in "\t\n\r\f"
+            }
+        )
         if odd:
             yield Found(
                 place(template.file, template.pointer),

@@ -185,7 +185,11 @@ def tokens_look_alike(checkpoint: Checkpoint) -> Iterator[Found]:
         folded = unicodedata.normalize("NFKC", token.content).casefold()
         if folded.strip():
             seen.setdefault(folded, []).append(token.content)
-    told = [" and ".join(map(shown, dict.fromkeys(texts))) for texts in seen.values() if len(set(texts)) > 1]
+    told = [
+        " and ".join(map(shown, dict.fromkeys(texts)))
+        for texts in seen.values()
+        if len(set(texts)) > 1
+    ]
     if told:
         yield Found(
             _where(checkpoint),
@@ -262,7 +266,9 @@ def marker_is_plain(checkpoint: Checkpoint) -> Iterator[Found]:
         for at, token in tokenizer.added.items()
         if not token.special and token.content in names
     ]
-    yield from _one(checkpoint, told, "frames turns and is not special/frame turns and are not special")
+    yield from _one(
+        checkpoint, told, "frames turns and is not special/frame turns and are not special"
+    )
 
 
 @rule("T308", severity="note", title="llama.cpp shows the tokens that shall be seen")
@@ -298,7 +304,11 @@ def gguf_hides_token(checkpoint: Checkpoint) -> Iterator[Found]:
         and token.content.startswith(("<|", "<｜"))
         and token.content not in (tokenizer.named_content("eos"), "<|im_start|>", "<|im_end|>")
     ]
-    for found in _one(checkpoint, told, "is shown here and hidden by llama.cpp/are shown here and hidden by llama.cpp"):
+    for found in _one(
+        checkpoint,
+        told,
+        "is shown here and hidden by llama.cpp/are shown here and hidden by llama.cpp",
+    ):
         yield Found(found.subject, found.summary, found.detail, safety="display-only")
 
 

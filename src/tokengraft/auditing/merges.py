@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import chain, pairwise
+from typing import Any
 
 from tokengraft.auditing.asking import TOKENIZER, object_of, trusted_tokenizer
 from tokengraft.auditing.rule import Found, counted, listed, place, rule, shown
@@ -24,15 +26,47 @@ def _is_bpe(checkpoint: Checkpoint) -> bool:
     return tokenizer is not None and tokenizer.kind == "BPE" and TOKENIZER in checkpoint.json
 
 
-def pairs_of(value: JsonValue) -> list[tuple[str, str]]:
-    """The merges as pairs, whichever way they are written; what is no pair is left out."""
-    entries = value if isinstance(value, list) else []
-    cut = (entry.split(" ") if isinstance(entry, str) else entry for entry in entries)
-    return [(str(one[0]), str(one[1])) for one in cut if isinstance(one, list) and len(one) == _PAIR]
+@dataclass(frozen=True, slots=True)
+class _Merges:
+    """The merges of one file: as lines of merges.txt, and what they make.
+
+    `source` is the list in the parsed file; it is kept, so that its identity says whose they are.
+    """
+
+    source: JsonValue
+    lines: list[str]
+    parts: set[str]
+    made: list[str]
+    made_set: set[str]
+    n_broken: int
 
 
-def _pairs(checkpoint: Checkpoint) -> list[tuple[str, str]]:
-    return pairs_of(checkpoint.value(TOKENIZER, "/model/merges"))
+_last: list[_Merges] = []  # four rules ask for the same 150,000 merges, one after the other
+
+
+def _merges(checkpoint: Checkpoint) -> _Merges:
+    source = checkpoint.value(TOKENIZER, "/model/merges")
+    if not _last or _last[0].source is not source:
+        _last[:] = [_read(source)]
+    return _last[0]
+
+
+def _read(source: JsonValue) -> _Merges:
+    """Read merges in either spelling; whole lists at a time, since loops would take a second."""
+    entries: list[Any] = source if isinstance(source, list) else []
+    kinds = set(map(type, entries))
+    parts: set[str]
+    if kinds == {list} and set(map(len, entries)) == {_PAIR}:
+        try:
+            lines, made = list(map(" ".join, entries)), list(map("".join, entries))
+            parts = set(chain.from_iterable(entries))
+        except TypeError:
+            lines, made, parts = [], [], set()
+    else:
+        lines = [line for line in entries if isinstance(line, str) and line.count(" ") == 1]
+        parts = set(" ".join(lines).split(" ")) if lines else set()
+        made = [line.replace(" ", "") for line in lines]
+    return _Merges(source, lines, parts, made, set(made), len(entries) - len(lines))
 
 
 def _few(number: int, total: int) -> bool:
@@ -67,14 +101,10 @@ def merge_without_piece(checkpoint: Checkpoint) -> Iterator[Found]:
     tokenizer = checkpoint.tokenizer
     if tokenizer is None or not _is_bpe(checkpoint):
         return
-    written = checkpoint.value(TOKENIZER, "/model/merges")
-    pairs = _pairs(checkpoint)
-    known = tokenizer.vocab.keys()
-    lost = {part for pair in pairs for part in pair} - known
-    prefix = str(checkpoint.value(TOKENIZER, "/model/continuing_subword_prefix") or "")
-    if not prefix:
-        lost |= {left + right for left, right in pairs} - known
-    broken = len(written) - len(pairs) if isinstance(written, list) else 0
+    merges, known = _merges(checkpoint), tokenizer.vocab.keys()
+    lost, broken = merges.parts - known, merges.n_broken
+    if not checkpoint.value(TOKENIZER, "/model/continuing_subword_prefix"):
+        lost |= merges.made_set - known
     if lost or broken:
         yield Found(
             place(TOKENIZER, "/model/merges"),
@@ -111,17 +141,21 @@ def piece_without_merge(checkpoint: Checkpoint) -> Iterator[Found]:
         return
     if checkpoint.value(TOKENIZER, "/model/ignore_merges") is True:
         return
-    pairs = _pairs(checkpoint)
-    made = {left + right for left, right in pairs}
-    left = [text for text in tokenizer.vocab.keys() - made - tokenizer.added_ids.keys() if len(text) > 1]
-    left = [text for text in left if not (text.startswith("<") and text.endswith(">"))]
-    if _few(len(left), len(pairs)):
+    merges = _merges(checkpoint)
+    rest = tokenizer.vocab.keys() - merges.made_set - tokenizer.added_ids.keys()
+    left = [text for text in rest if len(text) > 1 and not _is_fixed(text)]
+    if _few(len(left), len(merges.made)):
         yield Found(
             place(TOKENIZER, "/model/merges"),
             f"{counted(len(left), 'piece')} of the vocabulary can never come up, because no merge "
             f"makes {'it' if len(left) == 1 else 'them'}",
             listed(map(shown, sorted(left))),
         )
+
+
+def _is_fixed(text: str) -> bool:
+    """Whether a piece is a byte token or the like, or filling that fairseq's vocabularies end with."""
+    return (text[0] == "<" and text[-1] == ">") or text.startswith("madeupword")
 
 
 @rule("T203", severity="note", title="merges and ids stand in the same order")
@@ -148,8 +182,10 @@ def order_is_broken(checkpoint: Checkpoint) -> Iterator[Found]:
     tokenizer = checkpoint.tokenizer
     if tokenizer is None or not _is_bpe(checkpoint):
         return
-    made = list(dict.fromkeys(left + right for left, right in _pairs(checkpoint)))
-    ids = [tokenizer.vocab[text] for text in made if text in tokenizer.vocab]
+    made = _merges(checkpoint).made
+    ids = [at for at in map(tokenizer.vocab.get, dict.fromkeys(made)) if at is not None]
+    if ids == sorted(ids):
+        return
     falls = [(a, b) for a, b in pairwise(ids) if a > b]
     if _few(len(falls), len(ids)):
         texts = {token_id: text for text, token_id in tokenizer.vocab.items()}
@@ -201,11 +237,14 @@ def older_files_differ(checkpoint: Checkpoint) -> Iterator[Found]:
                 listed(told),
             )
     if MERGES in checkpoint.small_files:
-        lines = checkpoint.small_files[MERGES].decode("utf-8", "replace").splitlines()
-        older = [line for line in lines if line and not line.startswith("#version")]
-        newer = [f"{left} {right}" for left, right in _pairs(checkpoint)]
+        text = checkpoint.small_files[MERGES].decode("utf-8", "replace").replace("\r\n", "\n")
+        lines = text.rstrip("\n").split("\n")
+        older = lines[1:] if lines[0].startswith("#version") else lines
+        newer = _merges(checkpoint).lines
         if older != newer:
-            at = next((n for n, (a, b) in enumerate(zip(older, newer, strict=False)) if a != b), None)
+            at = next(
+                (n for n, (a, b) in enumerate(zip(older, newer, strict=False)) if a != b), None
+            )
             at = min(len(older), len(newer)) if at is None else at
             yield Found(
                 place(MERGES),

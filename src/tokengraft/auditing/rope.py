@@ -165,7 +165,12 @@ def original_is_too_long(checkpoint: Checkpoint) -> Iterator[Found]:
     original = number_of(scaling.get("original_max_position_embeddings"))
     length, _ = context_length_of(checkpoint)
     kind = rope_type_of(scaling)
-    if kind in ("llama3", "longrope") and original is not None and length is not None and original > length:
+    if (
+        kind in ("llama3", "longrope")
+        and original is not None
+        and length is not None
+        and original > length
+    ):
         yield Found(
             place(CONFIG, f"{pointer}/original_max_position_embeddings"),
             f"the original length is {round(original):,}, the context only {length:,}",

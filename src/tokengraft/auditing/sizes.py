@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tokengraft.auditing.asking import CONFIG, GENERATION, config_levels, context_length_of, object_of
+from tokengraft.auditing.asking import (
+    CONFIG,
+    GENERATION,
+    config_levels,
+    context_length_of,
+    object_of,
+)
 from tokengraft.auditing.context import number_of
 from tokengraft.auditing.rule import Found, listed, place, rule
 from tokengraft.auditing.tokens import EVERY_CHANGE
@@ -48,7 +54,11 @@ def sizes_do_not_fit(checkpoint: Checkpoint) -> Iterator[Found]:
     for base, config in config_levels(checkpoint):
         told = [
             *(f"{key} is {config[key]!r:.40}" for key in _COUNTS if not _is_count(config.get(key))),
-            *(f"{k} is {config[k]!r:.40}" for k in _FLAGS if not isinstance(config.get(k), bool | None)),
+            *(
+                f"{k} is {config[k]!r:.40}"
+                for k in _FLAGS
+                if not isinstance(config.get(k), bool | None)
+            ),
         ]
         theta = config.get("rope_theta")
         if theta is not None and (number_of(theta) or 0) <= 0:
@@ -125,8 +135,7 @@ def sampling_is_off(checkpoint: Checkpoint) -> Iterator[Found]:
     if unused:
         yield Found(
             place(GENERATION, "/do_sample"),
-            f"do_sample is false, and {listed(unused)} "
-            f"{'is' if len(unused) == 1 else 'are'} set",
+            f"do_sample is false, and {listed(unused)} {'is' if len(unused) == 1 else 'are'} set",
             safety="display-only",
         )
 

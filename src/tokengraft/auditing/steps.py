@@ -107,7 +107,11 @@ def _broken(step: str, value: dict[str, JsonValue]) -> Iterator[str]:
         return
     yield from (f"{kind} has no {key}" for key in needed if key not in value)
     for key, types in _TYPES.items():
-        if key in value and not isinstance(value[key], types) and not (key == "pair" and value[key] is None):
+        if (
+            key in value
+            and not isinstance(value[key], types)
+            and not (key == "pair" and value[key] is None)
+        ):
             yield f"{key} of {kind} is {value[key]!r:.40}"
     if kind == "Split" and "behavior" in value and value["behavior"] not in _BEHAVIORS:
         yield f"behavior of Split is {value['behavior']!r:.40}"

@@ -15,7 +15,9 @@ from tokengraft.vocabulary import ChatTemplate
 
 _CODE = re.compile(r"\{[{%].*?[%}]\}", re.DOTALL)
 _CLOCK = re.compile(r"\bstrftime_now\b|\bnow\s*\(|\brandom\b")
-_PROMPT = re.compile(r"\{%-?\s*if\s+add_generation_prompt\b.*?%\}(.*?)(?=\{%-?\s*(?:endif|else|elif)\b)", re.DOTALL)
+_PROMPT = re.compile(
+    r"\{%-?\s*if\s+add_generation_prompt\b.*?%\}(.*?)(?=\{%-?\s*(?:endif|else|elif)\b)", re.DOTALL
+)
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}(.*?)\{%-?\s*endgeneration\s*-?%\}", re.DOTALL)
 
 
@@ -57,7 +59,9 @@ def template_is_missing(checkpoint: Checkpoint) -> Iterator[Found]:
         )
 
 
-@rule("J105", severity="warning", title="training masks cover the end of a turn", bears_on=("lora",))
+@rule(
+    "J105", severity="warning", title="training masks cover the end of a turn", bears_on=("lora",)
+)
 def mask_leaves_end_out(checkpoint: Checkpoint) -> Iterator[Found]:
     """Tags in a template mark what the assistant says, so that training learns that alone.
 
@@ -90,7 +94,12 @@ def mask_leaves_end_out(checkpoint: Checkpoint) -> Iterator[Found]:
             )
 
 
-@rule("J106", severity="note", title="the generation prompt opens a turn as turns are opened", bears_on=CHAT_GOALS)
+@rule(
+    "J106",
+    severity="note",
+    title="the generation prompt opens a turn as turns are opened",
+    bears_on=CHAT_GOALS,
+)
 def prompt_is_no_prefix(checkpoint: Checkpoint) -> Iterator[Found]:
     """The prompt for an answer must be how answers of the assistant begin in a finished chat.
 
@@ -143,7 +152,9 @@ def template_reads_the_clock(checkpoint: Checkpoint) -> Iterator[Found]:
         transformers 4.57, utils/chat_template_utils.py; Meta's Llama 3.1 template.
     """
     for template in _templates(checkpoint):
-        found = next((m.group() for code in _CODE.findall(template.text) if (m := _CLOCK.search(code))), None)
+        found = next(
+            (m.group() for code in _CODE.findall(template.text) if (m := _CLOCK.search(code))), None
+        )
         if found:
             yield Found(
                 place(template.file, template.pointer),
@@ -152,7 +163,12 @@ def template_reads_the_clock(checkpoint: Checkpoint) -> Iterator[Found]:
             )
 
 
-@rule("J108", severity="error", title="a list of chat templates has a default", bears_on=("inference",))
+@rule(
+    "J108",
+    severity="error",
+    title="a list of chat templates has a default",
+    bears_on=("inference",),
+)
 def no_default_template(checkpoint: Checkpoint) -> Iterator[Found]:
     """A file may hold several templates, by name.
 
