@@ -17,9 +17,7 @@ from tokengraft.auditing.asking import (
     text_of,
     trusted_tokenizer,
 )
-from tokengraft.auditing.padding import PAD_AUTO
 from tokengraft.auditing.rule import Found, listed, place, rule, shown
-from tokengraft.auditing.stopping import STOP_AUTO
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.formats.template_text import markers, turn_ends
 from tokengraft.vocabulary import NAMED_TOKENS
@@ -96,7 +94,7 @@ def no_stop_in_generation_config(checkpoint: Checkpoint) -> Iterator[Found]:
         {"bos_token_id": 1, "do_sample": false} beside "eos_token_id": 2 in config.json.
 
     Fix and its safety:
-        Safe: `[stop] tokens = "auto"` writes the list.
+        Write the ids of config.json into generation_config.json, by hand. Safe: no row changes.
 
     Sources:
         transformers 4.57 and 5.23, generation/configuration_utils.py and modeling_utils.py.
@@ -112,8 +110,6 @@ def no_stop_in_generation_config(checkpoint: Checkpoint) -> Iterator[Found]:
         yield Found(
             place(GENERATION, "/eos_token_id"),
             f"generation_config.json names no stop id, config.json has {listed(map(str, eos))}",
-            fix=STOP_AUTO,
-            safety="safe",
         )
 
 
@@ -128,7 +124,7 @@ def stops_in_the_middle(checkpoint: Checkpoint) -> Iterator[Found]:
 
     What it checks:
         Each stop id that is not the tokenizer's eos is an added token, and not one that the chat
-        template writes within a turn. Models whose eos is no added token are left alone.
+        template writes within a turn. Lists without any end are left to R102 and R301.
 
     Why it matters:
         An ordinary piece among the stop ids ends answers in the middle of a sentence; an opening
@@ -151,9 +147,12 @@ def stops_in_the_middle(checkpoint: Checkpoint) -> Iterator[Found]:
     inner = set(markers(tokenizer, template)) if template is not None else set()
     inner -= {*ENDS, *(turn_ends(tokenizer, template) if template is not None else ())}
     texts, told = tokenizer.table(), []
+    eos = tokenizer.named_content("eos")
+    if not {texts.get(token_id) for token_id in stops} & {eos, *ENDS}:
+        return  # R102 and R301 say that no end is among them
     for token_id in stops:
         text = texts.get(token_id)
-        if text is None or text == tokenizer.named_content("eos") or text in ENDS:
+        if text is None or text == eos or text in ENDS:
             continue
         if token_id not in tokenizer.added:
             told.append(f"{token_id} is the piece {shown(text)}")
@@ -227,7 +226,7 @@ def pad_is_used(checkpoint: Checkpoint) -> Iterator[Found]:
         "pad_token": "<|im_start|>".
 
     Fix and its safety:
-        Safe: `[pad] token = "auto"` takes an existing unused token.
+        `[pad]` with the text of an unused token names that one in every file. Safe: no row changes.
 
     Sources:
         torch.nn.Embedding, `padding_idx`; transformers modeling files pass config.pad_token_id.
@@ -246,8 +245,6 @@ def pad_is_used(checkpoint: Checkpoint) -> Iterator[Found]:
         yield Found(
             place(TOKENIZER_CONFIG, "/pad_token"),
             f"padding is {shown(pad)}, which the chat template writes",
-            fix=PAD_AUTO,
-            safety="safe",
         )
 
 
@@ -256,8 +253,8 @@ def configs_differ(checkpoint: Checkpoint) -> Iterator[Found]:
     """bos and pad stand in two configs, and each is read by some programs.
 
     What it checks:
-        bos and pad, where both files name them, are the same ids; eos of config.json is in the list of
-        generation_config.json.
+        bos, eos and pad, where both files name them, are the same ids (for eos, one of the list). Names
+        that the tokenizer has too are R102's.
 
     Why it matters:
         transformers' generate reads the one, llama.cpp's converter and some trainers the other.
@@ -271,11 +268,14 @@ def configs_differ(checkpoint: Checkpoint) -> Iterator[Found]:
     Sources:
         transformers 4.57, `GenerationConfig.from_model_config`; llama.cpp gguf-py/gguf/vocab.py.
     """
+    tokenizer = checkpoint.tokenizer
     for name in ("bos", "eos", "pad"):
+        if tokenizer is not None and tokenizer.named_id(name) is not None:
+            continue  # R102 compares both with the tokenizer
         here = ids_at(checkpoint, GENERATION, f"/{name}_token_id")
         for base, _ in config_levels(checkpoint):
             there = ids_at(checkpoint, CONFIG, f"{base}/{name}_token_id")
-            if here and there and not set(there) <= set(here):
+            if here and there and not set(there) <= set(here) and min(*here, *there) >= 0:
                 yield Found(
                     place(CONFIG, f"{base}/{name}_token_id"),
                     f"{name} is {listed(map(str, there))} in config.json, "

@@ -19,7 +19,7 @@ _INNER = re.compile(
 # A literal that is looked for in what somebody says: 'text' in message.content, and the like.
 _ASKED = re.compile(
     r"""(['"])(?P<a>[^'"]*)\1\s+(?:not\s+)?in\s+[\w.\[\]'"]*(?:content|text)\b"""
-    r"""|(?:content|text)(?:\.\w+\(\))?\.(?:startswith|endswith|find)\(\s*(['"])(?P<b>[^'"]*)\3"""
+    r"""|(?:content|text)['"]?\]?(?:\.\w+\(\))?\.(?:startswith|endswith|find)\(\s*(['"])(?P<b>[^'"]*)\3"""
 )
 
 

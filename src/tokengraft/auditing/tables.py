@@ -103,7 +103,8 @@ def ids_have_holes(checkpoint: Checkpoint) -> Iterator[Found]:
     if tokenizer is None or not knows_every_token(tokenizer):
         return
     known = {*tokenizer.vocab.values(), *tokenizer.added}
-    if len(known) == tokenizer.n_tokens:
+    shared = len(set(tokenizer.vocab.values())) < len(tokenizer.vocab)  # T107 speaks of those
+    if len(known) == tokenizer.n_tokens or shared:
         return
     holes = sorted(set(range(tokenizer.n_tokens)) - known)
     yield Found(
