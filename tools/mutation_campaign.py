@@ -30,6 +30,7 @@ def bases(work: Path) -> list[Path]:
 
 
 def main(number: int, first: int = 0) -> int:
+    """Run the campaign; 1 if a mutant that matters was missed."""
     pythons = [os.environ["TOKENGRAFT_TF4"], os.environ["TOKENGRAFT_TF5"]]
     n_counted, missed = 0, []
     with tempfile.TemporaryDirectory() as folder:

@@ -70,11 +70,46 @@ class Oracle:
 def texts(seed: int = 0) -> list[str]:
     """500 texts: words, code, markers, several scripts, white space."""
     random_ = random.Random(seed)
-    words = (
-        "the and of hello world in er on def тест привет мир 数字 naïve café <|im_start|> <|im_end|> "
-        "<think> </think> <tool_call> <|endoftext|> user assistant 123 4.5 !? \n\n \t 'll it's ▁a "
-        "\u0301 ﬁ A\u030a x=1; {} [] 😀"
-    ).split(" ")
+    words = [
+        "the",
+        "and",
+        "of",
+        "hello",
+        "world",
+        "in",
+        "er",
+        "on",
+        "def",
+        "тест",
+        "привет",
+        "мир",
+        "数字",
+        "naïve",
+        "café",
+        "<|im_start|>",
+        "<|im_end|>",
+        "<think>",
+        "</think>",
+        "<tool_call>",
+        "<|endoftext|>",
+        "user",
+        "assistant",
+        "123",
+        "4.5",
+        "!?",
+        "\n\n",
+        "\t",
+        "'ll",
+        "it's",
+        "▁a",
+        "́",
+        "ﬁ",
+        "Å",
+        "x=1;",
+        "{}",
+        "[]",
+        "😀",
+    ]
     return [
         random_.choice(("", " ")).join(random_.choices(words, k=random_.randint(1, 12)))
         for _ in range(N_TEXTS)

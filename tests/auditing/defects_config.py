@@ -58,7 +58,9 @@ DEFECTS = (
         "C104",
         bad=(
             config(rope_theta=DROP, rope_scaling=DROP, rope_parameters={"rope_theta": 1e6}),
-            config(rope_theta=DROP, rope_scaling=DROP, rope_parameters={**_YARN, "rope_theta": 10000.0}),
+            config(
+                rope_theta=DROP, rope_scaling=DROP, rope_parameters={**_YARN, "rope_theta": 10000.0}
+            ),
         ),
         good=(
             config(rope_theta=DROP, rope_scaling=DROP, rope_parameters={"rope_theta": 10000.0}),

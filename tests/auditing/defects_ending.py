@@ -61,7 +61,9 @@ DEFECTS = (
         bad=(tokenizer(eos_token=DROP), tokenizer(unk_token=DROP)),
         good=(
             tokenizer(bos_token=DROP),
-            with_files({"tokenizer_config.json": {"eos_token": DROP}, "special_tokens_map.json": _MAP}),
+            with_files(
+                {"tokenizer_config.json": {"eos_token": DROP}, "special_tokens_map.json": _MAP}
+            ),
         ),
     ),
     Defect(

@@ -16,7 +16,9 @@ def added(*tokens: Added, **fields: Any) -> Make:
 
 
 def _changed(text: str, *, special: bool) -> tuple[Added, ...]:
-    return tuple(Added(t.content, special=special if t.content == text else t.special) for t in QWEN_LIKE)
+    return tuple(
+        Added(t.content, special=special if t.content == text else t.special) for t in QWEN_LIKE
+    )
 
 
 def _step(step: str, value: Any) -> Callable[[Any], None]:

@@ -199,4 +199,3 @@ DEFECTS = (
         also=frozenset({"R106"}),
     ),
 )
-

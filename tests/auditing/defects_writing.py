@@ -6,7 +6,9 @@ from planting import Defect, Make, built, config, tokenizer, with_edit, with_fil
 
 from tiny import DROP, QWEN_LIKE, TEMPLATE, Added
 
-_TURNS = "{% for m in messages %}{{ '<|im_start|>' + m.role + m.content + '<|im_end|>' }}{% endfor %}"
+_TURNS = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + m.content + '<|im_end|>' }}{% endfor %}"
+)
 _MASK = (
     "{% for m in messages %}<|im_start|>{{ m.role }}{% generation %}{{ m.content }}"
     "{% endgeneration %}<|im_end|>{% endfor %}"
@@ -135,13 +137,30 @@ DEFECTS = (
         ),
     ),
     Defect(
+        "F208",
+        bad=(
+            tokenizer(additional_special_tokens=False),
+            tokenizer(clean_up_tokenization_spaces="no"),
+            tokenizer(padding_side="up"),
+        ),
+        good=(tokenizer(model_max_length=256.0), tokenizer(additional_special_tokens=None)),
+    ),
+    Defect(
         "F205",
         bad=(
             with_files(
-                {"special_tokens_map.json": {"eos_token": {"content": "<|im_end|>", "special": True}}}
+                {
+                    "special_tokens_map.json": {
+                        "eos_token": {"content": "<|im_end|>", "special": True}
+                    }
+                }
             ),
             with_files(
-                {"special_tokens_map.json": {"pad_token": {"content": "<|endoftext|>", "special": False}}}
+                {
+                    "special_tokens_map.json": {
+                        "pad_token": {"content": "<|endoftext|>", "special": False}
+                    }
+                }
             ),
         ),
         good=(built(legacy=True), built()),

@@ -32,7 +32,7 @@ def digest(value: Any) -> str:
 def guarded(ask: Any, *arguments: Any) -> Any:
     try:
         return ask(*arguments)
-    except BaseException as error:  # noqa: BLE001  a panic of Rust is no Exception
+    except BaseException as error:
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
         return f"fails: {type(error).__name__}"
@@ -79,7 +79,8 @@ def main() -> None:
             "raw": guarded(raw, folder, texts),
             "stops": guarded(stops, folder),
         }
-        print("@" + json.dumps(answer), flush=True)
+        sys.stdout.write("@" + json.dumps(answer) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from tokengraft.auditing.asking import (
 from tokengraft.auditing.named import content_of
 from tokengraft.auditing.rule import Found, counted, listed, place, rule, shown
 from tokengraft.checkpoint import Checkpoint
+from tokengraft.vocabulary import NAMED_TOKENS
 
 _CLASS = re.compile(
     r"[A-Z]\w*(Tokenizer|TokenizerFast|TokenizersBackend|SentencePieceBackend|Backend)"
@@ -25,7 +26,7 @@ _CLASS = re.compile(
 
 @rule("F202", severity="note", title="the tokenizer's class is one that transformers 4 knows")
 def class_is_new(checkpoint: Checkpoint) -> Iterator[Found]:
-    """transformers 5 gave the general class a new name.
+    """Transformers 5 gave the general class a new name.
 
     What it checks:
         `tokenizer_class` is not TokenizersBackend.
@@ -80,9 +81,67 @@ def class_is_none(checkpoint: Checkpoint) -> Iterator[Found]:
         )
 
 
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **{f"{name}_token": (str, dict) for name in NAMED_TOKENS},
+    **dict.fromkeys(("additional_special_tokens", "model_input_names"), list),
+    **dict.fromkeys(("extra_special_tokens", "chat_template"), (str, list, dict)),
+    **dict.fromkeys(("add_bos_token", "add_eos_token", "add_prefix_space", "legacy"), bool),
+    **dict.fromkeys(("clean_up_tokenization_spaces", "split_special_tokens"), bool),
+    "model_max_length": (int, float),
+    "added_tokens_decoder": dict,
+    "padding_side": str,
+}
+
+
+@rule(
+    "F208",
+    severity="warning",
+    title="tokenizer_config.json has values of the right kinds",
+    bears_on=("inference",),
+)
+def config_values_are_odd(checkpoint: Checkpoint) -> Iterator[Found]:
+    """Names are texts, lists are lists, switches are true or false.
+
+    What it checks:
+        The keys of tokenizer_config.json that loaders read have values of the kind that they expect; null
+        is always fine. Entries of `additional_special_tokens` are texts or tokens with a content.
+
+    Why it matters:
+        transformers stops, or takes any text for true.
+
+    Example:
+        "additional_special_tokens": false
+
+    Fix and its safety:
+        Correct the value by hand. Safe: no row changes.
+
+    Sources:
+        transformers 4.57 and 5.23, tokenization_utils_base.py, `__init__`.
+    """
+    config = object_of(checkpoint, TOKENIZER_CONFIG)
+    told = []
+    for key, kinds in _KINDS.items():
+        value = config.get(key)
+        odd = value is not None and not isinstance(value, kinds)
+        odd |= isinstance(value, bool) and key == "model_max_length"
+        odd |= isinstance(value, dict) and key.endswith("_token") and content_of(value) is None
+        if odd:
+            told.append(f"{key} is {value!r:.40}")
+    more = config.get("additional_special_tokens")
+    if isinstance(more, list):
+        told += [
+            f"{entry!r:.40} is listed as special" for entry in more if content_of(entry) is None
+        ]
+    sides = config.get("padding_side")
+    if isinstance(sides, str) and sides not in ("left", "right"):
+        told.append(f"padding_side is {sides!r:.40}")
+    if told:
+        yield Found(place(TOKENIZER_CONFIG), f"in tokenizer_config.json {told[0]}", listed(told))
+
+
 @rule("F204", severity="warning", title="config.json counts experts once", bears_on=("inference",))
 def experts_in_new_spelling(checkpoint: Checkpoint) -> Iterator[Found]:
-    """transformers 5 renames the number of experts when it saves.
+    """Transformers 5 renames the number of experts when it saves.
 
     What it checks:
         `num_local_experts` does not stand alone in a config of Qwen's mixtures, and does not contradict

@@ -231,7 +231,6 @@ def pad_is_used(checkpoint: Checkpoint) -> Iterator[Found]:
     Sources:
         torch.nn.Embedding, `padding_idx`; transformers modeling files pass config.pad_token_id.
     """
-
     tokenizer = trusted_tokenizer(checkpoint)
     template = tokenizer.template() if tokenizer is not None else None
     if tokenizer is None or template is None:
@@ -250,7 +249,7 @@ def pad_is_used(checkpoint: Checkpoint) -> Iterator[Found]:
 
 @rule("R104", severity="note", title="config.json and generation_config.json name the same ids")
 def configs_differ(checkpoint: Checkpoint) -> Iterator[Found]:
-    """bos and pad stand in two configs, and each is read by some programs.
+    """Bos and pad stand in two configs, and each is read by some programs.
 
     What it checks:
         bos, eos and pad, where both files name them, are the same ids (for eos, one of the list). Names

@@ -35,6 +35,20 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("Digits", "CharDelimiterSplit", "BertPreTokenizer", "UnicodeScripts"), ()),
     **dict.fromkeys(("FixedLength", "RandomChunkSplit"), ()),
 }
+# Steps that the library knows under other headings than the one where they are found.
+_ELSEWHERE: Mapping[str, frozenset[str]] = {
+    "normalizer": frozenset({"Split", "TemplateProcessing", "Fuse", "ByteFallback", "Metaspace"}),
+    "pre_tokenizer": frozenset({"NFC", "Replace", "Prepend", "TemplateProcessing", "Fuse"}),
+    "post_processor": frozenset({"NFC", "Replace", "Prepend", "Split", "Fuse", "Metaspace"}),
+    "decoder": frozenset({"NFC", "Prepend", "Split", "TemplateProcessing"}),
+}
+_MODELS = frozenset({"BPE", "Unigram", "WordLevel"})
+_ADDED_KEYS = ("id", "content", "single_word", "lstrip", "rstrip", "normalized", "special")
+_MODEL_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("fuse_unk", "byte_fallback", "ignore_merges"), bool),
+    **dict.fromkeys(("unk_token", "continuing_subword_prefix", "end_of_word_suffix"), str),
+    "dropout": (int, float),
+}
 _BEHAVIORS = ("Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous")
 # Types of the known keys of steps.
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
@@ -83,6 +97,9 @@ def steps_are_broken(checkpoint: Checkpoint) -> Iterator[Found]:
     version = checkpoint.value(TOKENIZER, "/version")
     if version != "1.0":
         yield Found(place(TOKENIZER, "/version"), f"the version is {version!r}, not '1.0'")
+    told = list(_broken_table(checkpoint))
+    if told:
+        yield Found(place(TOKENIZER), f"tokenizer.json cannot be read: {told[0]}", listed(told))
     for step in _STEPS:
         top = checkpoint.value(TOKENIZER, f"/{step}")
         if top is not None and not isinstance(top, dict):
@@ -97,12 +114,36 @@ def steps_are_broken(checkpoint: Checkpoint) -> Iterator[Found]:
                 )
 
 
+def _broken_table(checkpoint: Checkpoint) -> Iterator[str]:
+    """What is wrong with the entries of `added_tokens` and with the settings of the model."""
+    entries = checkpoint.value(TOKENIZER, "/added_tokens")
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        lost = [key for key in _ADDED_KEYS if isinstance(entry, dict) and key not in entry]
+        if lost:
+            yield f"added_tokens/{number} has no {lost[0]}"
+    model = object_of(checkpoint, TOKENIZER, "/model")
+    for key, types in _MODEL_TYPES.items():
+        value = model.get(key)
+        if value is not None and (
+            not isinstance(value, types) or (key == "dropout" and value is True)
+        ):
+            yield f"{key} is {value!r:.40}"
+    if model.get("type", "BPE") == "BPE" and "vocab" in model and "merges" not in model:
+        yield "the model has no merges"
+    for key in ("byte_fallback", "fuse_unk", "ignore_merges"):
+        if key in model and model[key] is None:
+            yield f"{key} is null"
+
+
 def _broken(step: str, value: dict[str, JsonValue]) -> Iterator[str]:
     kind = value.get("type")
     if not isinstance(kind, str):
         yield "it has no type"
         return
     needed = _NEEDED.get(kind)
+    if kind in _ELSEWHERE[step] | _MODELS:
+        yield f"{kind} is no {step}"
+        return
     if needed is None:
         return
     yield from (f"{kind} has no {key}" for key in needed if key not in value)
@@ -133,7 +174,7 @@ def _broken(step: str, value: dict[str, JsonValue]) -> Iterator[str]:
     bears_on=("inference", "lora"),
 )
 def class_builds_other_steps(checkpoint: Checkpoint) -> Iterator[Found]:
-    """transformers 5 builds the steps of some classes in code, and ignores those of the file.
+    """Transformers 5 builds the steps of some classes in code, and ignores those of the file.
 
     What it checks:
         Where the class is Qwen2Tokenizer, the normalizer of tokenizer.json is NFC and text is split

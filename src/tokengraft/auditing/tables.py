@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 from tokengraft.auditing.asking import TOKENIZER, knows_every_token, trusted_tokenizer
 from tokengraft.auditing.rule import Found, counted, listed, place, rule, shown
@@ -169,7 +170,7 @@ def added_out_of_order(checkpoint: Checkpoint) -> Iterator[Found]:
     for table in tokenizer.declared if tokenizer is not None else ():
         ids = [token_id for token_id, _ in table.tokens]
         if table.file == TOKENIZER and ids != sorted(ids):
-            at = next(n for n, (a, b) in enumerate(zip(ids, ids[1:], strict=False)) if a > b)
+            at = next(n for n, (a, b) in enumerate(pairwise(ids)) if a > b)
             yield Found(
                 place(TOKENIZER, table.pointer),
                 "added tokens do not stand in the order of their ids",

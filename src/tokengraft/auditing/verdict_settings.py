@@ -184,7 +184,7 @@ def _training(case: Case) -> list[str]:
     if template is not None and not _GENERATION.search(template.text):
         told.append(
             "The chat template has no {% generation %} tags, as most published ones: a trainer that asks "
-            "for assistant-only loss gets an empty mask from it. Plans of roles and tools add the tags."
+            "for assistant-only loss gets an empty mask from it. Add the tags, or find the answers by markers."
         )
     return told
 

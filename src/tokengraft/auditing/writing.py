@@ -216,11 +216,15 @@ def template_writes_nothing(checkpoint: Checkpoint) -> Iterator[Found]:
         transformers 4.57 and 5.23, utils/chat_template_utils.py.
     """
     template = checkpoint.tokenizer.template() if checkpoint.tokenizer is not None else None
-    if template is not None and syntax_error(template.text) is None:
-        if not any("messages" in code for code in _CODE.findall(template.text)):
-            yield Found(
-                place(template.file, template.pointer), "the chat template never reads the messages"
-            )
+    readable = template is not None and syntax_error(template.text) is None
+    if template is not None and readable and not _reads_messages(template):
+        yield Found(
+            place(template.file, template.pointer), "the chat template never reads the messages"
+        )
     value = checkpoint.value(TOKENIZER_CONFIG, "/chat_template")
     if value is not None and not isinstance(value, str | list):
         yield Found(place(TOKENIZER_CONFIG, "/chat_template"), "the chat template is no text")
+
+
+def _reads_messages(template: ChatTemplate) -> bool:
+    return any("messages" in code for code in _CODE.findall(template.text))
