@@ -27,7 +27,10 @@ DEFECTS = (
     ),
     Defect(
         "C102",
-        bad=(config(rope_scaling={"rope_type": "yarn", "factor": 4.0}),),
+        bad=(
+            config(rope_scaling={"rope_type": "yarn", "factor": 4.0}),
+            config(rope_scaling={"type": "yarn", "factor": 2.0}, max_position_embeddings=256),
+        ),
         good=(
             config(rope_scaling=_YARN),
             config(rope_scaling={"rope_type": "linear", "factor": 4.0}),
@@ -53,7 +56,12 @@ DEFECTS = (
     ),
     Defect(
         "C104",
-        bad=(config(rope_theta=DROP, rope_scaling=DROP, rope_parameters={"rope_theta": 1e6}),),
+        bad=(
+            config(rope_theta=DROP, rope_scaling=DROP, rope_parameters={"rope_theta": 1e6}),
+            config(
+                rope_theta=DROP, rope_scaling=DROP, rope_parameters={**_YARN, "rope_theta": 10000.0}
+            ),
+        ),
         good=(
             config(rope_theta=DROP, rope_scaling=DROP, rope_parameters={"rope_theta": 10000.0}),
             config(rope_parameters={"rope_theta": 10000.0}),
@@ -76,7 +84,7 @@ DEFECTS = (
     ),
     Defect(
         "C202",
-        bad=(generation(max_new_tokens=64),),
+        bad=(generation(max_new_tokens=64), generation(max_new_tokens=2048)),
         good=(generation(max_length=256), generation(max_new_tokens=None)),
     ),
     Defect(

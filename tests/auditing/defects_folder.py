@@ -25,6 +25,18 @@ def _wrong_total(value: Any) -> None:
     value["metadata"]["total_size"] += 1
 
 
+def _doubled_total(value: Any) -> None:
+    value["metadata"]["total_size"] *= 2
+
+
+def _tied(folder: Path) -> None:
+    in_json("config.json", lambda value: value.update(tie_word_embeddings=True))(folder)
+
+
+def _broken_link(folder: Path) -> None:
+    (folder / "chat.json").symlink_to("nowhere.json")
+
+
 def _without_head(folder: Path) -> None:
     tensors = raw_tensors.tensor_bytes(folder)
     tensors.pop("lm_head.weight")
@@ -98,12 +110,15 @@ DEFECTS = (
     ),
     Defect(
         "E104",
-        bad=(config(tie_word_embeddings=True),),
+        bad=(config(tie_word_embeddings=True), with_edit(_tied, shards=2)),
         good=(built(tied=True), config(tie_word_embeddings=DROP)),
     ),
     Defect(
         "F101",
-        bad=(with_edit(_remove("model-00002-of-00002.safetensors"), shards=2),),
+        bad=(
+            with_edit(_remove("model-00002-of-00002.safetensors"), shards=2),
+            with_edit(_remove("model-00001-of-00002.safetensors"), shards=2),
+        ),
         good=(
             built(shards=2),
             with_edit(_without_weights, shards=2),
@@ -119,7 +134,10 @@ DEFECTS = (
     ),
     Defect(
         "F103",
-        bad=(with_edit(in_json("model.safetensors.index.json", _wrong_total), shards=2),),
+        bad=(
+            with_edit(in_json("model.safetensors.index.json", _wrong_total), shards=2),
+            with_edit(in_json("model.safetensors.index.json", _doubled_total), shards=2),
+        ),
         good=(
             built(shards=2),
             with_edit(
@@ -152,7 +170,7 @@ DEFECTS = (
     ),
     Defect(
         "S101",
-        bad=(with_edit(_link),),
+        bad=(with_edit(_link), with_edit(_broken_link)),
         good=(with_edit(_inner_link),),
     ),
     Defect(

@@ -64,16 +64,23 @@ DEFECTS = (
             tokenizer(added_tokens_decoder=_decoder(_TABLE, special=True)),
         ),
         good=(built(added=(*QWEN_LIKE, Added("<mask>", lstrip=True))),),
+        also=frozenset({"T306"}),
     ),
     Defect(
         "T104",
-        bad=(with_edit(in_json("tokenizer.json", _added)),),
+        bad=(
+            with_edit(in_json("tokenizer.json", _added)),
+            with_edit(in_json("tokenizer.json", _added), kind="byte-fallback"),
+        ),
         good=(built(added=("<|im_end|>", "<|endoftext|>", "<|im_start|>")),),
         also=frozenset({"T102"}),
     ),
     Defect(
         "T105",
-        bad=(tokenizer(extra_special_tokens=["<|im_start|>"]),),
+        bad=(
+            tokenizer(extra_special_tokens=["<|im_start|>"]),
+            tokenizer(extra_special_tokens=[]),
+        ),
         good=(tokenizer(extra_special_tokens={}), tokenizer(extra_special_tokens=DROP)),
     ),
     Defect(

@@ -6,15 +6,26 @@ from collections.abc import Mapping
 
 # Importing a module of rules registers them; one module holds one subject.
 from tokengraft.auditing import (
+    axes,
     context,
+    dialects,
+    ending,
     files,
+    hostile,
+    matching,
+    merges,
     named,
     padding,
+    rope,
     rows,
     safety,
+    sizes,
+    steps,
     stopping,
+    tables,
     template,
     tokens,
+    writing,
 )
 from tokengraft.auditing import verdict_settings as settings
 from tokengraft.auditing import verdict_tokens as with_tokens
@@ -30,7 +41,11 @@ from tokengraft.row_findings import Rows
 
 __all__ = ["RULES", "Rule", "audit", "explain", "facts", "find", "read_rows", "verdict"]
 
-_SUBJECTS = (tokens, named, padding, stopping, rows, context, template, files, safety)
+_SUBJECTS = (
+    *(tokens, tables, merges, matching, steps),
+    *(named, padding, stopping, ending, rows, axes, context, rope, sizes),
+    *(template, writing, files, dialects, safety, hostile),
+)
 _SUBJECTS_OF_ROWS = (row_rules, row_training)
 _WEIGHT: Mapping[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 _JUDGES: Mapping[Goal, Judge] = {

@@ -117,3 +117,27 @@ def rope_type_of(scaling: dict[str, JsonValue]) -> str:
     """The kind of scaling, older names put into today's: `su` is longrope, mrope scales nothing."""
     kind = scaling.get("rope_type") or scaling.get("type") or "default"
     return {"su": "longrope", "mrope": "default"}.get(str(kind), str(kind))
+
+
+def steps_of(checkpoint: Checkpoint, step: str) -> Iterator[tuple[dict[str, JsonValue], str]]:
+    """A step of tokenizer.json (`normalizer` ...) and all that are nested in it, with pointers."""
+    todo = [(checkpoint.value(TOKENIZER, f"/{step}"), f"/{step}")]
+    while todo:
+        value, pointer = todo.pop(0)
+        if isinstance(value, dict):
+            yield value, pointer
+            for key in ("normalizers", "pretokenizers", "decoders", "processors"):
+                inner = value.get(key)
+                if isinstance(inner, list):
+                    todo += [(one, f"{pointer}/{key}/{at}") for at, one in enumerate(inner)]
+
+
+def step_types(checkpoint: Checkpoint, step: str) -> set[str]:
+    """The types of a step and of all that are nested in it."""
+    return {str(value.get("type")) for value, _ in steps_of(checkpoint, step)}
+
+
+def config_levels(checkpoint: Checkpoint) -> Iterator[tuple[str, dict[str, JsonValue]]]:
+    """The language model's part of config.json, then the top level, each with its pointer."""
+    for base in dict.fromkeys((checkpoint.text_config, "")):
+        yield base, object_of(checkpoint, CONFIG, base)

@@ -22,7 +22,7 @@ _UNLIMITED = 10**15  # transformers writes 10^30 where no limit is known
 _RESERVED_POSITIONS = 2
 
 
-def _number(value: JsonValue) -> float | None:
+def number_of(value: JsonValue) -> float | None:
     """A finite number, None for anything else (Python's JSON reader knows NaN and Infinity)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -60,8 +60,8 @@ def yarn_length_differs(checkpoint: Checkpoint) -> Iterator[Found]:
     """
     scaling, pointer = rope_scaling_of(checkpoint)
     length, length_pointer = context_length_of(checkpoint)
-    factor = _number(scaling.get("factor"))
-    original = _number(scaling.get("original_max_position_embeddings"))
+    factor = number_of(scaling.get("factor"))
+    original = number_of(scaling.get("original_max_position_embeddings"))
     if rope_type_of(scaling) != "yarn" or not factor or not original or length is None:
         return
     reach = round(factor * original)
@@ -172,7 +172,7 @@ def _inner_conflict(key: str, value: JsonValue) -> list[str]:
 
 def _outer_conflict(config: dict[str, JsonValue], new: dict[str, JsonValue]) -> list[str]:
     told: list[str] = []
-    theta, new_theta = _number(config.get("rope_theta")), _number(new.get("rope_theta"))
+    theta, new_theta = number_of(config.get("rope_theta")), number_of(new.get("rope_theta"))
     if theta is not None and new_theta is not None and theta != new_theta:
         told.append(f"rope_theta is {theta:g}, in rope_parameters {new_theta:g}")
     if "rope_scaling" not in config:
@@ -183,7 +183,7 @@ def _outer_conflict(config: dict[str, JsonValue], new: dict[str, JsonValue]) -> 
     if types[0] != types[1]:
         told.append(f"rope_scaling scales by {types[0]}, rope_parameters by {types[1]}")
     for key in ("factor", "original_max_position_embeddings"):
-        here, there = _number(old.get(key)), _number(new.get(key))
+        here, there = number_of(old.get(key)), number_of(new.get(key))
         if here is not None and there is not None and here != there:
             told.append(f"{key} is {here:g} in rope_scaling, {there:g} in rope_parameters")
     return told
@@ -222,7 +222,7 @@ def rope_in_new_spelling_only(checkpoint: Checkpoint) -> Iterator[Found]:
         new = config.get("rope_parameters")
         if not isinstance(new, dict) or "rope_theta" in config or config.get("rope_scaling"):
             continue
-        theta = _number(new.get("rope_theta"))
+        theta = number_of(new.get("rope_theta"))
         if rope_type_of(new) != "default" or (theta is not None and theta != 10_000):  # noqa: PLR2004  transformers' default
             yield Found(
                 place(CONFIG, f"{base}/rope_parameters"),
@@ -259,12 +259,12 @@ def max_length_differs(checkpoint: Checkpoint) -> Iterator[Found]:
     Sources:
         transformers 4.57 and 5.23; vLLM 0.33 config/model.py reads it for pooling models only.
     """
-    limit = _number(checkpoint.value(TOKENIZER_CONFIG, "/model_max_length"))
+    limit = number_of(checkpoint.value(TOKENIZER_CONFIG, "/model_max_length"))
     length, pointer = context_length_of(checkpoint)
     if limit is None or length is None or limit >= _UNLIMITED or limit == length:
         return
     scaling, _ = rope_scaling_of(checkpoint)
-    if limit == length * (_number(scaling.get("factor")) or 1):
+    if limit == length * (number_of(scaling.get("factor")) or 1):
         return  # linear and dynamic scaling leave the config's length as it was
     if limit < length - _RESERVED_POSITIONS:
         yield Found(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tokengraft.auditing.asking import stop_ids_of, trusted_tokenizer
+from tokengraft.auditing.asking import stop_ids_of, text_of, trusted_tokenizer
 from tokengraft.auditing.rule import Found, listed, place, rule, shown
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.findings import Fix
-from tokengraft.formats.template_text import turn_ends
+from tokengraft.formats.template_text import markers, turn_ends
 
+# A turn can end with one of these behind another special token; then the text alone decides.
+KNOWN_ENDS = frozenset({"<|im_end|>", "<|eot_id|>", "<end_of_turn>"})
 STOP_AUTO = Fix(operation="stop", settings={"tokens": "auto"})
 
 
@@ -50,7 +52,8 @@ def turn_end_does_not_stop(checkpoint: Checkpoint) -> Iterator[Found]:
         return
     ends = turn_ends(tokenizer, template)
     ids = [token_id for text in ends if (token_id := tokenizer.id_of(text)) is not None]
-    if ids and not set(ids) & set(stops):
+    known = {text_of(tokenizer, token_id) for token_id in stops} & KNOWN_ENDS
+    if ids and not set(ids) & set(stops) and not known & set(markers(tokenizer, template)):
         yield Found(
             place(file, pointer),
             f"the chat template ends turns with {shown(ends[0])} ({ids[0]}), "

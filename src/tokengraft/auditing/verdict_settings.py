@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tokengraft.auditing.asking import (
     TOKENIZER_CONFIG,
     context_length_of,
@@ -17,6 +19,7 @@ from tokengraft.families import trained_length
 from tokengraft.findings import Verdict
 from tokengraft.padding import unused_pads
 
+_GENERATION = re.compile(r"\{%-?\s*generation\b")
 STRETCH = 4  # what Qwen and others validated with YaRN, and what the preset asks for
 _NEW_PAD = "<|pad|>"
 
@@ -152,10 +155,12 @@ def lora(case: Case) -> Verdict:
                 f"that cannot end; the rows of the chat markers in {matrices} have to be trained with it."
             ),
             *told(tuple(f for f in case.mendable if f not in unstopped)),
+            *_training(case),
         ]
         return case.answer("needs-training", reasons, _recipe_command(case))
     if case.mendable:
-        return case.answer("safe-change", [*told(case.mendable), MENDING], _recipe_command(case))
+        reasons = [*told(case.mendable), MENDING, *_training(case)]
+        return case.answer("safe-change", reasons, _recipe_command(case))
     spare = "" if facts.n_rows is None else f" ({facts.n_rows:,} rows)"
     reasons = [
         (
@@ -163,8 +168,29 @@ def lora(case: Case) -> Verdict:
             f"{counted(facts.n_tokens or 0, 'token')} that are there, nothing must change first."
         ),
         "Should you add tokens, train their rows too: an adapter alone leaves them as they start.",
+        *_training(case),
     ]
     return case.answer("leave-as-is", reasons, case.command("show"))
+
+
+def _training(case: Case) -> list[str]:
+    """What trainers and servers do with rows and masks, where it bites."""
+    facts, tokenizer = case.facts, case.checkpoint.tokenizer
+    told = []
+    if facts.spare_rows:
+        matrices = "embed_tokens" if facts.tied else "embed_tokens and lm_head"
+        told.append(
+            "Rows of new tokens inside the spare rows leave vocab_size as it is, and then PEFT saves no "
+            f"rows by itself (save_embedding_layers = auto): name their ids in trainable_token_indices "
+            f"for {matrices}, and merge them before serving, since no server loads such adapters."
+        )
+    template = tokenizer.template() if tokenizer is not None else None
+    if template is not None and not _GENERATION.search(template.text):
+        told.append(
+            "The chat template has no {% generation %} tags, as most published ones: a trainer that asks "
+            "for assistant-only loss gets an empty mask from it. Add the tags, or find the answers by markers."
+        )
+    return told
 
 
 def _recipe_command(case: Case) -> str:
