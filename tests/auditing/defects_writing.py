@@ -93,7 +93,7 @@ DEFECTS = (
         ),
         good=(
             chat(_TURNS + "{% if '</think>' in messages[0].content %}!{% endif %}"),
-            chat(_TURNS + "{% if 'image' in messages[0].type %}!{% endif %}"),
+            chat(_TURNS + "{% if 'image' in messages[0].content %}!{% endif %}"),
         ),
     ),
     Defect(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 # Importing a module of rules registers them; one module holds one subject.
 from tokengraft.auditing import (
+    around,
     axes,
     context,
     dialects,
@@ -42,7 +43,7 @@ from tokengraft.row_findings import Rows
 __all__ = ["RULES", "Rule", "audit", "explain", "facts", "find", "read_rows", "verdict"]
 
 _SUBJECTS = (
-    *(tokens, tables, merges, matching, steps),
+    *(tokens, tables, merges, matching, steps, around),
     *(named, padding, stopping, ending, rows, axes, context, rope, sizes),
     *(template, writing, files, dialects, safety, hostile),
 )

@@ -84,7 +84,7 @@ def class_is_none(checkpoint: Checkpoint) -> Iterator[Found]:
 _KINDS: dict[str, type | tuple[type, ...]] = {
     **{f"{name}_token": (str, dict) for name in NAMED_TOKENS},
     **dict.fromkeys(("additional_special_tokens", "model_input_names"), list),
-    **dict.fromkeys(("extra_special_tokens", "chat_template"), (str, list, dict)),
+    "extra_special_tokens": (str, list, dict),
     **dict.fromkeys(("add_bos_token", "add_eos_token", "add_prefix_space", "legacy"), bool),
     **dict.fromkeys(("clean_up_tokenization_spaces", "split_special_tokens"), bool),
     "model_max_length": (int, float),

@@ -16,6 +16,10 @@ _CODE = re.compile(r"\{[{%].*?[%}]\}", re.DOTALL)
 _INNER = re.compile(
     r"__\w+__|\b(?:mro|globals|builtins|subprocess|popen)\b|%-?\s*(?:import|include|extends)\b"
 )
+# Kinds of content that a message may consist of: the keys of its parts.
+_PARTS = frozenset(
+    {"image", "image_url", "video", "video_url", "audio", "input_audio", "text", "type"}
+)
 # A literal that is looked for in what somebody says: 'text' in message.content, and the like.
 _ASKED = re.compile(
     r"""(['"])(?P<a>[^'"]*)\1\s+(?:not\s+)?in\s+[\w.\[\]'"]*(?:content|text)\b"""
@@ -89,6 +93,7 @@ def template_has_a_trigger(checkpoint: Checkpoint) -> Iterator[Found]:
             for match in _ASKED.finditer(code)
             if (word := (match.group("a") or match.group("b") or "").strip())
         }
+        asked -= _PARTS
         odd = sorted(word for word in asked if word[0].isalnum() and word[-1].isalnum())
         if odd:
             yield Found(
