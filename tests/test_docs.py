@@ -199,7 +199,7 @@ def test_the_python_of_the_readme_runs(
     shutil.copytree(REPO / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     exec(compile(block, name_of(readme), "exec"), {})  # noqa: S102  it is our own text
-    assert (tmp_path / "out" / "MANIFEST.sha256").is_file()
+    assert (tmp_path / "out-python" / "MANIFEST.sha256").is_file()
 
 
 def test_every_check_of_verify_is_explained(tmp_path: Path) -> None:

@@ -134,8 +134,9 @@ def test_an_existing_target_is_refused_whatever_it_is(
 def test_replace_swaps_an_earlier_output_and_removes_it(tmp_path: Path, base: Path) -> None:
     out = tmp_path / "out"
     _publish(out, base)
-    (out / "old.txt").write_text("x")
+    old = out.stat().st_ino
     _publish(out, base, replace=True)
+    assert out.stat().st_ino != old
     assert sorted(grafts.tree(out)) == ["MANIFEST.sha256", "a/b/c.txt", "tokengraft/plan.json"]
     assert hidden(tmp_path) == []
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from hashlib import file_digest
 from pathlib import Path
 
 from tokengraft.checkpoint import MANIFEST, RECORD_FOLDER
 from tokengraft.errors import DiskFull, TargetExists, UnsafePath, UsageError, WriteFailed
+from tokengraft.formats.manifest import parse_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,14 @@ def refuse_place(destination: Destination) -> None:
         WriteFailed: the folder that is to hold it does not exist.
     """
     place, source = destination.place, destination.source.resolve()
-    if destination.target.name in ("", "..") or not place.parent.is_dir():
+    if destination.target.name in ("", ".."):
+        raise UsageError(
+            f"{destination.target} cannot be the output folder",
+            detail="it is a folder that is there already, and OUT is made anew",
+            subject=str(place),
+            hint="name a new folder: -o NEW",
+        )
+    if not place.parent.is_dir():
         raise WriteFailed(
             f"the folder that is to hold {destination.target.name or place} does not exist",
             subject=str(place.parent),
@@ -137,3 +146,39 @@ def refuse_replacing(target: Path) -> None:
             subject=str(target),
             hint="move it away yourself, or name a new folder",
         )
+    if inside:
+        _refuse_losing(target)
+
+
+def _refuse_losing(target: Path) -> None:
+    """Refuse to replace an output in which somebody has worked since: it may hold a fine-tune."""
+    made = target / MANIFEST
+    listed = parse_manifest(made.read_bytes())
+    since = made.stat().st_mtime_ns
+    found = {
+        path.relative_to(target).as_posix(): path
+        for path in target.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    }
+    foreign = sorted(set(found) - set(listed) - {MANIFEST})
+    edited = sorted(
+        name
+        for name, digest in listed.items()
+        if name in found
+        and found[name].lstat().st_mtime_ns > since
+        and _digest(found[name]) != digest
+    )
+    if foreign or edited:
+        names = ", ".join((*foreign, *edited)[:5])
+        raise TargetExists(
+            f"{target} holds work that would be lost, so it is not replaced",
+            detail=f"{len(foreign)} files were put there and {len(edited)} were changed since it "
+            f"was made: {names}",
+            subject=str(target),
+            hint="move the folder away yourself, or name a new one",
+        )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

@@ -16,6 +16,7 @@ from tokengraft.auditing.asking import (
 from tokengraft.auditing.rule import Found, listed, place, rule, shown
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.findings import Fix
+from tokengraft.formats.chat_template import turn_end
 from tokengraft.vocabulary import NAMED_TOKENS, Tokenizer
 
 PAD_AUTO = Fix(operation="pad", settings={"token": "auto"})
@@ -39,7 +40,7 @@ def pad_is_eos(checkpoint: Checkpoint) -> Iterator[Found]:
     """One token both fills up short rows of a batch and says "the end".
 
     What it checks:
-        The tokenizer's pad and eos are different texts.
+        The tokenizer's pad is neither its eos nor the token that ends turns in the chat template.
 
     Why it matters:
         Training leaves padding out of the loss. If padding is eos, the end of every text is left
@@ -58,11 +59,15 @@ def pad_is_eos(checkpoint: Checkpoint) -> Iterator[Found]:
     """
     tokenizer = checkpoint.tokenizer
     pad = tokenizer.named_content("pad") if tokenizer is not None else None
-    if tokenizer is not None and pad is not None and pad == tokenizer.named_content("eos"):
+    if tokenizer is None or pad is None:
+        return
+    ends = {"eos": tokenizer.named_content("eos"), "the turn end": turn_end(tokenizer)}
+    same = next((name for name, text in ends.items() if text == pad), None)
+    if same is not None:
         named = next(n for n in tokenizer.named if n.name == "pad" and n.content == pad)
         yield Found(
             place(named.file, named.pointer),
-            f"pad and eos are the same token, {shown(pad)}{_id_of(tokenizer, pad)}",
+            f"pad and {same} are the same token, {shown(pad)}{_id_of(tokenizer, pad)}",
             "training that leaves padding out of the loss never learns where a text ends",
             fix=PAD_AUTO,
             safety="safe",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tokengraft import __version__, applying
 from tokengraft.checkpoint import Checkpoint
-from tokengraft.errors import StalePlan, UsageError
+from tokengraft.errors import StalePlan, TargetExists, UsageError
 from tokengraft.events import Done, Listen, Note, Progress, Started, ignore
 from tokengraft.findings import Audit, Goal
 from tokengraft.formats import loading
@@ -191,7 +191,13 @@ def _digest_port(checkpoint: Checkpoint, listen: Listen) -> Digest:
 
 
 def write_plan(planned: Planned, path: Path) -> tuple[Path, ...]:
-    """Write the plan, and its sidecar beside it if it has one."""
+    """Write the plan, and its sidecar beside it if it has one.
+
+    Raises:
+        UsageError: the place lies inside the source, which is only read.
+        TargetExists: a file is there that is no plan (or no sidecar of one).
+    """
+    may_write_plan(path, planned.checkpoint.root)
     written = [path]
     applying.write_document(path, planned.text)
     if planned.sidecar is not None:
@@ -199,6 +205,38 @@ def write_plan(planned: Planned, path: Path) -> tuple[Path, ...]:
         applying.write_document(sidecar, planned.sidecar)
         written.append(sidecar)
     return tuple(written)
+
+
+def may_write_plan(path: Path, source: Path) -> None:
+    """Refuse to put a plan where something else lies; see `write_plan`."""
+    place = path.parent.resolve() / path.name
+    if source.resolve() in place.parents:
+        raise UsageError(
+            f"{path} lies inside the source, which is only read",
+            subject=str(path),
+            hint="write the plan beside it: -o plan.json",
+        )
+    sidecar = path.with_name(f"{path.stem}.rows.safetensors")
+    known = [path.is_symlink() or not path.exists() or _holds_plan(path), _is_new(sidecar, path)]
+    for there, is_ours in zip((path, sidecar), known, strict=True):
+        if not is_ours:
+            raise TargetExists(
+                f"{there} exists and is no plan, so it is not replaced",
+                subject=str(there),
+                hint="name another file, or remove this one yourself",
+            )
+
+
+def _is_new(sidecar: Path, plan: Path) -> bool:
+    """Whether a sidecar may be written: there is none, or there is one beside its plan."""
+    return not sidecar.exists() or (plan.exists() and _holds_plan(plan))
+
+
+def _holds_plan(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return b'"tokengraft/plan"' in file.read(1 << 10)
 
 
 def is_plan(path: Path) -> bool:
@@ -252,6 +290,7 @@ def apply_planned(
         cache=hub_cache(),
         listen=listen,
     )
+    _warn_of_links(out, copy, listen)
     return Applied(receipt, planned.plan, undone(planned.recipe))
 
 
@@ -276,7 +315,18 @@ def _apply_plan_file(
         cache=hub_cache(),
         listen=listen,
     )
+    _warn_of_links(out, copy, listen)
     return Applied(receipt, found.plan, undone(planned.recipe))
+
+
+def _warn_of_links(out: Path, copy: CopyMode, listen: Listen) -> None:
+    """Say what a hard link means where somebody is about to use the folder."""
+    if copy == "link":
+        text = (
+            f"unchanged files in {out} are the very files of the base (hard links): do not edit "
+            "them, and do not train or save into that folder"
+        )
+        listen(Note("apply", text))
 
 
 def _read_planned(found: PlanFile, *, base: str | None, listen: Listen) -> Planned:
@@ -289,6 +339,8 @@ def _read_planned(found: PlanFile, *, base: str | None, listen: Listen) -> Plann
             detail="a plan knows its base by fingerprint, not by path, so that others can use it",
             hint="give it: tokengraft apply PLAN --base SRC -o OUT",
         )
+    if base is None:
+        listen(Note("apply", f"the recipe names the base: {source}; --base SRC names another"))
     return Planned(source, load(source, listen), recipe, found.plan, found.text, None)
 
 

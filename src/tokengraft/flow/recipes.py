@@ -13,6 +13,7 @@ from tokengraft.families import context_of, trained_length
 from tokengraft.flow.making import load, plan_recipe
 from tokengraft.formats.chat_template import turn_end
 from tokengraft.formats.recipe_file import read_recipe, toml_text
+from tokengraft.planning import later_sections
 from tokengraft.recipes import Recipe
 
 # Presets in the order in which their sections are written.
@@ -48,8 +49,9 @@ def check_recipe(
     try:
         wish, text = read_recipe(recipe, overrides=overrides)
         source = source if source is not None else wish.base
-        if source is not None:
-            plan_recipe(load(source, listen), wish, text=text, source=source, listen=listen)
+        if source is None:
+            return later_sections(wish)
+        plan_recipe(load(source, listen), wish, text=text, source=source, listen=listen)
     except RecipeError as error:
         lines = error.detail.splitlines() or [error.summary]
         return tuple(_problem(line, error) for line in lines)
@@ -124,7 +126,9 @@ def _thinking(checkpoint: Checkpoint) -> str:
 def _protocol(checkpoint: Checkpoint) -> str:
     assert checkpoint.tokenizer is not None
     tokenizer = checkpoint.tokenizer
-    end = turn_end(tokenizer) or "<|im_end|>"
+    end = turn_end(tokenizer)
+    if end is None:
+        return "# No chat template ends turns with a token here, so there is none to rename.\n"
     pairs = [(end, "<|turn_end|>")]
     if "<|im_start|>" in tokenizer.added_ids:
         pairs.insert(0, ("<|im_start|>", "<|turn|>"))
@@ -153,7 +157,10 @@ def _context(checkpoint: Checkpoint) -> str:
         text_config=checkpoint.text_config,
     )
     trained, source = trained_length(checkpoint.family, length)
-    base = trained or length or 32768
+    base = trained or length
+    if base is None or not checkpoint.family.rope:
+        why = "no config.json says a length" if base is None else "its positions are not rotary"
+        return f"# The context of this checkpoint cannot be lengthened by a recipe: {why}.\n"
     said = f" ({source})" if source else ""
     known = "were trained" if trained else "are what config.json names; what was trained is unknown"
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.documents import Problem
@@ -38,6 +38,15 @@ LATER = {
     "extend": "continuing BPE on a corpus",
     "rows": "rows made elsewhere",
     "lora": "baking adapters in",
+}
+
+
+# What can be had today in their place.
+INSTEAD = {
+    "protocol": "[[rename]] gives the markers other texts everywhere",
+    "roles": '[[add]] with use = "role" adds the token; the chat template is yours to edit',
+    "tools": '[[add]] with use = "tool" adds the tokens; the chat template is yours to edit',
+    "thinking": '[[add]] with use = "thinking" adds the tokens; the chat template is yours to edit',
 }
 
 
@@ -140,7 +149,7 @@ def _drafted(checkpoint: Checkpoint, recipe: Recipe) -> Draft:
             hint=f"tokengraft audit {checkpoint.root}",
         )
     draft = Draft(checkpoint=checkpoint, tokenizer=tokenizer, added=tokenizer.added)
-    draft = _refuse_later_sections(draft, recipe)
+    draft = replace(draft, problems=(*draft.problems, *later_sections(recipe)))
     draft = rename_all(draft, recipe.rename)
     draft = add_all(draft, recipe.add)
     if recipe.pad is not None:
@@ -151,14 +160,17 @@ def _drafted(checkpoint: Checkpoint, recipe: Recipe) -> Draft:
     return check_rows(draft)
 
 
-def _refuse_later_sections(draft: Draft, recipe: Recipe) -> Draft:
-    for section, what in LATER.items():
-        if getattr(recipe, section):
-            draft = draft.with_problem(
-                f"[{section}]",
-                f"this version cannot do that yet: {what}",
-            )
-    return draft
+def later_sections(recipe: Recipe) -> tuple[Problem, ...]:
+    """The sections of a recipe that this version reads and cannot carry out."""
+    return tuple(
+        Problem(
+            where=f"[{section}]",
+            what=f"this version cannot do that yet: {what}",
+            suggestion=INSTEAD.get(section, ""),
+        )
+        for section, what in LATER.items()
+        if getattr(recipe, section)
+    )
 
 
 def _raise_problems(problems: tuple[Problem, ...]) -> None:

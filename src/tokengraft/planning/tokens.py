@@ -53,6 +53,12 @@ def add_all(draft: Draft, adds: Sequence[Add]) -> Draft:
             else:
                 next_id += 1
             token_id = TokenId(token.id)
+            if add.text.isalnum() and not add.single_word:
+                draft = draft.with_note(
+                    f"{add.text!r} is plain text: it will be cut out wherever it stands, inside "
+                    "longer words too, so old text is read differently. A marker such as "
+                    f"'<|{add.text}|>' is not met by accident"
+                )
             table[token_id] = token.added_token()
             planned[token_id] = token
             taken[add.text] = token_id

@@ -56,6 +56,7 @@ def _dry_run(session: Session, plan: Path, making: Making) -> None:
             base=making.base,
             out=making.out,
             copy=making.copy,
+            replace=making.replace,
             overrides=making.overrides,
             listen=listen,
         )
