@@ -65,6 +65,7 @@ DEFECTS = (
                 {"tokenizer_config.json": {"eos_token": DROP}, "special_tokens_map.json": _MAP}
             ),
         ),
+        also=frozenset({"R305"}),
     ),
     Defect(
         "R106",
@@ -117,6 +118,15 @@ DEFECTS = (
             generation(eos_token_id=[IM_END, END_OF_TEXT, IM_START]),
         ),
         good=(built(), generation(eos_token_id=[IM_END, END_OF_TEXT])),
+    ),
+    Defect(
+        "R305",
+        bad=(
+            tokenizer(eos_token=None),
+            tokenizer(eos_token=DROP, tokenizer_class="PreTrainedTokenizerFast"),
+        ),
+        good=(built(), built(base=True), built(template=False)),
+        also=frozenset({"R105"}),
     ),
     Defect(
         "E105",

@@ -174,6 +174,20 @@ DEFECTS = (
         good=(built(), tokenizer(additional_special_tokens=["<|im_end|>"])),
     ),
     Defect(
+        "F209",
+        bad=(
+            built(
+                files={
+                    "config.json": {"model_type": DROP},
+                    "tokenizer_config.json": {"tokenizer_class": DROP},
+                }
+            ),
+            built(files={"config.json": None, "tokenizer_config.json": {"tokenizer_class": None}}),
+        ),
+        good=(built(), built(files={"config.json": {"model_type": DROP}})),
+        also=frozenset({"C301"}),  # a config without a model_type is one, too
+    ),
+    Defect(
         "F207",
         bad=(
             with_edit(writing("tokenizer.model", "x")),

@@ -268,3 +268,33 @@ def sentencepiece_beside(checkpoint: Checkpoint) -> Iterator[Found]:
             listed(more),
             safety="display-only",
         )
+
+
+@rule("F209", severity="note", title="some file says which class the tokenizer has", bears_on=())
+def no_class(checkpoint: Checkpoint) -> Iterator[Found]:
+    """AutoTokenizer takes the class from one of two files, and guesses where neither names it.
+
+    What it checks:
+        tokenizer_config.json has `tokenizer_class`, or config.json has `model_type`.
+
+    Why it matters:
+        transformers stops, or takes the generic class: other defaults, and in version 5 another
+        splitting of text for some families.
+
+    Example:
+        A folder with tokenizer files alone, whose tokenizer_config.json has no `tokenizer_class`.
+
+    Fix and its safety:
+        Write the class of the publisher's file, or put config.json beside it. No id changes.
+
+    Sources:
+        transformers 4.57 and 5.23, models/auto/tokenization_auto.py.
+    """
+    if checkpoint.tokenizer is None or checkpoint.value(CONFIG, "/model_type") is not None:
+        return
+    config = object_of(checkpoint, TOKENIZER_CONFIG)
+    if config.get("tokenizer_class") is None and "auto_map" not in config:
+        yield Found(
+            place(TOKENIZER_CONFIG, "/tokenizer_class"),
+            "neither tokenizer_config.json nor config.json says which class the tokenizer has",
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tokengraft.auditing.asking import stop_ids_of, text_of, trusted_tokenizer
+from tokengraft.auditing.asking import TOKENIZER_CONFIG, stop_ids_of, text_of, trusted_tokenizer
 from tokengraft.auditing.rule import Found, listed, place, rule, shown
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.findings import Fix
@@ -61,4 +61,43 @@ def turn_end_does_not_stop(checkpoint: Checkpoint) -> Iterator[Found]:
             "a chat goes on past the end of its turn until it meets the length limit",
             fix=STOP_AUTO,
             safety="safe",
+        )
+
+
+@rule(
+    "R305",
+    severity="warning",
+    title="a tokenizer with a chat template names an eos token",
+    bears_on=("inference", "roles", "tools", "thinking", "protocol", "lora"),
+)
+def no_eos(checkpoint: Checkpoint) -> Iterator[Found]:
+    """A chat has an end; programs ask the tokenizer for it first.
+
+    What it checks:
+        Where a chat template ends turns with a token, a file of the tokenizer names an eos token.
+
+    Why it matters:
+        Trainers put eos behind each example and servers stop at it. Without one, some programs
+        stop with an error and others go on to the length limit.
+
+    Example:
+        A tokenizer_config.json without the key `eos_token`, whose template writes <|im_end|>.
+
+    Fix and its safety:
+        Name the token that ends turns as `eos_token` in tokenizer_config.json, by hand. No id and
+        no row changes.
+
+    Sources:
+        transformers 4.57 and 5.23, `Trainer` and `generate`; vLLM 0.33, the stop set.
+    """
+    tokenizer = trusted_tokenizer(checkpoint)
+    template = tokenizer.template() if tokenizer is not None else None
+    if tokenizer is None or template is None or tokenizer.named_content("eos") is not None:
+        return
+    ends = turn_ends(tokenizer, template)
+    if ends:
+        yield Found(
+            place(TOKENIZER_CONFIG, "/eos_token"),
+            f"no eos token is named, and the chat template ends turns with {shown(ends[0])}",
+            "programs that ask the tokenizer where a text ends get no answer",
         )
