@@ -22,6 +22,7 @@ from tokengraft.planning.named import set_pad, set_stop
 from tokengraft.planning.predicting import edited_files, edited_weights, predicted
 from tokengraft.planning.rows import RowPlan, check_rows, plan_rows
 from tokengraft.planning.tokens import add_all, rename_all
+from tokengraft.planning.wishes import wishes
 from tokengraft.plans import IdTables, Plan, PlannedRow, PlannedToken
 from tokengraft.recipes import Recipe
 from tokengraft.rows.initializers import Encode
@@ -151,7 +152,7 @@ def _drafted(checkpoint: Checkpoint, recipe: Recipe) -> Draft:
     draft = Draft(checkpoint=checkpoint, tokenizer=tokenizer, added=tokenizer.added)
     draft = replace(draft, problems=(*draft.problems, *later_sections(recipe)))
     draft = rename_all(draft, recipe.rename)
-    draft = add_all(draft, recipe.add)
+    draft = add_all(draft, wishes(recipe))
     if recipe.pad is not None:
         draft = set_pad(draft, recipe.pad)
     draft = set_stop(draft, recipe.stop)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from tokengraft.checkpoint import Checkpoint, JsonValue
 from tokengraft.documents import Problem
 from tokengraft.plans import PlannedToken
-from tokengraft.vocabulary import AddedToken, TokenId, Tokenizer
+from tokengraft.vocabulary import AddedToken, ChatTemplate, TokenId, Tokenizer
 
 Place = tuple[str, str]  # file, JSON pointer
 
@@ -38,6 +38,7 @@ class Draft:
         planned: what is said of each token, by id; rows are filled in at the end.
         renamed: old text to new text, for every place that names a token by text.
         settings: JSON values that shall hold.
+        templates: chat templates as they shall be, by place; renames are applied over them.
         written: small text files to be made anew.
         new_rows: rows that need a value.
         length: the context length, if the recipe asks for one.
@@ -49,6 +50,7 @@ class Draft:
     planned: Mapping[TokenId, PlannedToken] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[Place, JsonValue] = field(default_factory=dict)
+    templates: Mapping[Place, str] = field(default_factory=dict)
     written: Mapping[str, str] = field(default_factory=dict)
     new_rows: tuple[NewRow, ...] = ()
     notes: tuple[str, ...] = ()
@@ -76,6 +78,14 @@ class Draft:
         token_id = TokenId(token.id)
         added = {**self.added, token_id: token.added_token()}
         return replace(self, added=added, planned={**self.planned, token_id: token})
+
+    def template_text(self, template: ChatTemplate) -> str:
+        """A chat template's text as the draft has it, renames not yet applied."""
+        return self.templates.get((template.file, template.pointer), template.text)
+
+    def with_template(self, template: ChatTemplate, text: str) -> Draft:
+        place = (template.file, template.pointer)
+        return replace(self, templates={**self.templates, place: text})
 
     def with_setting(self, file: str, pointer: str, value: JsonValue) -> Draft:
         return replace(self, settings={**self.settings, (file, pointer): value})

@@ -285,11 +285,11 @@ def _renamed_strings(value: JsonValue, renamed: Mapping[str, str]) -> JsonValue:
 def _templates(
     draft: Draft, changes: dict[str, list[JsonChange]]
 ) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """Renamed tokens inside chat templates."""
+    """Chat templates as they shall be, with the renamed tokens inside them."""
     written = dict(draft.written)
     problems: list[tuple[str, str]] = []
     for template in draft.tokenizer.templates:
-        text = template.text
+        text = draft.template_text(template)
         for old, new in draft.renamed.items():
             if old not in text:
                 continue

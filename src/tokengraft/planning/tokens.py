@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from tokengraft.padding import in_use
 from tokengraft.planning.draft import Draft, NewRow
+from tokengraft.planning.wishes import Wish
 from tokengraft.plans import PlannedToken
 from tokengraft.recipes import Add, Rename
 from tokengraft.vocabulary import AddedToken, TokenId
@@ -17,7 +18,7 @@ BYTE_ALPHABET = (range(33, 127), range(161, 173), range(174, 256), range(256, 32
 MAX_TEXT = 256  # characters; the longest token that a published tokenizer adds has 60
 
 
-def add_all(draft: Draft, adds: Sequence[Add]) -> Draft:
+def add_all(draft: Draft, wishes: Sequence[Wish]) -> Draft:
     """Add tokens in the recipe's order, so that the first one gets the next id.
 
     Many tokens are added in one step: copying the table once for each would be quadratic.
@@ -27,12 +28,13 @@ def add_all(draft: Draft, adds: Sequence[Add]) -> Draft:
     planned = dict(draft.planned)
     taken = {token.content: token_id for token_id, token in table.items()}
     rows: list[NewRow] = []
-    for number, add in enumerate(adds):
-        where = f"add[{number}]"
+    for where, add in wishes:
         problem = text_problem(draft, add.text)
         known = taken.get(add.text)
         if problem:
             draft = draft.with_problem(where, problem)
+        elif known is not None and not where.startswith("add["):
+            continue  # a section names a token that exists, which is what it wants
         elif known is not None:
             draft = _refine(draft, where, add, table[TokenId(known)], known)
         elif add.text in draft.tokenizer.vocab:
