@@ -46,7 +46,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.core
 	@touch $@
 
 $(VENV_TF4)/.done: constraints-tf4.txt | $(VENV_TF4)/bin/python
-	$(VENV_TF4)/bin/python $(INSTALL) -c constraints-tf4.txt transformers tokenizers jinja2 numpy
+	$(VENV_TF4)/bin/python $(INSTALL) -c constraints-tf4.txt transformers tokenizers jinja2 numpy sentencepiece protobuf
 	@touch $@
 
 # ── what people and CI call ──────────────────────────────────────────────────────────────────────

@@ -113,6 +113,30 @@ class PatchJson(Value):
     changes: tuple[JsonChange, ...]
 
 
+class RenamedPiece(Value):
+    """Another text for the SentencePiece piece of an id; score, kind and place stay."""
+
+    id: int = Field(ge=0)
+    text: str = Field(min_length=1)
+
+
+class NewPiece(Value):
+    """A piece behind the last one, and so with the next id."""
+
+    text: str = Field(min_length=1)
+    kind: Literal["normal", "control", "user-defined"]
+    score: float = 0.0
+
+
+class PatchPieces(Value):
+    """Change some pieces of a SentencePiece model; all other bytes stay."""
+
+    kind: Literal["patch-pieces"] = "patch-pieces"
+    path: str
+    renamed: tuple[RenamedPiece, ...] = ()
+    appended: tuple[NewPiece, ...] = ()
+
+
 class WriteFile(Value):
     """Write a small text file whole."""
 
@@ -160,9 +184,9 @@ class AddLowRank(Value):
     transpose: bool = False
 
 
-Edit = Annotated[
-    PatchJson | WriteFile | DropFile | RemapRows | AddLowRank, Field(discriminator="kind")
-]
+# What changes a small file in place or writes it.
+FileEdit = PatchJson | PatchPieces | WriteFile
+Edit = Annotated[FileEdit | DropFile | RemapRows | AddLowRank, Field(discriminator="kind")]
 
 
 class PlannedRow(Value):
@@ -283,8 +307,8 @@ class Plan(Document):
     def row_edits(self) -> dict[str, RemapRows]:
         return {edit.tensor: edit for edit in self.edits if isinstance(edit, RemapRows)}
 
-    def file_edits(self) -> dict[str, PatchJson | WriteFile]:
-        return {e.path: e for e in self.edits if isinstance(e, PatchJson | WriteFile)}
+    def file_edits(self) -> dict[str, FileEdit]:
+        return {e.path: e for e in self.edits if isinstance(e, FileEdit)}
 
     def dropped(self) -> frozenset[str]:
         return frozenset(e.path for e in self.edits if isinstance(e, DropFile))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
 from planting import Defect, Make, built, config, tokenizer, with_edit, with_files, writing
 
+import spm
 from tiny import DROP, QWEN_LIKE, TEMPLATE, Added
 
 _TURNS = (
@@ -14,6 +18,17 @@ _MASK = (
     "{% endgeneration %}<|im_end|>{% endfor %}"
 )
 _ASK = "{% if add_generation_prompt %}{{ '<tool_call>assistant' }}{% endif %}"
+
+
+def pieces_beside(added: Sequence[str] | None) -> Callable[[Path], None]:
+    """Put a SentencePiece model there with some of the added tokens; None is all of them."""
+
+    def edit(folder: Path) -> None:
+        wanted = [token.content for token in QWEN_LIKE] if added is None else added
+        pieces = [("<unk>", 0.0, 2), *((text, 0.0, 4) for text in wanted)]
+        (folder / "tokenizer.model").write_bytes(spm.written(pieces))
+
+    return edit
 
 
 def chat(text: object) -> Make:
@@ -190,9 +205,14 @@ DEFECTS = (
     Defect(
         "F207",
         bad=(
-            with_edit(writing("tokenizer.model", "x")),
-            with_edit(writing("tokenizer.model", "x"), kind="byte-fallback"),
+            with_edit(pieces_beside(()), kind="byte-fallback"),
+            with_edit(pieces_beside(("<|endoftext|>", "<|im_start|>")), kind="byte-fallback"),
+            with_edit(writing("tokenizer.model", "\n no model")),
         ),
-        good=(built(), with_edit(writing("tokenizer.model", "x"), added=())),
+        good=(
+            built(),
+            with_edit(writing("tokenizer.model", "IQ== 0\n")),  # tiktoken's, by the same name
+            with_edit(pieces_beside(None), kind="byte-fallback"),
+        ),
     ),
 )

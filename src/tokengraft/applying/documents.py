@@ -16,7 +16,15 @@ from tokengraft.formats.folders import is_graft_record, read_small
 from tokengraft.formats.json_text import Splice, apply_splices
 from tokengraft.formats.patching import patched
 from tokengraft.formats.undo_file import Undoing, from_memory
-from tokengraft.plans import AddLowRank, DropFile, PatchJson, Plan, RemapRows, WriteFile
+from tokengraft.plans import (
+    AddLowRank,
+    DropFile,
+    PatchJson,
+    PatchPieces,
+    Plan,
+    RemapRows,
+    WriteFile,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ def rewritten_files(checkpoint: Checkpoint, plan: Plan) -> Iterator[Rewritten]:
     tokens = sorted(plan.tokens, key=lambda token: token.id)
     for edit in plan.edits:
         match edit:
-            case PatchJson(path=path):
+            case PatchJson(path=path) | PatchPieces(path=path):
                 data = _old(checkpoint, plan, path)
                 changes = patched(data, edit, tokens)
                 new = apply_splices(data, changes)

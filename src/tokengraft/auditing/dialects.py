@@ -17,6 +17,8 @@ from tokengraft.auditing.asking import (
 from tokengraft.auditing.named import content_of
 from tokengraft.auditing.rule import Found, counted, listed, place, rule, shown
 from tokengraft.checkpoint import Checkpoint
+from tokengraft.errors import MalformedFile
+from tokengraft.formats.sentencepiece_file import is_sentencepiece, read_sentencepiece
 from tokengraft.vocabulary import NAMED_TOKENS
 
 _CLASS = re.compile(
@@ -233,12 +235,12 @@ def listed_and_not_special(checkpoint: Checkpoint) -> Iterator[Found]:
         )
 
 
-@rule("F207", severity="note", title="the vocabulary stands in one format")
+@rule("F207", severity="note", title="the SentencePiece file has every added token")
 def sentencepiece_beside(checkpoint: Checkpoint) -> Iterator[Found]:
-    """A SentencePiece file beside tokenizer.json is the older copy, and cannot hold added tokens.
+    """A SentencePiece file beside tokenizer.json is the older copy, and may lack added tokens.
 
     What it checks:
-        Where tokens were added behind the vocabulary of tokenizer.json, there is no tokenizer.model.
+        tokenizer.model, where there is one, has a piece for each added token.
 
     Why it matters:
         Ollama and llama.cpp read tokenizer.model first, and find added tokens only in other files, or
@@ -248,23 +250,32 @@ def sentencepiece_beside(checkpoint: Checkpoint) -> Iterator[Found]:
         A fine-tune of Llama 2 with four new tokens, and its base's tokenizer.model.
 
     Fix and its safety:
-        Display only: remove tokenizer.model by hand if nothing of yours needs it.
+        Display only. A plan that adds tokens writes all of them behind the last piece, where their
+        ids follow it without a gap.
 
     Sources:
         Ollama convert/tokenizer.go, `parseVocabulary`; llama.cpp conversion/base.py.
     """
     tokenizer = trusted_tokenizer(checkpoint)
-    if (
-        tokenizer is None
-        or "tokenizer.model" not in checkpoint.files
-        or TOKENIZER not in checkpoint.json
-    ):
+    data = checkpoint.small_files.get("tokenizer.model", b"")
+    if tokenizer is None or TOKENIZER not in checkpoint.json or not is_sentencepiece(data):
         return
-    more = [shown(t.content) for t in tokenizer.added.values() if t.content not in tokenizer.vocab]
+    try:
+        pieces = {piece.text for piece in read_sentencepiece(data, file="tokenizer.model").pieces}
+    except MalformedFile as error:
+        yield Found(
+            place("tokenizer.model"),
+            "tokenizer.model is no SentencePiece model",
+            error.detail,
+            safety="display-only",
+            severity="warning",
+        )
+        return
+    more = [shown(t.content) for t in tokenizer.added.values() if t.content not in pieces]
     if more and tokenizer.vocab:
         yield Found(
             place("tokenizer.model"),
-            f"tokenizer.model cannot hold {counted(len(more), 'added token')}",
+            f"tokenizer.model lacks {counted(len(more), 'added token')}",
             listed(more),
             safety="display-only",
         )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from tokengraft import __version__, applying
 from tokengraft.checkpoint import Checkpoint
-from tokengraft.errors import StalePlan, TargetExists, UsageError
-from tokengraft.events import Done, Listen, Note, Progress, Started, ignore
+from tokengraft.errors import TargetExists, UsageError
+from tokengraft.events import Done, Listen, Note, Started, ignore
 from tokengraft.findings import Audit, Goal
+from tokengraft.flow.ports import digest_port, encode_port
 from tokengraft.formats import loading
 from tokengraft.formats.folders import MAX_SMALL_BYTES, kind_of
 from tokengraft.formats.plan_files import PlanFile, pack, parse_plan, read_plan
@@ -23,13 +23,8 @@ from tokengraft.plans import Plan
 from tokengraft.recipes import Recipe
 from tokengraft.results import Receipt, Verification
 
-if TYPE_CHECKING:
-    from tokengraft.planning import Digest
-    from tokengraft.rows.initializers import Encode
-
 CopyMode = Literal["auto", "reflink", "copy", "link"]
 TOOL = f"tokengraft {__version__}"
-BLOCK_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +134,7 @@ def plan_recipe(
     listen(Started("plan", source))
     from tokengraft import auditing, planning
 
-    ports = planning.Ports(encode=_encode_port(checkpoint), digest=_digest_port(checkpoint, listen))
+    ports = planning.Ports(encode=encode_port(checkpoint), digest=digest_port(checkpoint, listen))
     outcome = planning.plan(checkpoint, recipe, text=text, tool=TOOL, ports=ports)
     findings = auditing.audit(outcome.after, goal=None, source=source).findings
     # Where a plan changes nothing, what is wrong with the base stays the audit's business.
@@ -149,45 +144,6 @@ def plan_recipe(
         plan = plan.model_copy(update={"sidecar": parse_plan(packed, file="plan").sidecar})
     listen(Done("plan", source))
     return Planned(source, checkpoint, recipe, plan, packed, sidecar)
-
-
-def _encode_port(checkpoint: Checkpoint) -> Encode | None:
-    data = checkpoint.small_files.get("tokenizer.json")
-    if data is None:
-        return None
-
-    def encode(texts: Sequence[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        from tokengraft.sandbox.tokenizers import TokenizerChild
-
-        with TokenizerChild() as child:
-            child.load(data)
-            return child.encode(texts)
-
-    return encode
-
-
-def _digest_port(checkpoint: Checkpoint, listen: Listen) -> Digest:
-    """Hash a tensor's bytes in blocks; the fingerprint needs the vocabulary tensors alone."""
-
-    def digest(name: str) -> str:
-        assert checkpoint.tensors is not None
-        ref = checkpoint.tensors.tensors[name]
-        found = hashlib.sha256()
-        with checkpoint.files[ref.file].real.open("rb") as file:
-            file.seek(ref.begin)
-            left = ref.size_bytes
-            while left:
-                block = file.read(min(left, BLOCK_BYTES))
-                if not block:
-                    raise StalePlan(f"{ref.file} was cut short while it was read", subject=ref.file)
-                found.update(block)
-                left -= len(block)
-                listen(Progress("fingerprint", name, ref.size_bytes - left, ref.size_bytes))
-        return found.hexdigest()
-
-    return digest
 
 
 def write_plan(planned: Planned, path: Path) -> tuple[Path, ...]:

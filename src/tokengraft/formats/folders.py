@@ -30,9 +30,12 @@ SMALL_NAMES = frozenset(
         "preprocessor_config.json",
         "processor_config.json",
         "special_tokens_map.json",
+        "spiece.model",
         "tokenizer.json",
+        "tokenizer.model",
         "tokenizer_config.json",
         "vocab.json",
+        "vocab.txt",
     }
 )
 

@@ -23,6 +23,7 @@ from tokengraft.formats.folders import is_graft_record, read_small, walk
 from tokengraft.formats.json_text import parse_json
 from tokengraft.formats.safetensors_file import fetch_header, read_header, read_index
 from tokengraft.formats.tokenizer_files import read_tokenizer
+from tokengraft.formats.vocabularies import VOCABULARIES
 from tokengraft.tensors import TensorIndex, TensorRef, WeightsFile
 
 SINGLE_FILE = "model.safetensors"
@@ -150,7 +151,7 @@ def _refuse_what_is_no_checkpoint(
             hint="convert it to safetensors in a place you trust: "
             "AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(NEW)",
         )
-    known = {"config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json"}
+    known = {"config.json", "tokenizer.json", "tokenizer_config.json", *VOCABULARIES}
     if not has_weights and not known & set(small):
         raise UnsupportedFormat(
             f"{root} holds no Hugging Face checkpoint",

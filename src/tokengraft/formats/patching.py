@@ -1,4 +1,4 @@
-"""Turn a plan's changes of a JSON file into splices of its bytes."""
+"""Turn a plan's changes of a JSON file or a SentencePiece model into splices of its bytes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from typing import assert_never
 from tokengraft.checkpoint import JsonValue
 from tokengraft.errors import MalformedFile
 from tokengraft.formats.json_text import Append, Change, Extend, Set, Splice, Unset, splices
-from tokengraft.plans import InsertTokens, JsonChange, PatchJson, PlannedToken, RemoveKey, SetKey
+from tokengraft.formats.sentencepiece_file import Piece, appended, read_sentencepiece, renamed
+from tokengraft.plans import (
+    InsertTokens,
+    JsonChange,
+    PatchJson,
+    PatchPieces,
+    PlannedToken,
+    RemoveKey,
+    SetKey,
+)
 
 
-def patched(data: bytes, edit: PatchJson, tokens: Sequence[PlannedToken]) -> tuple[Splice, ...]:
+def patched(
+    data: bytes, edit: PatchJson | PatchPieces, tokens: Sequence[PlannedToken]
+) -> tuple[Splice, ...]:
     """Find the splices that carry an edit out.
 
     Args:
@@ -20,7 +31,24 @@ def patched(data: bytes, edit: PatchJson, tokens: Sequence[PlannedToken]) -> tup
     Raises:
         MalformedFile: a place that the edit names is not there, or the table lacks an id.
     """
+    if isinstance(edit, PatchPieces):
+        return _pieces(data, edit)
     return splices(data, [_change(change, edit.path, tokens) for change in edit.changes])
+
+
+def _pieces(data: bytes, edit: PatchPieces) -> tuple[Splice, ...]:
+    model = read_sentencepiece(data, file=edit.path)
+    texts = {piece.id: piece.text for piece in edit.renamed}
+    if max(texts, default=-1) >= len(model.pieces):
+        raise MalformedFile(
+            f"the plan renames piece {max(texts)} of {edit.path}, which has {len(model.pieces)}",
+            subject="plan.json#/edits",
+        )
+    found = list(renamed(model, texts))
+    if edit.appended:
+        found.append(appended(model, [Piece(p.text, p.score, p.kind) for p in edit.appended]))
+    # What is put behind the last piece comes after the piece itself, and before the trainer's part.
+    return tuple(sorted(found, key=lambda splice: (splice.begin, splice.end)))
 
 
 def _change(change: JsonChange, path: str, tokens: Sequence[PlannedToken]) -> Change:

@@ -6,11 +6,12 @@ transformers 4.57/5.23 (`tokenization_utils_base.py`), and are tested against th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 
 from tokengraft.checkpoint import JsonText, JsonValue
 from tokengraft.errors import MalformedFile
-from tokengraft.formats.json_text import parse_json
+from tokengraft.formats.vocabularies import MAX_TOKEN_ID, VOCABULARIES, read_vocabulary
 from tokengraft.vocabulary import (
     NAMED_TOKENS,
     AddedToken,
@@ -22,7 +23,6 @@ from tokengraft.vocabulary import (
     Tokenizer,
 )
 
-MAX_TOKEN_ID = 1 << 31
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 
 
@@ -32,9 +32,9 @@ def read_tokenizer(
     """Read the tokenizer, None if no file speaks of one."""
     main = _object(json, "tokenizer.json")
     config = _object(json, "tokenizer_config.json")
-    if main is None and config is None and "vocab.json" not in small_files:
+    if main is None and config is None and not any(map(small_files.__contains__, VOCABULARIES)):
         return None
-    kind, vocab = _model(main, small_files)
+    kind, vocab = read_vocabulary(main, small_files)
     effective: Mapping[str, TokenId] = {}
     declared: list[Declared] = []
     if main is not None:
@@ -45,7 +45,8 @@ def read_tokenizer(
         declared.append(_added_tokens_decoder(config))
     legacy = _object(json, "added_tokens.json")
     if legacy is not None:
-        declared.append(_added_tokens_json(legacy))
+        special = frozenset() if declared else _listed_as_special(json)
+        declared.append(_added_tokens_json(legacy, special))
     added, conflicts = _reconcile(tuple(declared), effective, vocab)
     top = max(max(vocab.values(), default=-1), max(added, default=-1))
     return Tokenizer(
@@ -97,54 +98,6 @@ def _text(value: Mapping[str, JsonValue] | None, key: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _model(
-    main: Mapping[str, JsonValue] | None, small_files: Mapping[str, bytes]
-) -> tuple[str, Mapping[str, TokenId]]:
-    if main is None:
-        if "vocab.json" not in small_files:
-            return "", {}
-        vocab = parse_json(small_files["vocab.json"], file="vocab.json").value
-        kind = "BPE" if "merges.txt" in small_files else "WordLevel"
-        return kind, _vocab_map(vocab, "vocab.json", "")
-    model = main.get("model")
-    if not isinstance(model, dict):
-        raise MalformedFile("tokenizer.json has no model", subject="tokenizer.json#/model")
-    named = model.get("type")
-    # Files from before tokenizers 0.10 do not name the type; serde told them by their keys.
-    guessed = "BPE" if "merges" in model else "WordPiece"
-    vocab = model.get("vocab")
-    ids = (
-        _unigram_vocab(vocab)
-        if isinstance(vocab, list)
-        else _vocab_map(vocab, "tokenizer.json", "/model/vocab")
-    )
-    return named if isinstance(named, str) else guessed, ids
-
-
-def _vocab_map(vocab: JsonValue, file: str, pointer: str) -> Mapping[str, TokenId]:
-    if not isinstance(vocab, dict):
-        raise MalformedFile(f"the vocabulary of {file} is no object", subject=f"{file}#{pointer}")
-    kinds = set(map(type, vocab.values()))
-    if kinds - {int}:
-        raise MalformedFile("a vocabulary id is no whole number", subject=f"{file}#{pointer}")
-    ids: dict[str, TokenId] = vocab  # type: ignore[assignment]  # checked above, 151k entries
-    if ids and (min(ids.values()) < 0 or max(ids.values()) >= MAX_TOKEN_ID):
-        raise MalformedFile("a vocabulary id is out of range", subject=f"{file}#{pointer}")
-    return ids
-
-
-def _unigram_vocab(vocab: list[JsonValue]) -> Mapping[str, TokenId]:
-    ids: dict[str, TokenId] = {}
-    for token_id, entry in enumerate(vocab):
-        if not (isinstance(entry, list) and entry and isinstance(entry[0], str)):
-            raise MalformedFile(
-                "an entry of the vocabulary is not [text, score]",
-                subject=f"tokenizer.json#/model/vocab/{token_id}",
-            )
-        ids.setdefault(entry[0], TokenId(token_id))
-    return ids
-
-
 def _added(entry: JsonValue, file: str, pointer: str, *, special: bool = False) -> AddedToken:
     if not isinstance(entry, dict) or not isinstance(entry.get("content"), str):
         raise MalformedFile("an added token has no content", subject=f"{file}#{pointer}")
@@ -187,13 +140,30 @@ def _added_tokens_decoder(config: Mapping[str, JsonValue]) -> Declared:
     return Declared(file=file, pointer="/added_tokens_decoder", tokens=tuple(tokens))
 
 
-def _added_tokens_json(legacy: Mapping[str, JsonValue]) -> Declared:
+def _added_tokens_json(legacy: Mapping[str, JsonValue], special: Collection[str]) -> Declared:
+    """Texts and ids; where no other file has a table, flags are those that transformers gives them.
+
+    Source: transformers 4.57 and 5.23, `_from_pretrained`: normalized unless special.
+    """
     file = "added_tokens.json"
-    tokens = [
-        (_id(value, file, f"/{content}"), AddedToken(content=content))
-        for content, value in legacy.items()
-    ]
+    tokens = []
+    for content, value in legacy.items():
+        is_special = content in special
+        token = AddedToken(content=content, normalized=bool(special) and not is_special)
+        tokens.append((_id(value, file, f"/{content}"), replace(token, special=is_special)))
     return Declared(file=file, pointer="", tokens=tuple(tokens), complete=False)
+
+
+def _listed_as_special(json: Mapping[str, JsonText]) -> frozenset[str]:
+    """The texts that are special because a file names or lists them."""
+    texts = {named.content for named in _named(json) if named.content is not None}
+    for file in ("tokenizer_config.json", "special_tokens_map.json"):
+        for key in ("additional_special_tokens", "extra_special_tokens"):
+            entries = (_object(json, file) or {}).get(key)
+            listed = entries if isinstance(entries, list) else []
+            found = [e.get("content") if isinstance(e, dict) else e for e in listed]
+            texts |= {text for text in found if isinstance(text, str)}
+    return frozenset(texts)
 
 
 def _reconcile(

@@ -21,6 +21,7 @@ from tokengraft.planning.files import FileEdits, file_edits, missing_tokens
 from tokengraft.planning.named import set_pad, set_stop
 from tokengraft.planning.predicting import edited_files, edited_weights, predicted
 from tokengraft.planning.rows import RowPlan, check_rows, plan_rows
+from tokengraft.planning.slow import with_table
 from tokengraft.planning.tokens import add_all, rename_all
 from tokengraft.planning.wishes import wishes
 from tokengraft.plans import IdTables, Plan, PlannedRow, PlannedToken
@@ -94,7 +95,7 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
     weights = edited_weights(checkpoint, edits)
     after = predicted(checkpoint, small, weights)
     _check_ids(draft, after)
-    notes = (*draft.notes, *rows.notes)
+    notes = (*draft.notes, *files.notes, *rows.notes)
     return Outcome(
         plan=Plan(
             tool=tool,
@@ -158,7 +159,7 @@ def _drafted(checkpoint: Checkpoint, recipe: Recipe) -> Draft:
     draft = set_stop(draft, recipe.stop)
     if recipe.context is not None:
         draft = set_context(draft, recipe.context)
-    return check_rows(draft)
+    return check_rows(with_table(draft))
 
 
 def later_sections(recipe: Recipe) -> tuple[Problem, ...]:

@@ -90,6 +90,9 @@ class Draft:
     def with_setting(self, file: str, pointer: str, value: JsonValue) -> Draft:
         return replace(self, settings={**self.settings, (file, pointer): value})
 
+    def with_file(self, path: str, text: str) -> Draft:
+        return replace(self, written={**self.written, path: text})
+
     def with_row(self, row: NewRow) -> Draft:
         return replace(self, new_rows=(*self.new_rows, row))
 

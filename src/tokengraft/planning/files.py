@@ -15,7 +15,9 @@ from tokengraft.formats.chat_template import rename_in_template
 from tokengraft.formats.json_text import escape_key
 from tokengraft.formats.tokenizer_files import FLAGS, effective_ids
 from tokengraft.planning.draft import Draft
+from tokengraft.planning.pieces import piece_edits
 from tokengraft.plans import (
+    FileEdit,
     InsertTokens,
     JsonChange,
     PatchJson,
@@ -41,10 +43,11 @@ LISTS = (
 class FileEdits:
     """What the files need: edits, sentences on what was out of step, tokens that were missing."""
 
-    edits: tuple[PatchJson | WriteFile, ...]
+    edits: tuple[FileEdit, ...]
     reconciled: tuple[str, ...]
     missing: Mapping[TokenId, AddedToken]
     problems: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def file_edits(draft: Draft) -> FileEdits:
@@ -85,11 +88,14 @@ def file_edits(draft: Draft) -> FileEdits:
         changes.setdefault(file, []).append(SetKey(pointer=pointer, value=value))
     written, failed = _templates(draft, changes)
     problems.extend(failed)
-    edits: list[PatchJson | WriteFile] = [
+    edits: list[FileEdit] = [
         PatchJson(path=file, changes=tuple(found)) for file, found in sorted(changes.items())
     ]
+    pieces = piece_edits(draft)
+    edits.extend(pieces.edits)
     edits.extend(WriteFile(path=path, text=text) for path, text in sorted(written.items()))
-    return FileEdits(tuple(edits), tuple(reconciled), missing, tuple(problems))
+    problems.extend(pieces.problems)
+    return FileEdits(tuple(edits), tuple(reconciled), missing, tuple(problems), pieces.notes)
 
 
 def _lacking(draft: Draft, declared: Declared) -> dict[TokenId, AddedToken]:

@@ -27,6 +27,7 @@ ENGLISH_NOUNS: Final = {
     "error": "errors",
     "warning": "warnings",
     "old row": "old rows",
+    "piece": "pieces",
     "problem": "problems",
     "row": "rows",
     "tensor": "tensors",

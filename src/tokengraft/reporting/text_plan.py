@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, assert_never
 
 from tokengraft.plans import (
@@ -12,6 +12,7 @@ from tokengraft.plans import (
     Mean,
     Mix,
     PatchJson,
+    PatchPieces,
     Plan,
     PlannedFile,
     PlannedToken,
@@ -20,6 +21,7 @@ from tokengraft.plans import (
     RowSource,
     SetKey,
     Stored,
+    WriteFile,
 )
 from tokengraft.reporting import escape, text_audit
 from tokengraft.reporting.catalogue import Words
@@ -232,15 +234,29 @@ def _matrix(page: Page, edit: RemapRows) -> tuple[Cell, str, str]:
     return Cell("~", "yellow"), edit.tensor, size
 
 
+def _patched(path: str, edit: PatchJson) -> Iterator[tuple[Cell, str, str, str]]:
+    for change in edit.changes:
+        if not isinstance(change, InsertTokens):
+            gone = isinstance(change, RemoveKey)
+            sign = Cell("-", "red") if gone else Cell("~", "yellow")
+            yield sign, path, change.pointer, _value(change)
+
+
+def _pieces(page: Page, edit: PatchPieces) -> Iterator[tuple[Cell, str, str, str]]:
+    for piece in edit.renamed:
+        yield Cell("~", "yellow"), edit.path, page.say("piece {id}", id=piece.id), piece.text
+    if edit.appended:
+        text = page.say.count(len(edit.appended), "piece")
+        yield Cell("+", "green"), edit.path, page.say("behind the last piece"), text
+
+
 def _keys(page: Page, value: Plan) -> None:
     """The keys of JSON files that get a value; tokens have tables of their own above."""
     rows = [
-        (Cell(sign, style), path, change.pointer, _value(change))
+        row
         for path, edit in value.file_edits().items()
-        if isinstance(edit, PatchJson)
-        for change in edit.changes
-        if not isinstance(change, InsertTokens)
-        for sign, style in [("-", "red") if isinstance(change, RemoveKey) else ("~", "yellow")]
+        if not isinstance(edit, WriteFile)
+        for row in (_pieces(page, edit) if isinstance(edit, PatchPieces) else _patched(path, edit))
     ]
     if rows:
         page.heading(page.say("Keys"))

@@ -19,13 +19,14 @@ from tokengraft.verifying.files import hash_files, manifest, plan_and_receipt, u
 from tokengraft.verifying.ids import check_ids
 from tokengraft.verifying.logits import check_logits
 from tokengraft.verifying.records import Graft, failed, read_graft, skipped
+from tokengraft.verifying.sentencepiece_witness import ask_sentencepiece
 from tokengraft.verifying.shapes import check_shapes, safetensors_witness
 from tokengraft.verifying.transformers_witness import ask_transformers
 
 __all__ = ["verify"]
 
 # Libraries of other people that can be asked; those without an extra always are.
-WITNESSES = ("safetensors", "tokenizers", "transformers")
+WITNESSES = ("safetensors", "sentencepiece", "tokenizers", "transformers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +100,16 @@ def _checks(graft: Graft, wish: Wish, corpus: Corpus, listen: Listen) -> Iterato
     before = None if known is None else known.tokenizer
     yield from _guarded("ids", lambda: check_ids(graft, before))
     yield from _guarded("tokenizers", lambda: check_encodings(graft, known, corpus))
-    yield from _asked_for(graft, wish)
+    yield from _asked_for(graft, wish, known)
 
 
-def _asked_for(graft: Graft, wish: Wish) -> Iterator[Check]:
+def _asked_for(graft: Graft, wish: Wish, known: Checkpoint | None) -> Iterator[Check]:
     if "transformers" in wish.witnesses:
         yield from _guarded("transformers", lambda: ask_transformers(graft))
     else:
         yield skipped("transformers", "not asked for: --with transformers")
+    if "sentencepiece" in wish.witnesses:
+        yield from _guarded("sentencepiece", lambda: ask_sentencepiece(graft, known))
     if wish.deep:
         yield from _guarded("logits", lambda: check_logits(graft, wish.base))
     else:

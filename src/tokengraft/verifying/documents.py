@@ -12,6 +12,7 @@ from tokengraft.plans import (
     InsertTokens,
     JsonChange,
     PatchJson,
+    PatchPieces,
     Plan,
     PlannedToken,
     RemoveKey,
@@ -19,6 +20,7 @@ from tokengraft.plans import (
     WriteFile,
 )
 from tokengraft.results import Check
+from tokengraft.verifying.pieces import different_pieces
 from tokengraft.verifying.records import Graft, failed, passed, several, skipped
 
 
@@ -38,6 +40,13 @@ def files_as_planned(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
                 n_written += 1
                 if out.small_files.get(path, b"") != edit.text.encode():
                     wrong.append(f"{path} has another text")
+            case PatchPieces():
+                n_patched += 1
+                if base is None or path not in base.small_files:
+                    unread.append(path)
+                else:
+                    found = different_pieces(edit, base.small_files[path], out.small_files[path])
+                    wrong += [f"{path}: {found}"] if found is not None else []
             case PatchJson():
                 n_patched += 1
                 if base is None or path not in base.json:

@@ -1,0 +1,80 @@
+"""What planning may ask the world for: ids of texts, digests of tensors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tokengraft.checkpoint import Checkpoint
+from tokengraft.errors import StalePlan
+from tokengraft.events import Listen, Progress
+
+if TYPE_CHECKING:
+    from tokengraft.planning import Digest
+    from tokengraft.rows.initializers import Encode
+
+BLOCK_BYTES = 8 << 20
+
+
+def encode_port(checkpoint: Checkpoint) -> Encode | None:
+    """Texts to ids with the base's own tokenizer, in a child; None where nothing can encode.
+
+    A folder without tokenizer.json is encoded by the fast tokenizer that its class stands for, or by
+    the sentencepiece library where that is installed.
+    """
+    from tokengraft.formats.slow_tokenizers import fast_text, sentencepiece_of
+
+    data = checkpoint.small_files.get("tokenizer.json") or fast_text(checkpoint)
+    if data is None:
+        pieces = sentencepiece_of(checkpoint)
+        return None if pieces is None else _sentencepiece_port(pieces)
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        from tokengraft.sandbox.tokenizers import TokenizerChild
+
+        with TokenizerChild() as child:
+            child.load(data)
+            return child.encode(texts)
+
+    return encode
+
+
+def _sentencepiece_port(data: bytes) -> Encode | None:
+    from tokengraft.sandbox.sentencepiece import SentencepieceChild, has_sentencepiece
+
+    if not has_sentencepiece():
+        return None
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        with SentencepieceChild() as child:
+            child.load(data)
+            return child.encode(texts)
+
+    return encode
+
+
+def digest_port(checkpoint: Checkpoint, listen: Listen) -> Digest:
+    """Hash a tensor's bytes in blocks; the fingerprint needs the vocabulary tensors alone."""
+
+    def digest(name: str) -> str:
+        assert checkpoint.tensors is not None
+        ref = checkpoint.tensors.tensors[name]
+        found = hashlib.sha256()
+        with checkpoint.files[ref.file].real.open("rb") as file:
+            file.seek(ref.begin)
+            left = ref.size_bytes
+            while left:
+                block = file.read(min(left, BLOCK_BYTES))
+                if not block:
+                    raise StalePlan(f"{ref.file} was cut short while it was read", subject=ref.file)
+                found.update(block)
+                left -= len(block)
+                listen(Progress("fingerprint", name, ref.size_bytes - left, ref.size_bytes))
+        return found.hexdigest()
+
+    return digest
