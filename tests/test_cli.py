@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email.message
 import json
 import shlex
 from pathlib import Path
@@ -228,6 +229,21 @@ def test_audit_speaks_to_code_scanning(form: str, flow: Flow, here: Path) -> Non
         assert json.loads(result.stdout)["runs"][0]["results"]
     else:
         assert result.stdout.startswith("::error file=")
+
+
+def test_rules_in_sarif_lead_to_the_documentation_that_the_package_names(
+    flow: Flow, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def address() -> object:
+        log = json.loads(ask("audit", "base", "--format", "sarif").stdout)
+        return log["runs"][0]["tool"]["driver"]["rules"][0].get("helpUri")
+
+    installed = email.message.Message()
+    monkeypatch.setattr("importlib.metadata.metadata", lambda _: installed)
+    assert address() is None
+    installed["Project-URL"] = "Source, https://example.org"
+    installed["Project-URL"] = "Documentation, https://example.org/docs"
+    assert address() == "https://example.org/docs/reference/rules/T101.md"
 
 
 def test_a_text_can_come_from_stdin(flow: Flow, here: Path) -> None:

@@ -15,6 +15,7 @@ import click
 import pytest
 from pydantic import BaseModel
 
+import docs
 import docs_families
 from tokengraft import errors, flow, recipes
 from tokengraft.auditing import RULES
@@ -68,9 +69,36 @@ def test_every_command_is_documented() -> None:
     assert [] == [name for name in LATER if f"`tokengraft {name}`" not in page]
 
 
-def test_every_rule_initializer_error_and_family_is_documented() -> None:
-    rules, starts = text_of(REFERENCE / "rules.md"), text_of(REFERENCE / "initializers.md")
-    assert [] == [code for code in RULES if f"\n### {code}: " not in rules]
+def test_every_rule_has_one_page_and_one_line_of_the_index() -> None:
+    pages = {path.stem: text_of(path) for path in (REFERENCE / "rules").iterdir()}
+    assert set(RULES) == set(pages)
+    listed = re.findall(
+        r"^\| \[(\w+)\]\(rules/\1\.md\) \| (\w+) \|", index_of_rules(), re.MULTILINE
+    )
+    assert sorted((code, rule.severity) for code, rule in RULES.items()) == sorted(listed)
+    for code, page in pages.items():
+        assert f"\n# {code}: " in page
+        heads = re.findall("^## (.+)$", page, re.MULTILINE)
+        assert [*RULES[code].sections, "In the terminal"] == heads
+        assert f"\ntokengraft explain {code}\n" in page
+
+
+def test_a_page_of_no_rule_is_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("T101.md", "T199.md"):
+        path = tmp_path / "rules" / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    monkeypatch.setattr(docs, "REFERENCE", tmp_path)
+    left = docs.left_over({tmp_path / "rules" / "T101.md"})
+    assert [tmp_path / "rules" / "T199.md"] == list(left)
+
+
+def index_of_rules() -> str:
+    return text_of(REFERENCE / "rules.md")
+
+
+def test_every_initializer_error_and_family_is_documented() -> None:
+    starts = text_of(REFERENCE / "initializers.md")
     assert [] == [name for name in INITIALIZERS if f"\n## {name}\n" not in starts]
     kinds = {k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, Exception)}
     page = text_of(REFERENCE / "errors.md")
@@ -103,6 +131,7 @@ def test_every_code_that_the_command_line_can_give_is_documented() -> None:
 def test_every_page_can_be_reached_from_the_readme(readme: Path) -> None:
     linked = {target.partition("#")[0] for _, target in links(readme)}
     wanted = [p for p in PAGES if "decisions" not in p.parts and p not in READMES]
+    wanted = [page for page in wanted if page.parent.name != "rules"]  # the index leads there
     assert [] == [name_of(page) for page in wanted if name_of(page) not in linked]
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 import samples
+from tokengraft import answers
 from tokengraft.documents import Document
 from tokengraft.findings import Finding, Fix
 from tokengraft.reporting import (
@@ -109,6 +110,31 @@ def test_sarif_names_rule_level_and_place() -> None:
     assert third["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "."
     logical = third["locations"][0]["logicalLocations"][0]["fullyQualifiedName"]
     assert logical == "model.embed_tokens.weight[151669]"
+
+
+def test_a_rule_in_sarif_has_its_page_and_where_known_an_address() -> None:
+    page = answers.Rule(
+        code="T101",
+        title="t",
+        severity="error",
+        text="## What it checks\n\n<a> and `<b>`.\nMore.\n\n## Example\n\nOne.\n",
+    )
+
+    def rule_with(home: str) -> dict[str, Any]:
+        log = json.loads(sarif.findings(samples.AUDIT, [page], "0.1.0", home=home))
+        (made,) = log["runs"][0]["tool"]["driver"]["rules"]
+        return dict(made)
+
+    made = rule_with("")
+    assert "helpUri" not in made
+    assert made["fullDescription"] == {"text": "<a> and `<b>`.\nMore."}
+    assert made["help"]["text"].startswith("## What it checks\n\n<a> and `<b>`.")
+    assert made["help"]["markdown"].startswith("## What it checks\n\n&lt;a> and `<b>`.")
+    for form in ("text", "markdown"):
+        assert made["help"][form].endswith("\n\n`tokengraft explain T101` prints this page.\n")
+    for home in ("https://example.org/docs", "https://example.org/docs/"):
+        address = "https://example.org/docs/reference/rules/T101.md"
+        assert rule_with(home) == {**made, "helpUri": address}
 
 
 def test_sarif_shows_hostile_text_without_links_and_placeholders() -> None:

@@ -28,6 +28,7 @@ sys.path[:0] = [str(REPO / "src"), str(REPO / "tests"), str(REPO / "tools")]
 
 import docs_families  # noqa: E402  after the path: this checkout's own code is documented
 import docs_pages  # noqa: E402
+import docs_rules  # noqa: E402
 
 REFERENCE = REPO / "docs" / "reference"
 WITH_PARTS = ("README.md", "README.ru.md", "docs/start.md")
@@ -146,7 +147,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "families.md": docs_families.families_page,
     "initializers.md": docs_pages.initializers_page,
     "recipe.md": docs_pages.recipe_page,
-    "rules.md": docs_pages.rules_page,
+    **docs_rules.rule_pages(),
 }
 
 
@@ -161,13 +162,19 @@ def current() -> Iterator[tuple[Path, str]]:
             yield path, PART.sub(lambda part: part[1] + PARTS[part[2]]() + part[3], text)
 
 
+def left_over(known: set[Path]) -> Iterator[Path]:
+    """Pages of rules that are no longer there."""
+    yield from sorted(set((REFERENCE / "rules").glob("*.md")) - known)
+
+
 def main() -> int:
     """Write, or compare."""
     parser = argparse.ArgumentParser(description="Write the generated parts of the documentation.")
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     check = parser.parse_args().check
     stale = 0
-    for path, text in current():
+    wanted = dict(current())
+    for path, text in wanted.items():
         there = path.read_text(encoding="utf-8") if path.is_file() else ""
         if there == text:
             continue
@@ -176,6 +183,11 @@ def main() -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
         print(f"{'not current' if check else 'written'}: {path.relative_to(REPO)}")
+    for path in left_over(set(wanted)):
+        stale += 1
+        if not check:
+            path.unlink()
+        print(f"{'left over' if check else 'removed'}: {path.relative_to(REPO)}")
     if check and stale:
         print("make docs writes them again")
     return int(check and stale > 0)

@@ -1,4 +1,4 @@
-"""Pages of docs/reference that repeat what the code says: commands, rules, initializers, errors, recipe."""
+"""Pages of docs/reference that repeat what the code says: commands, initializers, errors, recipe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from click.formatting import HelpFormatter
 from pydantic import BaseModel
 
 from tokengraft import errors, recipes
-from tokengraft.auditing import RULES
 from tokengraft.cli import errors as cli_errors
 from tokengraft.cli.app import app
 from tokengraft.cli.table import COMMANDS, LATER
@@ -23,15 +22,6 @@ from tokengraft.rows.initializers import AUTO, INITIALIZERS
 
 NOTES = Path(__file__).resolve().parents[1] / "docs" / "reference" / "recipe-notes.toml"
 COMMON = ("as_json", "quiet", "color", "lang")
-SUBJECTS = {
-    "T": "Tokens and ids",
-    "R": "Named tokens and stop lists",
-    "E": "Embedding rows",
-    "C": "Config and context",
-    "J": "Chat template",
-    "F": "Files",
-    "S": "Safety",
-}
 
 
 def cell(text: str) -> str:
@@ -113,22 +103,6 @@ def option_row(option: click.Parameter, context: click.Context) -> tuple[str, ..
     assert record is not None
     name, said = record
     return f"`{name}`", escaped(said)
-
-
-def rules_page() -> str:
-    """All rules, from their docstrings."""
-    count = f"{len(RULES)} rules. A code's letter names its subject, and a finding's `fix` is a section of a recipe.\n"
-    parts = ["# Audit rules\n\n", count, "`tokengraft explain CODE` prints the same pages.\n"]
-    for letter, subject in SUBJECTS.items():
-        rules = [RULES[code] for code in sorted(RULES) if code.startswith(letter)]
-        parts.append(f"\n## {letter}: {subject}\n")
-        for rule in rules:
-            goals = ", ".join(rule.bears_on) or "no verdict"
-            parts.append(f"\n### {rule.code}: {escaped(rule.title)}\n\n")
-            parts.append(f"Severity: {rule.severity}. Bears on: {goals}.\n")
-            for heading, text in rule.sections.items():
-                parts.append(f"\n**{heading}.** {escaped(paragraph(text))}\n")
-    return "".join(parts)
 
 
 def initializers_page() -> str:

@@ -6,6 +6,7 @@ Source: OASIS, Static Analysis Results Interchange Format (SARIF) Version 2.1.0.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
@@ -17,8 +18,15 @@ from tokengraft.reporting import escape, json
 SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
-def findings(audit: Audit, rules: Sequence[Rule], tool: str) -> str:
-    """The findings of an audit as one SARIF log; `rules` are the pages of at least those found."""
+def findings(audit: Audit, rules: Sequence[Rule], tool: str, *, home: str = "") -> str:
+    """Write the findings of an audit as one SARIF log.
+
+    Args:
+        rules: the pages of at least those rules that found something.
+        tool: our version.
+        home: where docs/ can be read on the web; empty where the package does not say, and a
+            rule then has its page beside it and no address.
+    """
     known = {rule.code: at for at, rule in enumerate(rules)}
     log: dict[str, object] = {
         "$schema": SCHEMA,
@@ -29,7 +37,7 @@ def findings(audit: Audit, rules: Sequence[Rule], tool: str) -> str:
                     "driver": {
                         "name": "tokengraft",
                         "version": tool,
-                        "rules": [_rule(rule) for rule in rules],
+                        "rules": [_rule(rule, home) for rule in rules],
                     }
                 },
                 "columnKind": "unicodeCodePoints",
@@ -41,13 +49,28 @@ def findings(audit: Audit, rules: Sequence[Rule], tool: str) -> str:
     return json.text(log)
 
 
-def _rule(rule: Rule) -> dict[str, object]:
-    return {
+def _rule(rule: Rule, home: str) -> dict[str, object]:
+    page = f"{rule.text}\n`tokengraft explain {rule.code}` prints this page.\n"
+    made: dict[str, object] = {
         "id": rule.code,
         "shortDescription": {"text": escape.sarif_text(rule.title)},
-        "help": {"text": escape.sarif_text(rule.text)},
+        "fullDescription": {"text": escape.sarif_text(_first_section(rule.text))},
+        "help": {"text": escape.sarif_text(page), "markdown": _markdown(page)},
         "defaultConfiguration": {"level": rule.severity},
     }
+    if home:
+        made["helpUri"] = f"{home.rstrip('/')}/reference/rules/{rule.code}.md"
+    return made
+
+
+def _first_section(page: str) -> str:
+    return page.split("\n## ", 1)[0].split("\n\n", 1)[-1].strip()
+
+
+def _markdown(page: str) -> str:
+    """Our own prose, in which tokens are text and not HTML; code in backticks is safe as it is."""
+    parts = re.split(r"(`[^`]*`)", page)
+    return "".join(p if p.startswith("`") else p.replace("<", "&lt;") for p in parts)
 
 
 def _result(finding: Finding, known: dict[str, int]) -> dict[str, object]:

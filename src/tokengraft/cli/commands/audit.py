@@ -102,13 +102,25 @@ def _show(session: Session, found: Audit, form: str, beside: Beside) -> None:
         from tokengraft.reporting import sarif
 
         pages = tuple(map(rule_of, flow.rules()))
-        terminal.write_data(sarif.findings(found, pages, __version__))
+        terminal.write_data(sarif.findings(found, pages, __version__, home=_home()))
     elif form == "github":
         from tokengraft.reporting import github
 
         terminal.write_data(github.findings(found))
     else:
         session.show(found, beside)
+
+
+def _home() -> str:
+    """Where the installed package says that its documentation is; empty where it does not."""
+    from importlib.metadata import PackageNotFoundError, metadata
+
+    try:
+        urls = metadata("tokengraft").get_all("Project-URL") or []
+    except PackageNotFoundError:  # run from a checkout
+        return ""
+    named: dict[str, str] = dict(url.split(", ", 1) for url in urls)
+    return named.get("Documentation", "")
 
 
 def _next(found: Audit, source: str, written: Path | None) -> tuple[str, ...]:
