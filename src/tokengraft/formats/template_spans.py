@@ -23,7 +23,7 @@ _NEWLINE = re.compile(r"\r\n?")
 # What `unicode-escape` reads as one character; a backslash before anything else stands for itself.
 _UNIT = re.compile(
     r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|N\{[^{}]*\}|[0-7]{1,3}|\r\n?"
-    r"|[\n\\'\"abfnrtv])|\r\n?|.",
+    r"|[\n\\'\"abfnrtv]|[^\x00-\x7f])|\r\n?|.",
     re.DOTALL,
 )
 _CHAR = re.compile(r"\r\n?|.", re.DOTALL)
@@ -103,15 +103,14 @@ def meaning(text: str, span: Span) -> str:
 def units(text: str, span: Span) -> Iterator[Unit]:
     """The characters of a string constant or of data, with the places where they are written.
 
-    A character of a constant may be written as an escape; one that stands for nothing (a backslash
-    at the end of a line) is left out.
+    A character of a constant may be written as an escape. What stands for nothing (a backslash at
+    the end of a line) is left out; what stands for several has one place for all of them.
     """
     is_string = span.kind == "string"
     begin, end = span.begin + is_string, span.end - is_string
     for found in (_UNIT if is_string else _CHAR).finditer(text, begin, end):
         char = _decoded(found.group()) if is_string else _NEWLINE.sub("\n", found.group())
-        if char:
-            yield Unit(char, *found.span())
+        yield from (Unit(one, *found.span()) for one in char)
 
 
 def _decoded(raw: str) -> str:
@@ -120,6 +119,8 @@ def _decoded(raw: str) -> str:
     if raw[0] != "\\" or len(raw) == 1:
         return raw
     kind, rest = raw[1], raw[2:]
+    if not kind.isascii():  # Jinja escapes it first, and so meets two backslashes
+        return raw.encode("ascii", "backslashreplace").decode("unicode-escape")
     if kind in "xuU":
         return chr(int(rest, 16))
     if kind == "N":
