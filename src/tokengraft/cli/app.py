@@ -14,13 +14,15 @@ import click
 from tokengraft import __version__
 from tokengraft.cli import terminal
 from tokengraft.cli.errors import guarded
+from tokengraft.cli.help import Group
+from tokengraft.cli.language import language
 from tokengraft.cli.options import common_options
 from tokengraft.cli.session import Watch
 from tokengraft.cli.table import COMMANDS, LATER
 from tokengraft.errors import UsageError
 
 
-class Tokengraft(click.Group):
+class Tokengraft(Group):
     """A group that knows its commands by a table."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's form
@@ -65,7 +67,7 @@ class Tokengraft(click.Group):
         name = prog_name or "tokengraft"
         if os.environ.get(complete_var or "_TOKENGRAFT_COMPLETE"):
             super().main(given, name, complete_var)
-        watch = Watch(as_json=_wants_json(given), language=_language(given))
+        watch = Watch(as_json=_wants_json(given), language=language(given, os.environ, sys.stdout))
         sys.exit(guarded(lambda: self._answer(given, name, watch), watch))
 
     def _answer(self, arguments: list[str], name: str, watch: Watch) -> int:
@@ -94,11 +96,6 @@ def _wants_json(arguments: Sequence[str]) -> bool:
     options = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
     pairs = pairwise(options)
     return "--json" in options or "--format=json" in options or ("--format", "json") in pairs
-
-
-def _language(arguments: Sequence[str]) -> str:
-    russian = any(pair == ("--lang", "ru") for pair in pairwise(arguments))
-    return "ru" if russian or "--lang=ru" in arguments else "en"
 
 
 def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:  # noqa: FBT001  click's form

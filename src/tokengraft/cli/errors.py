@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from tokengraft.cli import terminal
 from tokengraft.cli.session import Watch
 from tokengraft.errors import TokengraftError
+
+if TYPE_CHECKING:
+    from tokengraft.reporting.catalogue import Words
 
 USAGE, ENVIRONMENT, BUG, INTERRUPTED = 2, 5, 70, 130
 # What the machine refuses, whoever asked; any other OSError that nobody turned into an error of
@@ -157,7 +160,7 @@ def _bug(problem: BaseException) -> Failure:
     )
 
 
-def _words(watch: Watch) -> Callable[..., str]:
+def _words(watch: Watch) -> Words:
     from tokengraft.reporting.catalogue import BY_LANGUAGE
 
     return BY_LANGUAGE.get(watch.language, BY_LANGUAGE["en"])
@@ -182,13 +185,13 @@ def _text(failure: Failure, watch: Watch) -> str:
     from tokengraft.reporting import escape
 
     say = _words(watch)
-    lines = [f"{say('error')}: {escape.inline(say(failure.summary))}"]
+    lines = [f"{say('error')}: {escape.inline(say.translated(say(failure.summary)))}"]
     for label, value in (
         ("where", failure.subject),
         ("why", failure.detail),
         ("try", failure.hint),
     ):
         if value:
-            first, *more = escape.block(value).split("\n")
+            first, *more = escape.block(say.translated(value)).split("\n")
             lines += [f"  {say(label)}: {first}", *(f"    {line}" for line in more)]
     return "\n".join(lines) + "\n"

@@ -10,6 +10,8 @@ from typing import Any, Final, Literal, cast
 
 import click
 
+from tokengraft.cli.help import Command
+from tokengraft.cli.language import LANGUAGES, VARIABLE
 from tokengraft.cli.session import Session, Watch
 from tokengraft.errors import UsageError
 
@@ -32,9 +34,9 @@ def common_options(*, hidden: bool = False) -> list[click.Parameter]:
                      help="No progress and no notes on stderr."),
         click.Option(["--color"], type=click.Choice(("auto", "always", "never")), hidden=hidden,
                      help="Colours; auto follows the terminal, NO_COLOR and FORCE_COLOR."),
-        click.Option(["--lang"], type=click.Choice(("en", "ru")), envvar="TOKENGRAFT_LANG",
+        click.Option(["--lang"], type=click.Choice(LANGUAGES), envvar=VARIABLE, show_envvar=True,
                      hidden=hidden,
-                     help="Language of headings and sums; findings are in English so far."),
+                     help="Language of what people read; the default follows the locale."),
     ]  # fmt: skip
 
 
@@ -46,21 +48,24 @@ def command(name: str, *, short_help: str | None = None) -> Callable[[Body], cli
         def entry(
             *, as_json: bool, quiet: bool, color: str | None, lang: str | None, **values: object
         ) -> int | None:
-            return body(session_of(as_json=as_json, quiet=quiet, color=color, lang=lang), **values)
+            del lang  # click has checked it
+            return body(session_of(as_json=as_json, quiet=quiet, color=color), **values)
 
-        made = click.command(name, short_help=short_help)(entry)
+        made = click.command(name, cls=Command, short_help=short_help)(entry)
         made.params.extend(common_options())
         return made
 
     return decorate
 
 
-def session_of(*, as_json: bool, quiet: bool, color: str | None, lang: str | None) -> Session:
-    """Join the command's own options with those that stood before the command."""
+def session_of(*, as_json: bool, quiet: bool, color: str | None) -> Session:
+    """Join the command's own options with those that stood before the command.
+
+    The language was found before anything was parsed.
+    """
     watch = click.get_current_context().ensure_object(Watch)
     before = watch.defaults
     watch.as_json = watch.as_json or as_json or bool(before.get("as_json"))
-    watch.language = str(lang or before.get("lang") or "en")
     return Session(
         watch=watch,
         as_json=watch.as_json,

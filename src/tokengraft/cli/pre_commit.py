@@ -7,13 +7,16 @@ files alone. In a repository of Git the weights are often pointers of Git LFS.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from tokengraft.cli import terminal
+from tokengraft.cli.language import language
 from tokengraft.errors import TokengraftError
+from tokengraft.reporting.catalogue import BY_LANGUAGE, Words
 
 if TYPE_CHECKING:
     from tokengraft.findings import Finding
@@ -31,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("files", nargs="*", type=Path)
     given = parser.parse_args(arguments)
     terminal.forgive_encoding()
-    codes = [_audit(folder, WORSE[given.fail_on]) for folder in folders_of(given.files)]
+    words = BY_LANGUAGE[language((), os.environ, sys.stdout)]
+    codes = [_audit(folder, WORSE[given.fail_on], words) for folder in folders_of(given.files)]
     return max(codes, default=0)
 
 
@@ -46,28 +50,30 @@ def folders_of(files: Iterable[Path]) -> list[Path]:
     )
 
 
-def _audit(folder: Path, grave: tuple[str, ...]) -> int:
+def _audit(folder: Path, grave: tuple[str, ...], say: Words) -> int:
     from tokengraft import flow
 
     pointers = [n for n in TOKENIZER_FILES if _is_pointer(folder / n)]
     if pointers:
-        _tell(f"{folder}: not audited, {pointers[0]} is a pointer of Git LFS (git lfs pull)")
+        told = f"not audited, {pointers[0]} is a pointer of Git LFS (git lfs pull)"
+        _tell(f"{folder}: {say.translated(told)}")
         return 0
     try:
         found = flow.audit(str(folder), headers=False)
     except TokengraftError as error:
-        _tell(f"{folder}: {error.summary}. {error.detail}")
+        _tell(f"{folder}: {say.translated(error.summary)}. {say.translated(error.detail)}")
         return error.exit_code
     failed = False
     for finding in found.findings:
         if finding.severity in grave:
             failed = True
-            _tell(_line(folder, finding))
+            _tell(_line(folder, finding, say))
     return int(failed)
 
 
-def _line(folder: Path, finding: Finding) -> str:
-    return f"{folder}/{finding.subject}: {finding.severity} {finding.rule}: {finding.summary}"
+def _line(folder: Path, finding: Finding, say: Words) -> str:
+    summary = say.translated(finding.summary)
+    return f"{folder}/{finding.subject}: {say(finding.severity)} {finding.rule}: {summary}"
 
 
 def _is_pointer(path: Path) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from tokengraft.cli import terminal
 from tokengraft.cli.terminal import Colour
 from tokengraft.events import Done, Event, Listen, Note, Progress, Started, ignore
+from tokengraft.reporting.catalogue import ENGLISH, Words
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -21,24 +22,28 @@ SECONDS_BETWEEN_LINES: Final = 30.0
 
 
 @contextmanager
-def listening(*, quiet: bool, color: Colour) -> Iterator[Listen]:
+def listening(*, quiet: bool, color: Colour, words: Words = ENGLISH) -> Iterator[Listen]:
     """Listen in the way that stderr permits while the block runs."""
     if quiet:
         yield ignore
     elif terminal.is_terminal(sys.stderr):
-        with _bars(color) as bars:
-            yield BarListener(bars)
+        with _bars(color, words) as bars:
+            yield BarListener(bars, words)
     else:
-        yield LineListener(terminal.complain)
+        yield LineListener(terminal.complain, words=words)
 
 
 class LineListener:
     """One line when a step starts, one for each note, and one every half minute."""
 
     def __init__(
-        self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic
+        self,
+        write: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        words: Words = ENGLISH,
     ) -> None:
         self._write = write
+        self._words = words
         self._clock = clock
         self._said: dict[str, float] = {}
 
@@ -46,12 +51,12 @@ class LineListener:
         match event:
             case Started():
                 self._said[event.step] = self._clock()
-                size = f" ({_amount(event.total, event.unit)})" if event.total else ""
+                size = f" ({_amount(self._words, event.total, event.unit)})" if event.total else ""
                 self._line(event.step, f"{event.subject}{size}")
             case Progress():
                 self._moved(event)
             case Note():
-                self._line(event.step, event.text)
+                self._line(event.step, self._words.translated(event.text))
             case Done():
                 self._said.pop(event.step, None)
 
@@ -60,27 +65,29 @@ class LineListener:
         last = self._said.setdefault(event.step, now)
         if now - last >= SECONDS_BETWEEN_LINES:
             self._said[event.step] = now
-            total = f" of {_amount(event.total, event.unit)}" if event.total else ""
-            done = _amount(event.done, event.unit)
-            self._line(event.step, f"{event.subject} {done}{total}")
+            done = _amount(self._words, event.done, event.unit)
+            if event.total:
+                total = _amount(self._words, event.total, event.unit)
+                done = self._words("{done} of {total}", done=done, total=total)
+            self._line(event.step, f"{event.subject} {done}")
 
     def _line(self, step: str, text: str) -> None:
         from tokengraft.reporting import escape
 
-        self._write(f"{step}: {escape.inline(text.strip())}\n" if text.strip() else f"{step}\n")
+        told = self._words(step)
+        self._write(f"{told}: {escape.inline(text.strip())}\n" if text.strip() else f"{told}\n")
 
 
-def _amount(number: int, unit: str) -> str:
-    from tokengraft.reporting import sizes
-
-    return " ".join(sizes.size(number)) if unit == "B" else f"{sizes.number(number)} {unit}"
+def _amount(words: Words, number: int, unit: str) -> str:
+    return words.size(number) if unit == "B" else words.number(number)
 
 
 class BarListener:
     """A bar for each step that is under way; notes stay above the bars."""
 
-    def __init__(self, bars: Bars) -> None:
+    def __init__(self, bars: Bars, words: Words = ENGLISH) -> None:
         self._bars = bars
+        self._words = words
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, event: Event) -> None:
@@ -92,7 +99,9 @@ class BarListener:
             case Note():
                 from rich.text import Text
 
-                self._bars.console.print(Text(_label(event.step, event.text)))
+                self._bars.console.print(
+                    Text(self._label(event.step, self._words.translated(event.text)))
+                )
             case Done():
                 task = self._tasks.pop(event.step, None)
                 if task is not None:
@@ -103,17 +112,21 @@ class BarListener:
         if step not in self._tasks:
             self._tasks[step] = self._bars.add_task("", total=known)
         self._bars.update(
-            self._tasks[step], completed=done, total=known, label=_label(step, subject), unit=unit
+            self._tasks[step],
+            completed=done,
+            total=known,
+            label=self._label(step, subject),
+            unit=unit,
         )
 
+    def _label(self, step: str, text: str) -> str:
+        from tokengraft.reporting import escape
 
-def _label(step: str, text: str) -> str:
-    from tokengraft.reporting import escape
-
-    return f"{step}: {escape.inline(text)}" if text else step
+        told = self._words(step)
+        return f"{told}: {escape.inline(text)}" if text else told
 
 
-def _bars(color: Colour) -> Bars:
+def _bars(color: Colour, words: Words) -> Bars:
     """Bars with amount, rate and time left, in bytes or in whatever a step counts."""
     from rich.console import Console
     from rich.progress import BarColumn, ProgressColumn, Task, TimeRemainingColumn
@@ -127,9 +140,9 @@ def _bars(color: Colour) -> Bars:
     class Amount(ProgressColumn):
         def render(self, task: Task) -> Text:
             unit = str(task.fields.get("unit", "B"))
-            total = f" / {_amount(int(task.total), unit)}" if task.total else ""
-            rate = f"  {_amount(int(task.speed), unit)}/s" if task.speed else ""
-            return Text(f"{_amount(int(task.completed), unit)}{total}{rate}")
+            total = f" / {_amount(words, int(task.total), unit)}" if task.total else ""
+            rate = f"  {_amount(words, int(task.speed), unit)}/s" if task.speed else ""
+            return Text(f"{_amount(words, int(task.completed), unit)}{total}{rate}")
 
     console = Console(
         file=sys.stderr,

@@ -15,6 +15,7 @@ from tokengraft.cli.terminal import Colour
 if TYPE_CHECKING:
     from tokengraft.documents import Document
     from tokengraft.events import Listen
+    from tokengraft.reporting.catalogue import Words
     from tokengraft.reporting.screen import Screen
     from tokengraft.reporting.text import Beside
 
@@ -59,6 +60,12 @@ class Session:
     language: str
 
     @property
+    def words(self) -> Words:
+        from tokengraft.reporting.catalogue import BY_LANGUAGE
+
+        return BY_LANGUAGE[self.language]
+
+    @property
     def screen(self) -> Screen:
         return terminal.screen(self.color, self.language, sys.stdout)
 
@@ -83,5 +90,5 @@ class Session:
         """Show progress on stderr while the block runs; the value is what steps report to."""
         from tokengraft.cli import progress
 
-        with progress.listening(quiet=self.quiet, color=self.color) as listen:
+        with progress.listening(quiet=self.quiet, color=self.color, words=self.words) as listen:
             yield listen

@@ -1,19 +1,23 @@
-"""The views' own words, in each language. What a rule or an error says stays English.
+"""What is said to people, in each language.
 
-English is written where it is used; the other languages are tables by the English text. A test
-collects every text that the views use and asks each table for it.
+English is written where it is used. The views' own words are tables by the English text; what rules,
+plans and errors say is translated by its template (see `translating`). Tests collect every text of
+both kinds and ask for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import cache
+from typing import TYPE_CHECKING, Final, Literal
 
-from tokengraft.reporting import sizes
+from tokengraft.reporting import russian, sizes
 from tokengraft.reporting.words_ru import NOUNS as RUSSIAN_NOUNS
 from tokengraft.reporting.words_ru import TEXTS as RUSSIAN_TEXTS
-from tokengraft.reporting.words_ru import UNITS as RUSSIAN_UNITS
+
+if TYPE_CHECKING:
+    from tokengraft.reporting.translating import Translator
 
 Language = Literal["en", "ru"]
 LANGUAGES: Final[tuple[Language, ...]] = ("en", "ru")
@@ -45,32 +49,38 @@ class Words:
         text = english if self.language == "en" else RUSSIAN_TEXTS.get(english, english)
         return text.format(**values) if values else text
 
+    def translated(self, english: str) -> str:
+        """What a rule, a plan, a check or an error says; what is not known stays English."""
+        return english if self.language == "en" else _russian()(english)
+
     def count(self, number: int, noun: str) -> str:
         """A number with its noun in the right form: `1 token`, `3 tokens`, `3 токена`."""
         if self.language == "en":
             form = noun if number == 1 else ENGLISH_NOUNS[noun]
         else:
-            form = RUSSIAN_NOUNS[noun][_russian_form(number)]
+            form = RUSSIAN_NOUNS[noun][russian.form(number)]
         return f"{self.number(number)} {form}"
 
     def number(self, number: int) -> str:
         shown = sizes.number(number)
-        # A no-break space would not survive `escape`; the Russian thin space neither.
-        return shown if self.language == "en" else shown.replace(",", " ")
+        return shown if self.language == "en" else russian.number(shown)
 
     def size(self, size_bytes: int) -> str:
         amount, unit = sizes.size(size_bytes)
-        if self.language == "en":
-            return f"{amount} {unit}"
-        return f"{amount.replace('.', ',')} {RUSSIAN_UNITS[unit]}"
+        return f"{amount} {unit}" if self.language == "en" else russian.size(amount, unit)
 
 
-def _russian_form(number: int) -> int:
-    """0 for 1, 21, 31; 1 for 2-4, 22-24; 2 for the rest, 11-14 among them."""
-    tens, ones = number % 100 // 10, number % 10
-    if tens == 1 or ones == 0 or ones > 4:  # noqa: PLR2004  the grammar
-        return 2
-    return 0 if ones == 1 else 1
+@cache
+def _russian() -> Translator:
+    """All rooms in one: a sentence of one room may quote another's."""
+    from tokengraft.reporting.translating import translator
+
+    templates: dict[str, str] = {}
+    nouns: dict[str, str] = {}
+    for room in russian.rooms().values():
+        templates |= {**room.texts, **room.foreign}
+        nouns |= room.nouns
+    return translator(templates, nouns)
 
 
 ENGLISH: Final = Words("en")

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from tokengraft.findings import Audit, Finding, Fix
 from tokengraft.reporting import escape
+from tokengraft.reporting.catalogue import ENGLISH, Words
 
 # Sections of which a recipe may have several; of all others the first fix counts.
 _REPEATED = ("add", "rename")
 
 
-def recipe_of(audit: Audit, source: str) -> str:
-    """A recipe with one section for each fix, each under the findings that ask for it."""
+def recipe_of(audit: Audit, source: str, say: Words = ENGLISH) -> str:
+    """A recipe with one section for each fix, each under the findings that ask for it.
+
+    Comments are in the language of `say`.
+    """
     parts = ["version = 1\n" + f"base = {escape.toml_string(source)}\n"]
     for fix, asking in _grouped(audit.findings):
-        head = "".join(f"# {escape.inline(_why(finding))}\n" for finding in asking)
-        parts.append(head + _section(fix))
+        head = "".join(f"# {escape.inline(_why(say, finding))}\n" for finding in asking)
+        parts.append(head + _section(say, fix))
     if len(parts) == 1:
-        parts.append("# The audit found nothing that a recipe can mend.\n")
+        parts.append(f"# {say('The audit found nothing that a recipe can mend.')}\n")
     return "\n".join(parts)
 
 
@@ -35,13 +39,15 @@ def _grouped(findings: tuple[Finding, ...]) -> list[tuple[Fix, list[Finding]]]:
     return groups
 
 
-def _why(finding: Finding) -> str:
-    return f"{finding.rule} {finding.severity}: {finding.subject}: {finding.summary}"
+def _why(say: Words, finding: Finding) -> str:
+    summary = say.translated(finding.summary)
+    return f"{finding.rule} {say(finding.severity)}: {finding.subject}: {summary}"
 
 
-def _section(fix: Fix) -> str:
+def _section(say: Words, fix: Fix) -> str:
     if fix.operation == "reconcile":
-        return "# Nothing to write: every plan puts files that disagree into step first.\n"
+        text = say("Nothing to write: every plan puts files that disagree into step first.")
+        return f"# {text}\n"
     head = f"[[{fix.operation}]]" if fix.operation in _REPEATED else f"[{fix.operation}]"
     lines = [f"{key} = {toml_value(value)}\n" for key, value in fix.settings.items()]
     return f"{head}\n" + "".join(lines)

@@ -14,11 +14,16 @@ from urllib.parse import quote
 from tokengraft.answers import Rule
 from tokengraft.findings import Audit, Finding
 from tokengraft.reporting import escape, json
+from tokengraft.reporting.catalogue import ENGLISH, Language, Words
 
 SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+# RFC 3066, as `run.language` wants it (3.14.7); en-US is what a log without it is in.
+LANGUAGES: Final[dict[Language, str]] = {"en": "en-US", "ru": "ru-RU"}
 
 
-def findings(audit: Audit, rules: Sequence[Rule], tool: str, *, home: str = "") -> str:
+def findings(
+    audit: Audit, rules: Sequence[Rule], tool: str, *, home: str = "", say: Words = ENGLISH
+) -> str:
     """Write the findings of an audit as one SARIF log.
 
     Args:
@@ -26,6 +31,7 @@ def findings(audit: Audit, rules: Sequence[Rule], tool: str, *, home: str = "") 
         tool: our version.
         home: where docs/ can be read on the web; empty where the package does not say, and a
             rule then has its page beside it and no address.
+        say: the language of messages, which the log names; fingerprints do not depend on it.
     """
     known = {rule.code: at for at, rule in enumerate(rules)}
     log: dict[str, object] = {
@@ -37,11 +43,12 @@ def findings(audit: Audit, rules: Sequence[Rule], tool: str, *, home: str = "") 
                     "driver": {
                         "name": "tokengraft",
                         "version": tool,
-                        "rules": [_rule(rule, home) for rule in rules],
+                        "rules": [_rule(rule, home, say) for rule in rules],
                     }
                 },
+                "language": LANGUAGES[say.language],
                 "columnKind": "unicodeCodePoints",
-                "results": [_result(finding, known) for finding in audit.findings],
+                "results": [_result(finding, known, say) for finding in audit.findings],
                 "properties": {"source": escape.inline(audit.source), "verdict": audit.verdict},
             }
         ],
@@ -49,11 +56,11 @@ def findings(audit: Audit, rules: Sequence[Rule], tool: str, *, home: str = "") 
     return json.text(log)
 
 
-def _rule(rule: Rule, home: str) -> dict[str, object]:
+def _rule(rule: Rule, home: str, say: Words) -> dict[str, object]:
     page = f"{rule.text}\n`tokengraft explain {rule.code}` prints this page.\n"
     made: dict[str, object] = {
         "id": rule.code,
-        "shortDescription": {"text": escape.sarif_text(rule.title)},
+        "shortDescription": {"text": escape.sarif_text(say.translated(rule.title))},
         "fullDescription": {"text": escape.sarif_text(_first_section(rule.text))},
         "help": {"text": escape.sarif_text(page), "markdown": _markdown(page)},
         "defaultConfiguration": {"level": rule.severity},
@@ -73,8 +80,10 @@ def _markdown(page: str) -> str:
     return "".join(p if p.startswith("`") else p.replace("<", "&lt;") for p in parts)
 
 
-def _result(finding: Finding, known: dict[str, int]) -> dict[str, object]:
-    said = f"{finding.summary}. {finding.detail}" if finding.detail else finding.summary
+def _result(finding: Finding, known: dict[str, int], say: Words) -> dict[str, object]:
+    said = say.translated(finding.summary)
+    if finding.detail:
+        said += f". {say.translated(finding.detail)}"
     mark = f"{finding.rule}\0{finding.subject}\0{finding.summary}"
     result: dict[str, object] = {
         "ruleId": finding.rule,

@@ -71,7 +71,7 @@ def fill(page: Page, value: Document | str, beside: Beside) -> None:
 def chapter(number: int, title: str, command: str, screen: Screen) -> str:
     """The heading of one chapter of the demo."""
     page = Page(screen)
-    page.banner(f"{number}. {title}", "")
+    page.banner(f"{number}. {page.say.translated(title)}", "")
     if command:
         page.exact(f"$ {command}", "cyan")
     return "\n" + page.text + "\n"
@@ -98,7 +98,7 @@ def _run(page: Page, story: Run, beside: Beside) -> None:
 def _demo(page: Page, story: Demo, beside: Beside) -> None:
     page.exact(beside.place or story.folder, "dim")
     for number, told in enumerate(story.chapters, 1):
-        page.heading(f"{number}. {told.title}")
+        page.heading(f"{number}. {page.say.translated(told.title)}")
         page.exact(f"$ {told.command}", "cyan")
 
 

@@ -36,7 +36,7 @@ def audit(page: Page, value: Audit, *, everything: bool = False) -> None:
     page.exact(value.source, "dim")
     reasons = value.reasons if everything else value.reasons[:REASONS_SHOWN]
     for reason in reasons:
-        page.line(f"- {reason}", indent=2)
+        page.line(f"- {say.translated(reason)}", indent=2)
     _more(page, len(value.reasons) - len(reasons))
     page.heading(say("Findings"))
     if everything:
@@ -91,13 +91,12 @@ def _findings_in_short(page: Page, found: tuple[Finding, ...]) -> None:
         wanted = finding.severity != "note" and finding.rule not in told
         if wanted and len(told) < WHOLE_SHOWN:
             told.add(finding.rule)
-            short = _cut(finding.detail, 2 * (page.screen.width - 8))
-            _finding(page, finding.model_copy(update={"detail": short}))
+            _finding(page, finding, detail=2 * (page.screen.width - 8))
         else:
             rest.append(finding)
     for finding in rest[:LINES_SHOWN]:
         label = page.say(finding.severity).upper()
-        text = f"  {label} {finding.rule}  {finding.summary}"
+        text = f"  {label} {finding.rule}  {page.say.translated(finding.summary)}"
         page.exact(_cut(text, page.screen.width), STYLES[finding.severity])
     _more(page, len(rest) - LINES_SHOWN)
     _counts(page, found)
@@ -119,14 +118,16 @@ def _counts(page: Page, found: tuple[Finding, ...]) -> None:
     page.line(", ".join(counts), "dim", indent=2)
 
 
-def _finding(page: Page, finding: Finding) -> None:
+def _finding(page: Page, finding: Finding, detail: int = 0) -> None:
+    """One finding; `detail` cuts its detail to so many characters, 0 to none."""
     say = page.say
     style = STYLES[finding.severity]
     label = say(finding.severity).upper()
     page.exact(f"  {label} {finding.rule}  {finding.subject}", f"bold {style}")
-    page.line(finding.summary, indent=4)
+    page.line(say.translated(finding.summary), indent=4)
     if finding.detail:
-        page.line(finding.detail, "dim", indent=4)
+        said = say.translated(finding.detail)
+        page.line(_cut(said, detail) if detail else said, "dim", indent=4)
     if finding.fix is not None:
         safety = f" ({say(finding.safety)})" if finding.safety else ""
         page.line(

@@ -161,7 +161,11 @@ def doctor(page: Page, value: Doctor) -> None:
     page.table(
         (),
         (
-            (item.name, Cell(say(item.status), styles[item.status]), item.evidence)
+            (
+                say.translated(item.name),
+                Cell(say(item.status), styles[item.status]),
+                say.translated(item.evidence),
+            )
             for item in value.abilities
         ),
     )
@@ -178,7 +182,7 @@ def doctor(page: Page, value: Doctor) -> None:
 
 def rule(page: Page, value: Rule) -> None:
     """The page of one rule."""
-    page.banner(f"{value.code}  {value.title}", STYLES[value.severity])
+    page.banner(f"{value.code}  {page.say.translated(value.title)}", STYLES[value.severity])
     page.line(page.say(value.severity), "dim")
     page.line()
     for line in value.text.strip().splitlines():
@@ -187,10 +191,15 @@ def rule(page: Page, value: Rule) -> None:
 
 def rules(page: Page, value: Rules) -> None:
     """All rules, one a line."""
+    say = page.say
     page.table(
         (),
         (
-            (Cell(item.code, STYLES[item.severity]), page.say(item.severity), item.title)
+            (
+                Cell(item.code, STYLES[item.severity]),
+                page.say(item.severity),
+                say.translated(item.title),
+            )
             for item in value.rules
         ),
         indent=0,
@@ -206,9 +215,9 @@ def problems(page: Page, value: Problems) -> None:
     page.banner(say.count(len(value.problems), "problem"), "red")
     for problem in value.problems:
         page.exact(f"  {problem.where}", "bold")
-        page.line(problem.what, indent=4)
+        page.line(say.translated(problem.what), indent=4)
         if problem.suggestion:
-            page.line(problem.suggestion, "green", indent=4)
+            page.line(say.translated(problem.suggestion), "green", indent=4)
 
 
 def recipe_text(page: Page, value: RecipeText) -> None:

@@ -53,7 +53,7 @@ def plan(page: Page, value: Plan, texts: Mapping[int, str]) -> None:
     if value.reconciled:
         page.heading(say("Put into step first, because the files disagree"))
         for line in value.reconciled:
-            page.item("~", line, "yellow")
+            page.item("~", say.translated(line), "yellow")
     _tokens(page, value, texts)
     _matrices(page, value)
     _keys(page, value)
@@ -127,7 +127,9 @@ def _tokens(page: Page, value: Plan, texts: Mapping[int, str]) -> None:
     page.heading(say("Tokens"))
     shown = value.tokens[:TOKENS_SHOWN]
     page.table(
-        ("", say("id"), say("token"), say("use"), ""), map(_token_row, shown), right=frozenset({1})
+        ("", say("id"), say("token"), say("use"), ""),
+        (_token_row(say, token) for token in shown),
+        right=frozenset({1}),
     )
     if any(token.rows for token in shown):
         page.heading(say("Rows"))
@@ -145,10 +147,16 @@ def _tokens(page: Page, value: Plan, texts: Mapping[int, str]) -> None:
         )
 
 
-def _token_row(token: PlannedToken) -> tuple[Cell, str, str, str, str]:
+def _token_row(say: Words, token: PlannedToken) -> tuple[Cell, str, str, str, str]:
     sign, style = ACTIONS[token.action]
     was = f"<- {escape.quoted(token.was)}" if token.was is not None else ""
-    return Cell(sign, style), str(token.id), escape.quoted(token.text), token.use, was
+    return (
+        Cell(sign, style),
+        str(token.id),
+        escape.quoted(token.text),
+        say.translated(token.use),
+        was,
+    )
 
 
 def row_lines(page: Page, token: PlannedToken, texts: Mapping[int, str]) -> list[str]:
@@ -335,4 +343,4 @@ def _notes(page: Page, value: Plan) -> None:
         return
     page.heading(page.say("Notes"))
     for note in value.notes:
-        page.item("-", note)
+        page.item("-", page.say.translated(note))

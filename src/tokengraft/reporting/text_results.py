@@ -29,7 +29,7 @@ def receipt(
         page.banner(say("RECEIPT"), "")
     _changed(page, value)
     for note in undone:
-        page.line(f"! {note}", "yellow", indent=2)
+        page.line(f"! {say.translated(note)}", "yellow", indent=2)
     rows = [(say("plan"), value.plan), (say("made by"), value.tool)]
     if seconds is not None:
         rows.append((say("time"), say("{seconds} s", seconds=f"{seconds:.1f}")))
@@ -72,7 +72,8 @@ def verification(page: Page, value: Verification) -> None:
     for check in value.checks:
         pretty, plain, style = STATUSES[check.status]
         sign = page.screen.sign(pretty, plain)
-        rows.append((Cell(sign, style), Cell(say(check.status), style), check.name, check.evidence))
+        said = (say.translated(check.name), say.translated(check.evidence))
+        rows.append((Cell(sign, style), Cell(say(check.status), style), *said))
     page.table((), rows)
     counts = {status: sum(check.status == status for check in value.checks) for status in STATUSES}
     page.line(

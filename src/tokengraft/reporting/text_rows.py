@@ -22,7 +22,7 @@ def rows(page: Page, value: Rows) -> None:
     say = page.say
     page.heading(say("Rows"))
     if value.why_not:
-        page.line(say("not read: {why}", why=value.why_not), "yellow", indent=2)
+        page.line(say("not read: {why}", why=say.translated(value.why_not)), "yellow", indent=2)
         return
     for matrix in value.matrices:
         _matrix(page, matrix)
@@ -66,7 +66,9 @@ def _matrix(page: Page, matrix: MatrixRows) -> None:
     page.line(f"{escape.inline(matrix.tensor)} ({say.size(matrix.size_bytes)})", indent=2)
     if found is None:
         page.line(
-            say("which rows are trained is unknown: {why}", why=matrix.why_not), "dim", indent=4
+            say("which rows are trained is unknown: {why}", why=say.translated(matrix.why_not)),
+            "dim",
+            indent=4,
         )
         return
     page.line(

@@ -19,7 +19,6 @@ NOUNS: Final = {
     "tensor": ("тензор", "тензора", "тензоров"),
     "token": ("токен", "токена", "токенов"),
 }
-UNITS: Final = {"B": "Б", "kB": "кБ", "MB": "МБ", "GB": "ГБ", "TB": "ТБ", "PB": "ПБ"}
 
 TEXTS: Final = {
     # every view
@@ -40,6 +39,12 @@ TEXTS: Final = {
     "--all shows the places and details too": "--all покажет ещё места и подробности",
     "... and {number} more: --all shows them": "... и ещё {number}: покажет --all",
     "Verdict for each goal": "Вердикт для каждой цели",
+    "The audit found nothing that a recipe can mend.": (
+        "Проверка не нашла ничего, что можно исправить рецептом."
+    ),
+    "Nothing to write: every plan puts files that disagree into step first.": (
+        "Писать нечего: любой план сначала согласует файлы, которые расходятся."
+    ),
     "error": "ошибка",
     "warning": "предупреждение",
     "note": "заметка",
@@ -194,6 +199,19 @@ TEXTS: Final = {
     "written: {path}": "записано: {path}",
     "RECIPE": "РЕЦЕПТ",
     "made by a plan: {digest}": "сделано по плану: {digest}",
+    # help
+    "Usage": "Как запускать",
+    "Options": "Параметры",
+    "Commands": "Команды",
+    # progress
+    "{done} of {total}": "{done} из {total}",
+    "read": "чтение",
+    "fetch": "загрузка",
+    "fingerprint": "отпечаток",
+    "compare tensors": "сравнение тензоров",
+    "apply": "применение",
+    "undo": "возврат основы",
+    "verify": "проверка",
     # errors
     "where": "где",
     "why": "почему",

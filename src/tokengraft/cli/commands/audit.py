@@ -74,7 +74,9 @@ def audit(
         _must_be_new(write_recipe)
     with session.listening() as listen:
         found = flow.audit(source, goal=cast("Any", goal), deep=deep, listen=listen)
-    written = _write_recipe(found, source, write_recipe) if write_recipe is not None else None
+    written = (
+        _write_recipe(session, found, source, write_recipe) if write_recipe is not None else None
+    )
     from tokengraft.reporting.text import Beside
 
     beside = Beside(next=_next(found, source, written), everything=everything)
@@ -88,11 +90,11 @@ def _must_be_new(path: Path) -> None:
     must_be_new(path)
 
 
-def _write_recipe(found: Audit, source: str, path: Path) -> Path:
+def _write_recipe(session: Session, found: Audit, source: str, path: Path) -> Path:
     from tokengraft.cli.writing import write_new
     from tokengraft.reporting.fixes import recipe_of
 
-    write_new(path, recipe_of(found, source))
+    write_new(path, recipe_of(found, source, session.words))
     return path
 
 
@@ -102,11 +104,13 @@ def _show(session: Session, found: Audit, form: str, beside: Beside) -> None:
         from tokengraft.reporting import sarif
 
         pages = tuple(map(rule_of, flow.rules()))
-        terminal.write_data(sarif.findings(found, pages, __version__, home=_home()))
+        terminal.write_data(
+            sarif.findings(found, pages, __version__, home=_home(), say=session.words)
+        )
     elif form == "github":
         from tokengraft.reporting import github
 
-        terminal.write_data(github.findings(found))
+        terminal.write_data(github.findings(found, session.words))
     else:
         session.show(found, beside)
 

@@ -7,13 +7,28 @@ from pathlib import Path
 import click
 
 from tokengraft.cli import next_commands, terminal
-from tokengraft.cli.options import PRESETS, a_path, command, existing_file, set_option
-from tokengraft.cli.session import Session
+from tokengraft.cli.help import Group
+from tokengraft.cli.options import (
+    PRESETS,
+    a_path,
+    command,
+    common_options,
+    existing_file,
+    set_option,
+)
+from tokengraft.cli.session import Session, Watch
 
 
-@click.group("recipe")
-def recipe() -> None:
+@click.group("recipe", cls=Group)
+@click.pass_context
+def recipe(ctx: click.Context, /, **options: object) -> None:
     """Write a recipe, check one, or print what a recipe may hold."""
+    given = {name: value for name, value in options.items() if value}
+    watch = ctx.ensure_object(Watch)
+    watch.defaults = {**watch.defaults, **given}
+
+
+recipe.params.extend(common_options(hidden=True))
 
 
 @command("new", short_help="Write a commented recipe for a checkpoint.")

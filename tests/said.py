@@ -1,0 +1,232 @@
+"""Every template of a text for people that the source code holds, found in its syntax tree.
+
+Whatever reads as words is taken to be said to somebody, so that nothing can be forgotten; what is not
+said is named in `tests/unsaid.py`, with the reason.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+SOURCE: Final = Path(__file__).resolve().parents[1] / "src" / "tokengraft"
+# Packages that share a file of translations; modules of the root are nouns.
+ROOMS: Final = {"rows": "planning"}
+# The views' own words and the grammar have tables and tests of their own.
+ELSEWHERE: Final = ("reporting/",)
+COUNTING: Final = frozenset({"counted"})
+ALTERNATIVES: Final = 64
+_WORDS: Final = re.compile(r"(?<![A-Za-z<|])[A-Za-z]{2,}(?![A-Za-z|>])")
+_COMMAND: Final = re.compile(r"tokengraft( (\{\}|[A-Z.\[\]]+|--?[\w-]+|[a-z.]+))*")
+# Calls whose arguments are for programs.
+_MUTE_CALLS: Final = frozenset(
+    {"say", "compile", "getattr", "setattr", "TypeVar", "AssertionError"}
+)
+_MUTE_METHODS: Final = frozenset({"say", "compile", "fullmatch", "sub", "search", "encode"})
+
+
+@dataclass
+class Said:
+    """The templates and counted nouns of one room, each with a place where it is said."""
+
+    templates: dict[str, str] = field(default_factory=dict)
+    nouns: dict[str, str] = field(default_factory=dict)
+
+
+def rooms() -> dict[str, Said]:
+    """All that is said, by room."""
+    found: dict[str, Said] = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        name = path.relative_to(SOURCE).as_posix()
+        if name.startswith(ELSEWHERE):
+            continue
+        first = name.split("/")[0] if "/" in name else "nouns"
+        room = found.setdefault(ROOMS.get(first, first), Said())
+        reader = Reader(name)
+        reader.visit(ast.parse(path.read_text(encoding="utf-8")))
+        room.templates.update({**reader.templates, **room.templates})
+        room.nouns.update({**reader.nouns, **room.nouns})
+    for path in sorted((SOURCE / "families").glob("*.toml")):
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        said = [table.get("trained_length_source", ""), *table.get("notes", ())]
+        found["families"].templates.update({doubled(t): path.name for t in said if is_prose(t)})
+    return found
+
+
+class Reader(ast.NodeVisitor):
+    """Collects what one module says."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.templates: dict[str, str] = {}
+        self.nouns: dict[str, str] = {}
+
+    def visit(self, node: ast.AST) -> None:
+        if _is_text(node):
+            self._take(alternatives(node), node)
+            for value in _values(node):
+                self.visit(value)
+        else:
+            super().visit(node)
+
+    def _take(self, texts: Iterable[str], node: ast.AST) -> None:
+        for text in texts:
+            bare = bare_of(text)
+            if is_prose(bare):
+                self.templates.setdefault(bare, f"{self.name}:{getattr(node, 'lineno', 0)}")
+
+    def visit_Module(self, node: ast.Module) -> None:
+        self._body(node.body)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self._body(node.body)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        doc = ast.get_docstring(node, clean=False)
+        named = {
+            _name(d.func) if isinstance(d, ast.Call) else _name(d) for d in node.decorator_list
+        }
+        if doc is not None and named & {"command", "group"}:
+            self._take(paragraphs(doc), node)
+        for decorator in node.decorator_list:
+            self.visit(decorator)
+        for default in (*node.args.defaults, *filter(None, node.args.kw_defaults)):
+            self.visit(default)
+        self._body(node.body)
+
+    def _body(self, body: list[ast.stmt]) -> None:
+        for statement in body:
+            bare = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+            if not bare:  # docstrings are for readers of the code
+                self.visit(statement)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if node.value is not None:
+            self.visit(node.value)
+
+    def visit_Assert(self, node: ast.Assert) -> None:
+        """A broken assertion is a bug of ours, told as its traceback."""
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        """Texts that are compared with are not said."""
+        for part in (node.left, *node.comparators):
+            if not _is_text(part):
+                self.visit(part)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        self.visit(node.value)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        name = _name(node.func)
+        if name in (_MUTE_METHODS if isinstance(node.func, ast.Attribute) else _MUTE_CALLS):
+            return
+        self.visit(node.func)
+        arguments = node.args
+        if name in COUNTING:
+            for noun in alternatives(node.args[1]):
+                self.nouns.setdefault(noun, f"{self.name}:{node.lineno}")
+            arguments = node.args[:1]
+        for argument in (*arguments, *(keyword.value for keyword in node.keywords)):
+            self.visit(argument)
+
+
+def bare_of(text: str) -> str:
+    """A template without what only joins it to others."""
+    bare = text.strip(" ,;\n")
+    inside = bare.startswith("(") and bare.endswith(")") and bare.count("(") == 1
+    return bare[1:-1] if inside else bare
+
+
+def is_prose(text: str) -> bool:
+    """Whether a template reads as words, and not as code, a name, a number or a command."""
+    wordy = _WORDS.search(text.replace("{}", " 0 ")) is not None
+    return " " in text and wordy and _COMMAND.fullmatch(text) is None
+
+
+def paragraphs(doc: str) -> list[str]:
+    """A help text as click wraps it."""
+    parts = inspect.cleandoc(doc).split("\n\n")
+    return [doubled(" ".join(part.split())) for part in parts]
+
+
+def doubled(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def alternatives(node: ast.AST) -> list[str]:
+    """Every template that an expression can be; what is computed is `{}`."""
+    match node:
+        case ast.Constant(value=str(text)):
+            found: Iterable[str] = [doubled(text)]
+        case ast.JoinedStr(values=values):
+            parts = itertools.product(*map(alternatives, values))
+            found = map("".join, itertools.islice(parts, ALTERNATIVES))
+        case ast.FormattedValue(value=value) if _is_text(value) and node.conversion < 0:
+            return alternatives(value)
+        case ast.IfExp(body=body, orelse=orelse):
+            found = [*alternatives(body), *alternatives(orelse)]
+        case ast.BoolOp(values=values):
+            found = [text for value in values for text in alternatives(value)]
+        case ast.BinOp(op=ast.Add(), left=left, right=right):
+            pairs = itertools.product(alternatives(left), alternatives(right))
+            found = map("".join, itertools.islice(pairs, ALTERNATIVES))
+        case ast.Call(func=ast.Attribute(value=value, attr=("strip" | "rstrip" | "removesuffix"))):
+            return alternatives(value)
+        case _:
+            found = ["{}"]
+    return list(dict.fromkeys(found))
+
+
+def _is_text(node: ast.AST) -> bool:
+    """Whether an expression is a text that is partly written out here."""
+    match node:
+        case ast.Constant(value=value):
+            return isinstance(value, str)
+        case ast.JoinedStr():
+            return True
+        case ast.IfExp(body=body, orelse=orelse):
+            return _is_text(body) or _is_text(orelse)
+        case ast.BinOp(op=ast.Add(), left=left, right=right):
+            return _is_text(left) or _is_text(right)
+        case ast.BoolOp(op=ast.Or(), values=values):
+            return any(map(_is_text, values))
+        case ast.Call(func=ast.Attribute(value=value, attr=("strip" | "rstrip"))):
+            return _is_text(value)
+    return False
+
+
+def _values(node: ast.AST) -> Iterator[ast.AST]:
+    """The computed parts of a text, which may say something themselves."""
+    match node:
+        case ast.Constant():
+            return
+        case ast.JoinedStr(values=values):
+            for value in values:
+                yield from _values(value)
+        case ast.FormattedValue(value=value) | ast.Call(func=ast.Attribute(value=value)) if (
+            not isinstance(node, ast.Call) or _is_text(node)
+        ):
+            yield from _values(value)
+        case ast.IfExp(test=test, body=body, orelse=orelse):
+            yield test
+            yield from _values(body)
+            yield from _values(orelse)
+        case ast.BinOp(op=ast.Add(), left=left, right=right) if _is_text(node):
+            yield from _values(left)
+            yield from _values(right)
+        case ast.BoolOp(op=ast.Or(), values=values) if _is_text(node):
+            for value in values:
+                yield from _values(value)
+        case _:
+            yield node
+
+
+def _name(node: ast.AST) -> str:
+    return node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")
