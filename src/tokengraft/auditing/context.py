@@ -211,8 +211,9 @@ def rope_in_new_spelling_only(checkpoint: Checkpoint) -> Iterator[Found]:
         rope_theta at the top level.
 
     Fix and its safety:
-        Add rope_theta, and rope_scaling if positions are scaled, by hand with the same values. That
-        is safe: newer versions accept both spellings where they agree. No plan does it for you yet.
+        Safe. Every plan first writes rope_theta, and rope_scaling if positions are scaled, beside it
+        with the same values: newer versions accept both spellings where they agree. Where each layer
+        type has parameters of its own, there is no older spelling, and nothing is written.
 
     Sources:
         transformers 4.57 and 5.23, measured.
@@ -223,11 +224,14 @@ def rope_in_new_spelling_only(checkpoint: Checkpoint) -> Iterator[Found]:
         if not isinstance(new, dict) or "rope_theta" in config or config.get("rope_scaling"):
             continue
         theta = number_of(new.get("rope_theta"))
+        is_nested = any(isinstance(value, dict) for value in new.values())
         if rope_type_of(new) != "default" or (theta is not None and theta != 10_000):  # noqa: PLR2004  transformers' default
             yield Found(
                 place(CONFIG, f"{base}/rope_parameters"),
                 "RoPE is in the spelling of transformers 5 alone",
                 "transformers 4 would use the base frequency 10000 without scaling, silently",
+                fix=None if is_nested else Fix(operation="reconcile"),
+                safety=None if is_nested else "safe",
             )
 
 

@@ -264,8 +264,8 @@ def only_new_loaders(checkpoint: Checkpoint) -> Iterator[Found]:
         "extra_special_tokens": ["<|im_start|>", "<|im_end|>"]
 
     Fix and its safety:
-        Rename the key to `additional_special_tokens`, which both versions read as a list. No plan
-        does this for you yet.
+        Safe. Every plan first writes the list under the name `additional_special_tokens`, which both
+        versions read as a list.
 
     Sources:
         transformers 4.57 and 5.23, measured; transformers#45566, mlx-lm#661.
@@ -277,4 +277,6 @@ def only_new_loaders(checkpoint: Checkpoint) -> Iterator[Found]:
             f"extra_special_tokens is a list of {len(value)}, which transformers 4 cannot load",
             "transformers 5 wrote this file; both versions read the same list under the name "
             "additional_special_tokens",
+            fix=RECONCILE,
+            safety="safe",
         )

@@ -19,6 +19,7 @@ from tokengraft.planning.context import set_context
 from tokengraft.planning.draft import Draft
 from tokengraft.planning.files import FileEdits, file_edits, missing_tokens
 from tokengraft.planning.named import set_pad, set_stop
+from tokengraft.planning.portable import portable
 from tokengraft.planning.predicting import edited_files, edited_weights, predicted
 from tokengraft.planning.rows import RowPlan, check_rows, plan_rows
 from tokengraft.planning.slow import with_table
@@ -159,7 +160,7 @@ def _drafted(checkpoint: Checkpoint, recipe: Recipe) -> Draft:
     draft = set_stop(draft, recipe.stop)
     if recipe.context is not None:
         draft = set_context(draft, recipe.context)
-    return check_rows(with_table(draft))
+    return check_rows(portable(with_table(draft)))
 
 
 def later_sections(recipe: Recipe) -> tuple[Problem, ...]:

@@ -38,10 +38,11 @@ class Draft:
         planned: what is said of each token, by id; rows are filled in at the end.
         renamed: old text to new text, for every place that names a token by text.
         settings: JSON values that shall hold.
+        removed: JSON keys that shall go.
         templates: chat templates as they shall be, by place; renames are applied over them.
         written: small text files to be made anew.
         new_rows: rows that need a value.
-        length: the context length, if the recipe asks for one.
+        reconciled: sentences on what was put into step before file by file is compared.
     """
 
     checkpoint: Checkpoint
@@ -50,9 +51,11 @@ class Draft:
     planned: Mapping[TokenId, PlannedToken] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[Place, JsonValue] = field(default_factory=dict)
+    removed: tuple[Place, ...] = ()
     templates: Mapping[Place, str] = field(default_factory=dict)
     written: Mapping[str, str] = field(default_factory=dict)
     new_rows: tuple[NewRow, ...] = ()
+    reconciled: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 
@@ -89,6 +92,9 @@ class Draft:
 
     def with_setting(self, file: str, pointer: str, value: JsonValue) -> Draft:
         return replace(self, settings={**self.settings, (file, pointer): value})
+
+    def without(self, file: str, pointer: str) -> Draft:
+        return replace(self, removed=(*self.removed, (file, pointer)))
 
     def with_file(self, path: str, text: str) -> Draft:
         return replace(self, written={**self.written, path: text})

@@ -7,7 +7,7 @@ that writes new tokens, and the plan says so.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tokengraft.checkpoint import JsonValue
@@ -26,11 +26,12 @@ from tokengraft.plans import (
     SetKey,
     WriteFile,
 )
-from tokengraft.vocabulary import AddedToken, Declared, TokenId
+from tokengraft.vocabulary import AddedToken, ChatTemplate, Declared, TokenId
 
 # transformers 4 looks each listed token up in the list: beyond some thousand that is felt
 # (0.8 s to load 10,000), and the flag in the tables says the same.
 MAX_LISTED = 2_000
+JINJA, CONFIG = "chat_template.jinja", "tokenizer_config.json"
 SHOWN = 8  # tokens named one by one in a sentence
 LISTS = (
     ("tokenizer_config.json", "/additional_special_tokens"),
@@ -53,7 +54,7 @@ class FileEdits:
 def file_edits(draft: Draft) -> FileEdits:
     """State every change of every file, in a fixed order."""
     changes: dict[str, list[JsonChange]] = {}
-    reconciled: list[str] = []
+    reconciled = list(draft.reconciled)
     missing: dict[TokenId, AddedToken] = {}
     problems: list[tuple[str, str]] = []
     for declared in draft.tokenizer.declared:
@@ -84,8 +85,8 @@ def file_edits(draft: Draft) -> FileEdits:
         problems.extend(_id_problems(draft, declared, lacking))
     for file, change in _name_changes(draft):
         changes.setdefault(file, []).append(change)
-    for (file, pointer), value in draft.settings.items():
-        changes.setdefault(file, []).append(SetKey(pointer=pointer, value=value))
+    for file, change in _setting_changes(draft):
+        changes.setdefault(file, []).append(change)
     written, failed = _templates(draft, changes)
     problems.extend(failed)
     edits: list[FileEdit] = [
@@ -96,6 +97,17 @@ def file_edits(draft: Draft) -> FileEdits:
     edits.extend(WriteFile(path=path, text=text) for path, text in sorted(written.items()))
     problems.extend(pieces.problems)
     return FileEdits(tuple(edits), tuple(reconciled), missing, tuple(problems), pieces.notes)
+
+
+def _setting_changes(draft: Draft) -> Iterator[tuple[str, JsonChange]]:
+    """Keys that get a value, and keys that go. A list of special tokens gets the new ones too."""
+    for (file, pointer), value in draft.settings.items():
+        whole = value
+        if (file, pointer) in LISTS and isinstance(value, list):
+            whole = [*(_renamed_entry(draft, entry) for entry in value), *_listable(draft, value)]
+        yield file, SetKey(pointer=pointer, value=whole)
+    for file, pointer in draft.removed:
+        yield file, RemoveKey(pointer=pointer)
 
 
 def _lacking(draft: Draft, declared: Declared) -> dict[TokenId, AddedToken]:
@@ -235,7 +247,8 @@ def _name_changes(draft: Draft) -> Iterator[tuple[str, JsonChange]]:
             yield named.file, change
     for file, pointer in LISTS:
         listed = draft.checkpoint.value(file, pointer)
-        if isinstance(listed, list):
+        is_anew = (file, pointer) in draft.settings or (file, pointer) in draft.removed
+        if isinstance(listed, list) and not is_anew:
             yield from ((file, change) for change in _list_changes(draft, listed, pointer))
     yield from _post_processor(draft)
 
@@ -246,14 +259,24 @@ def _list_changes(draft: Draft, listed: list[JsonValue], pointer: str) -> Iterat
         if isinstance(text, str) and text in draft.renamed:
             place = f"{pointer}/{number}" + ("/content" if isinstance(entry, dict) else "")
             yield SetKey(pointer=place, value=draft.renamed[text])
-    new = [
-        token.id
+    for first, count in _runs(_listable(draft, listed).values()):
+        yield InsertTokens(pointer=pointer, form="text", first_id=first, count=count)
+
+
+def _renamed_entry(draft: Draft, entry: JsonValue) -> JsonValue:
+    if isinstance(entry, dict):
+        return {key: _renamed_entry(draft, value) for key, value in entry.items()}
+    return draft.renamed.get(entry, entry) if isinstance(entry, str) else entry
+
+
+def _listable(draft: Draft, listed: Sequence[JsonValue]) -> dict[str, int]:
+    """New tokens that belong into a list of special tokens, none if the list grew too long."""
+    new = {
+        token.text: token.id
         for token in draft.planned.values()
         if token.action == "add" and token.special and token.use != "pad" and _is_plain(token)
-    ]
-    if len(listed) + len(new) <= MAX_LISTED:
-        for first, count in _runs(new):
-            yield InsertTokens(pointer=pointer, form="text", first_id=first, count=count)
+    }
+    return new if len(listed) + len(new) <= MAX_LISTED else {}
 
 
 def _is_plain(token: PlannedToken) -> bool:
@@ -311,7 +334,25 @@ def _templates(
             changes.setdefault(template.file, []).append(change)
         else:
             written[template.file] = text
+        other = _other_place(draft, template)
+        if other == (JINJA, ""):
+            written[JINJA] = text
+        elif other is not None:
+            changes.setdefault(other[0], []).append(SetKey(pointer=other[1], value=text))
     return written, problems
+
+
+def _other_place(draft: Draft, template: ChatTemplate) -> tuple[str, str] | None:
+    """Where a changed template is missing: programs disagree on which of two places they read.
+
+    transformers takes chat_template.jinja first, llama.cpp and older servers the key alone.
+    """
+    places = [(t.file, t.pointer) for t in draft.tokenizer.templates if t.name == template.name]
+    if template.name != "default" or len(places) != 1:
+        return None
+    if places == [(JINJA, "")]:
+        return (CONFIG, "/chat_template") if CONFIG in draft.checkpoint.json else None
+    return (JINJA, "") if places == [(CONFIG, "/chat_template")] else None
 
 
 def missing_tokens(draft: Draft, found: FileEdits) -> Iterator[PlannedToken]:
