@@ -137,9 +137,9 @@ def _refuse_unsafe(checkpoint: Checkpoint) -> None:
 
 def _drafted(checkpoint: Checkpoint, recipe: Recipe) -> Draft:
     tokenizer = checkpoint.tokenizer
-    if tokenizer is None:
+    if tokenizer is None or not tokenizer.n_tokens:
         raise RecipeError(
-            "the folder has no tokenizer",
+            "the folder has no tokenizer" if tokenizer is None else "the folder lists no tokens",
             subject=str(checkpoint.root),
             hint="put tokenizer.json and tokenizer_config.json beside config.json",
         )

@@ -34,6 +34,7 @@ TEXTS: Final = {
     "SAFE CHANGE": "МОЖНО МЕНЯТЬ БЕЗОПАСНО",
     "NEEDS TRAINING": "НУЖНО ОБУЧЕНИЕ",
     "DO NOT": "НЕ НАДО",
+    "UNKNOWN": "НЕИЗВЕСТНО",
     "Findings": "Что найдено",
     "Facts": "Факты",
     "--all shows the places and details too": "--all покажет ещё места и подробности",
