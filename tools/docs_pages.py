@@ -18,7 +18,8 @@ from tokengraft.cli import errors as cli_errors
 from tokengraft.cli.app import app
 from tokengraft.cli.table import COMMANDS, LATER
 from tokengraft.planning import LATER as LATER_SECTIONS
-from tokengraft.rows.initializers import AUTO, INITIALIZERS
+from tokengraft.rows.choosing import AUTO
+from tokengraft.rows.initializers import INITIALIZERS
 
 NOTES = Path(__file__).resolve().parents[1] / "docs" / "reference" / "recipe-notes.toml"
 COMMON = ("as_json", "quiet", "color", "lang")
