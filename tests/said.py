@@ -21,6 +21,8 @@ SOURCE: Final = Path(__file__).resolve().parents[1] / "src" / "tokengraft"
 ROOMS: Final = {"rows": "planning"}
 # The views' own words and the grammar have tables and tests of their own.
 ELSEWHERE: Final = ("reporting/",)
+# What these say of a function, a title, has its Russian in the page of the rule, `ru/rules/CODE.md`.
+PAGED: Final = frozenset({"rule", "row_rule"})
 COUNTING: Final = frozenset({"counted"})
 ALTERNATIVES: Final = 64
 _WORDS: Final = re.compile(r"(?<![A-Za-z<|])[A-Za-z]{2,}(?![A-Za-z|>])")
@@ -96,7 +98,8 @@ class Reader(ast.NodeVisitor):
         if doc is not None and named & {"command", "group"}:
             self._take(paragraphs(doc), node)
         for decorator in node.decorator_list:
-            self.visit(decorator)
+            if not (isinstance(decorator, ast.Call) and _name(decorator.func) in PAGED):
+                self.visit(decorator)
         for default in (*node.args.defaults, *filter(None, node.args.kw_defaults)):
             self.visit(default)
         self._body(node.body)

@@ -17,6 +17,8 @@ from pydantic import BaseModel
 
 import docs
 import docs_families
+import docs_pages
+import docs_rules
 from tokengraft import errors, flow, recipes
 from tokengraft.auditing import RULES
 from tokengraft.cli.app import app
@@ -28,6 +30,7 @@ from tokengraft.rows.initializers import INITIALIZERS
 REPO = Path(__file__).resolve().parents[1]
 REFERENCE = REPO / "docs" / "reference"
 BASE = REPO / "models" / "tiny-qwen3-moe-base"
+RUSSIAN = REPO / "docs" / "ru"
 READMES = [REPO / "README.md", REPO / "README.ru.md"]
 PAGES = sorted([*REPO.glob("*.md"), *(REPO / "docs").rglob("*.md"), *REPO.glob("examples/*.md")])
 EXAMPLES = sorted((REPO / "examples").glob("*.toml"))
@@ -69,32 +72,30 @@ def test_every_command_is_documented() -> None:
     assert [] == [name for name in LATER if f"`tokengraft {name}`" not in page]
 
 
-def test_every_rule_has_one_page_and_one_line_of_the_index() -> None:
-    pages = {path.stem: text_of(path) for path in (REFERENCE / "rules").iterdir()}
+@pytest.mark.parametrize("edition", docs_rules.EDITIONS, ids=lambda edition: edition.folder)
+def test_every_rule_has_one_page_and_one_line_of_the_index(edition: docs_rules.Edition) -> None:
+    folder = REPO / "docs" / edition.folder
+    pages = {path.stem: text_of(path) for path in (folder / "rules").iterdir()}
     assert set(RULES) == set(pages)
-    listed = re.findall(
-        r"^\| \[(\w+)\]\(rules/\1\.md\) \| (\w+) \|", index_of_rules(), re.MULTILINE
-    )
-    assert sorted((code, rule.severity) for code, rule in RULES.items()) == sorted(listed)
+    line = re.compile(r"^\| \[(\w+)\]\(rules/\1\.md\) \| (\w+) \|", re.MULTILINE)
+    severities = ((code, edition.say(rule.severity)) for code, rule in RULES.items())
+    assert sorted(severities) == sorted(line.findall(text_of(folder / "rules.md")))
     for code, page in pages.items():
-        assert f"\n# {code}: " in page
+        title = docs_rules.told(edition, code).title
+        assert f"\n# {code}: {docs_pages.escaped(title)}\n" in page
         heads = re.findall("^## (.+)$", page, re.MULTILINE)
-        assert [*RULES[code].sections, "In the terminal"] == heads
-        assert f"\ntokengraft explain {code}\n" in page
+        assert len(heads) == len(RULES[code].sections) + 1
+        assert f"\ntokengraft explain {code}" in page
 
 
 def test_a_page_of_no_rule_is_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("T101.md", "T199.md"):
-        path = tmp_path / "rules" / name
-        path.parent.mkdir(exist_ok=True)
+    left = tmp_path / "ru" / "reference" / "rules" / "T199.md"
+    kept = tmp_path / "reference" / "rules" / "T101.md"
+    for path in (left, kept):
+        path.parent.mkdir(parents=True)
         path.touch()
-    monkeypatch.setattr(docs, "REFERENCE", tmp_path)
-    left = docs.left_over({tmp_path / "rules" / "T101.md"})
-    assert [tmp_path / "rules" / "T199.md"] == list(left)
-
-
-def index_of_rules() -> str:
-    return text_of(REFERENCE / "rules.md")
+    monkeypatch.setattr(docs, "DOCS", tmp_path)
+    assert [left] == list(docs.left_over({kept}))
 
 
 def test_every_initializer_error_and_family_is_documented() -> None:
@@ -130,9 +131,13 @@ def test_every_code_that_the_command_line_can_give_is_documented() -> None:
 @pytest.mark.parametrize("readme", READMES, ids=name_of)
 def test_every_page_can_be_reached_from_the_readme(readme: Path) -> None:
     linked = {target.partition("#")[0] for _, target in links(readme)}
-    wanted = [p for p in PAGES if "decisions" not in p.parts and p not in READMES]
-    wanted = [page for page in wanted if page.parent.name != "rules"]  # the index leads there
-    assert [] == [name_of(page) for page in wanted if name_of(page) not in linked]
+    wanted = {p for p in PAGES if "decisions" not in p.parts and p not in READMES}
+    wanted -= {page for page in wanted if page.parent.name == "rules"}  # the index leads there
+    russian = {page for page in wanted if page.is_relative_to(RUSSIAN)}
+    english = {REPO / "docs" / page.relative_to(RUSSIAN) for page in russian}
+    assert english <= wanted
+    wanted -= english if readme.name == "README.ru.md" else russian
+    assert [] == sorted(name_of(page) for page in wanted if name_of(page) not in linked)
 
 
 # ── what is written is so ────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,6 @@
 """Write what the documentation repeats of the code: pages of docs/reference, and marked parts.
 
-    python tools/docs.py            write docs/reference/*.md and the parts between markers
+    python tools/docs.py            write docs/reference and docs/ru/reference, and the parts between markers
     python tools/docs.py --check    say what is not current, and exit with 1
 
 A part stands between `<!-- docs: NAME -->` and `<!-- /docs -->` in README.md, README.ru.md and
@@ -30,7 +30,7 @@ import docs_families  # noqa: E402  after the path: this checkout's own code is 
 import docs_pages  # noqa: E402
 import docs_rules  # noqa: E402
 
-REFERENCE = REPO / "docs" / "reference"
+DOCS = REPO / "docs"
 WITH_PARTS = ("README.md", "README.ru.md", "docs/start.md")
 PART = re.compile(r"(<!-- docs: ([\w-]+) -->\n).*?(<!-- /docs -->)", re.DOTALL)
 HEAD = "<!-- Written by tools/docs.py from the code; `make docs` writes it again. -->\n\n"
@@ -142,11 +142,11 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "support": support,
 }
 PAGES: Mapping[str, Callable[[], str]] = {
-    "cli.md": docs_pages.cli_page,
-    "errors.md": docs_pages.errors_page,
-    "families.md": docs_families.families_page,
-    "initializers.md": docs_pages.initializers_page,
-    "recipe.md": docs_pages.recipe_page,
+    "reference/cli.md": docs_pages.cli_page,
+    "reference/errors.md": docs_pages.errors_page,
+    "reference/families.md": docs_families.families_page,
+    "reference/initializers.md": docs_pages.initializers_page,
+    "reference/recipe.md": docs_pages.recipe_page,
     **docs_rules.rule_pages(),
 }
 
@@ -154,7 +154,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
 def current() -> Iterator[tuple[Path, str]]:
     """Every file that is generated, in whole or in part, and what it should hold."""
     for name, page in PAGES.items():
-        yield REFERENCE / name, HEAD + page()
+        yield DOCS / name, HEAD + page()
     for name in WITH_PARTS:
         path = REPO / name
         if path.is_file():
@@ -164,7 +164,7 @@ def current() -> Iterator[tuple[Path, str]]:
 
 def left_over(known: set[Path]) -> Iterator[Path]:
     """Pages of rules that are no longer there."""
-    yield from sorted(set((REFERENCE / "rules").glob("*.md")) - known)
+    yield from sorted(set(DOCS.rglob("rules/*.md")) - known)
 
 
 def main() -> int:

@@ -12,9 +12,7 @@ from tokengraft.row_findings import Rows
 Severity = Literal["error", "warning", "note"]
 Safety = Literal["safe", "unsafe", "display-only"]
 Goal = Literal["inference", "roles", "tools", "thinking", "protocol", "context", "pad", "lora"]
-# `unknown`: what the answer rests on was not at hand, and nothing that was read speaks against the
-# checkpoint. `do-not` is a finding, `unknown` is none.
-Judgement = Literal["leave-as-is", "safe-change", "needs-training", "do-not", "unknown"]
+Judgement = Literal["leave-as-is", "safe-change", "needs-training", "do-not"]
 
 GOALS: tuple[Goal, ...] = (
     "inference",

@@ -130,7 +130,7 @@ def token_decodes_wrongly(checkpoint: Checkpoint) -> Iterator[Found]:
 
 @rule("T304", severity="warning", title="no added token has characters that cannot be seen")
 def token_is_invisible(checkpoint: Checkpoint) -> Iterator[Found]:
-    """A character that nobody sees makes two tokens look alike, or turns a line around.
+    r"""A character that nobody sees makes two tokens look alike, or turns a line around.
 
     What it checks:
         No added token contains control characters (tab and line breaks aside), marks that change the

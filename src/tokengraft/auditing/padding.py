@@ -130,8 +130,8 @@ def named_id_without_row(checkpoint: Checkpoint) -> Iterator[Found]:
 
     Why it matters:
         A pad id without a row stops the model from loading; any other one ends in an index error,
-        on a GPU far away from its cause. Negative ids (-1 in old Llama configs) stand for "none"
-        in some programs and for the last row in others.
+        on a GPU far away from its cause. Negative ids (-1 in old Llama configs) mean no token in
+        some programs and the last row in others.
 
     Example:
         "pad_token_id": 32000 with 32,000 rows, which are numbered 0 to 31999.

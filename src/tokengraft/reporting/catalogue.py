@@ -2,7 +2,7 @@
 
 English is written where it is used. The views' own words are tables by the English text; what rules,
 plans and errors say is translated by its template (see `translating`). Tests collect every text of
-both kinds and ask for it.
+both kinds and ask for it. A rule's page is a file of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tokengraft.reporting.words_ru import NOUNS as RUSSIAN_NOUNS
 from tokengraft.reporting.words_ru import TEXTS as RUSSIAN_TEXTS
 
 if TYPE_CHECKING:
+    from tokengraft.answers import Rule
     from tokengraft.reporting.translating import Translator
 
 Language = Literal["en", "ru"]
@@ -52,6 +53,13 @@ class Words:
     def translated(self, english: str) -> str:
         """What a rule, a plan, a check or an error says; what is not known stays English."""
         return english if self.language == "en" else _russian()(english)
+
+    def rule(self, english: Rule) -> Rule:
+        """A rule with its title and its page; one that this version does not have stays English."""
+        page = None if self.language == "en" else russian.rule_page(english.code)
+        if page is None:
+            return english
+        return english.model_copy(update=dict(zip(("title", "text"), page, strict=True)))
 
     def count(self, number: int, noun: str) -> str:
         """A number with its noun in the right form: `1 token`, `3 tokens`, `3 токена`."""

@@ -1,7 +1,11 @@
-"""What Russian asks of numbers, and where its texts lie: one TOML file a room in `ru/`."""
+"""What Russian asks of numbers, and where its texts lie.
+
+One TOML file a room in `ru/`, and one page a rule in `ru/rules/`.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +14,7 @@ UNITS: Final = {"B": "Б", "kB": "кБ", "MB": "МБ", "GB": "ГБ", "TB": "ТБ
 # Tables of a room's file that hold no templates of its code.
 NOUNS_TABLE: Final = "counted"
 FOREIGN_TABLE: Final = "foreign"
+_CODE: Final = re.compile(r"[A-Z]\d{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,20 @@ def rooms() -> dict[str, Room]:
             nouns, foreign = table.pop(NOUNS_TABLE, {}), table.pop(FOREIGN_TABLE, {})
             found[file.name.removesuffix(".toml")] = Room(table, nouns, foreign)
     return found
+
+
+def rule_page(code: str) -> tuple[str, str] | None:
+    """Read the title and the page of a rule; None for a code that we do not have.
+
+    Codes come from documents too, so that what is no code must not become a path.
+    """
+    from importlib.resources import files
+
+    file = files(__package__).joinpath("ru", "rules", f"{code}.md")
+    if not _CODE.fullmatch(code) or not file.is_file():
+        return None
+    title, _, page = file.read_text(encoding="utf-8").partition("\n\n")
+    return title.removeprefix("# "), page
 
 
 def form(number: int) -> int:

@@ -22,13 +22,7 @@ LANGUAGES: Final[dict[Language, str]] = {"en": "en-US", "ru": "ru-RU"}
 
 
 def findings(
-    audit: Audit,
-    rules: Sequence[Rule],
-    tool: str,
-    *,
-    home: str = "",
-    folder: str = "",
-    say: Words = ENGLISH,
+    audit: Audit, rules: Sequence[Rule], tool: str, *, home: str = "", say: Words = ENGLISH
 ) -> str:
     """Write the findings of an audit as one SARIF log.
 
@@ -37,7 +31,6 @@ def findings(
         tool: our version.
         home: where docs/ can be read on the web; empty where the package does not say, and a
             rule then has its page beside it and no address.
-        folder: where the audited folder lies in the repository that is scanned; "" at its top.
         say: the language of messages, which the log names; fingerprints do not depend on it.
     """
     known = {rule.code: at for at, rule in enumerate(rules)}
@@ -50,12 +43,12 @@ def findings(
                     "driver": {
                         "name": "tokengraft",
                         "version": tool,
-                        "rules": [_rule(rule, home, say) for rule in rules],
+                        "rules": [_rule(say.rule(rule), home) for rule in rules],
                     }
                 },
                 "language": LANGUAGES[say.language],
                 "columnKind": "unicodeCodePoints",
-                "results": [_result(finding, known, folder, say) for finding in audit.findings],
+                "results": [_result(finding, known, say) for finding in audit.findings],
                 "properties": {"source": escape.inline(audit.source), "verdict": audit.verdict},
             }
         ],
@@ -63,11 +56,11 @@ def findings(
     return json.text(log)
 
 
-def _rule(rule: Rule, home: str, say: Words) -> dict[str, object]:
-    page = f"{rule.text}\n`tokengraft explain {rule.code}` prints this page.\n"
+def _rule(rule: Rule, home: str) -> dict[str, object]:
+    page = f"{rule.text}\n`tokengraft explain {rule.code}`\n"
     made: dict[str, object] = {
         "id": rule.code,
-        "shortDescription": {"text": escape.sarif_text(say.translated(rule.title))},
+        "shortDescription": {"text": escape.sarif_text(rule.title)},
         "fullDescription": {"text": escape.sarif_text(_first_section(rule.text))},
         "help": {"text": escape.sarif_text(page), "markdown": _markdown(page)},
         "defaultConfiguration": {"level": rule.severity},
@@ -87,16 +80,16 @@ def _markdown(page: str) -> str:
     return "".join(p if p.startswith("`") else p.replace("<", "&lt;") for p in parts)
 
 
-def _result(finding: Finding, known: dict[str, int], folder: str, say: Words) -> dict[str, object]:
+def _result(finding: Finding, known: dict[str, int], say: Words) -> dict[str, object]:
     said = say.translated(finding.summary)
     if finding.detail:
-        said += f"\n{say.translated(finding.detail)}"
+        said += f". {say.translated(finding.detail)}"
     mark = f"{finding.rule}\0{finding.subject}\0{finding.summary}"
     result: dict[str, object] = {
         "ruleId": finding.rule,
         "level": finding.severity,
         "message": {"text": escape.sarif_text(said)},
-        "locations": [_location(finding.subject, folder)],
+        "locations": [_location(finding.subject)],
         "partialFingerprints": {
             "tokengraft/v1": hashlib.sha256(mark.encode("utf-8", "surrogatepass")).hexdigest()
         },
@@ -106,9 +99,9 @@ def _result(finding: Finding, known: dict[str, int], folder: str, say: Words) ->
     return result
 
 
-def _location(subject: str, folder: str) -> dict[str, object]:
+def _location(subject: str) -> dict[str, object]:
     """A file for what lies in one; a tensor has a logical place and stands for the whole folder."""
-    path = inside(folder, file_of(subject)) or folder or "."
+    path = file_of(subject) or "."
     return {
         "physicalLocation": {
             "artifactLocation": {"uri": quote(path.encode("utf-8", "surrogatepass"), safe="/")},
@@ -117,11 +110,6 @@ def _location(subject: str, folder: str) -> dict[str, object]:
         },
         "logicalLocations": [{"fullyQualifiedName": escape.inline(subject)}],
     }
-
-
-def inside(folder: str, file: str) -> str:
-    """The place of a file of the audited folder in the repository; "" where there is no file."""
-    return f"{folder}/{file}" if folder and file else file
 
 
 def file_of(subject: str) -> str:

@@ -181,26 +181,23 @@ def doctor(page: Page, value: Doctor) -> None:
 
 
 def rule(page: Page, value: Rule) -> None:
-    """The page of one rule."""
-    page.banner(f"{value.code}  {page.say.translated(value.title)}", STYLES[value.severity])
-    page.line(page.say(value.severity), "dim")
-    page.line()
-    for line in value.text.strip().splitlines():
-        page.line(line.removeprefix("## "), "bold" if line.startswith("## ") else "")
+    """The page of one rule, its lines as wide as the screen."""
+    told = page.say.rule(value)
+    page.banner(f"{told.code}  {told.title}", STYLES[told.severity])
+    page.line(page.say(told.severity), "dim")
+    for part in told.text.strip().split("\n\n"):
+        page.line()
+        page.line(" ".join(part.removeprefix("## ").split()), "bold" if part[:3] == "## " else "")
 
 
 def rules(page: Page, value: Rules) -> None:
     """All rules, one a line."""
-    say = page.say
+    known = map(page.say.rule, value.rules)
     page.table(
         (),
         (
-            (
-                Cell(item.code, STYLES[item.severity]),
-                page.say(item.severity),
-                say.translated(item.title),
-            )
-            for item in value.rules
+            (Cell(one.code, STYLES[one.severity]), page.say(one.severity), one.title)
+            for one in known
         ),
         indent=0,
     )
