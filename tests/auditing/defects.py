@@ -7,6 +7,7 @@ import defects_ending
 import defects_folder
 import defects_matching
 import defects_merges
+import defects_purposes
 import defects_rope
 import defects_tokens
 import defects_writing
@@ -15,6 +16,7 @@ from planting import Defect
 DEFECTS: tuple[Defect, ...] = (
     *defects_tokens.DEFECTS,
     *defects_merges.DEFECTS,
+    *defects_purposes.DEFECTS,
     *defects_matching.DEFECTS,
     *defects_ending.DEFECTS,
     *defects_config.DEFECTS,

@@ -9,6 +9,7 @@ from defects import DEFECTS
 from planting import Defect, Make
 
 import tiny
+from tiny import Added
 from tokengraft import auditing
 from tokengraft.auditing.rule import SECTIONS, Found, listed, rule, shown
 from tokengraft.errors import UsageError
@@ -16,6 +17,7 @@ from tokengraft.findings import Finding
 from tokengraft.flow.making import plan_recipe
 from tokengraft.formats.loading import load
 from tokengraft.formats.recipe_file import read_recipe
+from tokengraft.formats.template_text import MARKER
 from tokengraft.reporting.fixes import recipe_of
 
 BY_RULE = {defect.rule: defect for defect in DEFECTS}
@@ -170,6 +172,44 @@ def test_published_templates_raise_no_alarm(data: Path, tmp_path: Path) -> None:
         "meta-llama-Llama-3.2-3B-Instruct": clock,
         "openai-gpt-oss-120b": clock,
     }
+
+
+# What the publishers of these templates name as eos (base models' documents end in another way).
+EOS = {
+    "ByteDance-Seed-OSS": "<seed:eos>",
+    "CohereForAI-c4ai-command-r-plus-tool_use": "<|END_OF_TURN_TOKEN|>",
+    "CohereForAI-c4ai-command-r7b-12-2024-tool_use": "<|END_OF_TURN_TOKEN|>",
+    "Mistral-Small-3.2-24B-Instruct-2506": "</s>",
+    "NVIDIA-Nemotron-Nano-v2": "<SPECIAL_12>",
+    "deepseek-ai-DeepSeek-R1-Distill-Llama-8B": "<｜end▁of▁sentence｜>",
+    "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B": "<｜end▁of▁sentence｜>",
+    "deepseek-ai-DeepSeek-V3.1": "<｜end▁of▁sentence｜>",
+    "fireworks-ai-llama-3-firefunction-v2": "<|eot_id|>",
+    "google-gemma-2-2b-it": "<eos>",
+    "ibm-granite-granite-3.3-2B-Instruct": "<|end_of_text|>",
+    "llama-cpp-deepseek-r1": "<｜end▁of▁sentence｜>",
+    "meetkai-functionary-medium-v3.1": "<|eot_id|>",
+    "meetkai-functionary-medium-v3.2": "<|eot_id|>",
+    "meta-llama-Llama-3.1-8B-Instruct": "<|eot_id|>",
+    "meta-llama-Llama-3.2-3B-Instruct": "<|eot_id|>",
+    "meta-llama-Llama-3.3-70B-Instruct": "<|eot_id|>",
+    "microsoft-Phi-3.5-mini-instruct": "<|endoftext|>",
+    "mistralai-Mistral-Nemo-Instruct-2407": "</s>",
+    "openai-gpt-oss-120b": "<|return|>",
+    "unsloth-mistral-Devstral-Small-2507": "</s>",
+}
+
+
+def test_the_eos_of_published_templates_is_an_end(data: Path, tmp_path: Path) -> None:
+    """Their markers are special tokens here, so that each template's ends are seen (R107, R305)."""
+    for path in sorted((data / "templates").glob("*.jinja")):
+        eos = EOS.get(path.stem, "<|im_end|>")
+        texts = dict.fromkeys(MARKER.findall(path.read_text(encoding="utf-8")))
+        added = tuple(Added(text, special=True) for text in dict.fromkeys((*texts, eos)))
+        files = {"tokenizer_config.json": {"eos_token": eos}}
+        folder = tiny.build(tmp_path / path.stem, template=False, added=added, files=files)
+        (folder / "chat_template.jinja").write_bytes(path.read_bytes())
+        assert not {"R107", "R108"} & {finding.rule for finding in _find(folder)}, path.stem
 
 
 def test_every_contradiction_that_stops_a_plan_is_found(tmp_path: Path) -> None:

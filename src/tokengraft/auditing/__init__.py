@@ -17,6 +17,7 @@ from tokengraft.auditing import (
     merges,
     named,
     padding,
+    purposes,
     rope,
     rows,
     safety,
@@ -44,7 +45,7 @@ __all__ = ["RULES", "Rule", "audit", "explain", "facts", "find", "read_rows", "v
 
 _SUBJECTS = (
     *(tokens, tables, merges, matching, steps, around),
-    *(named, padding, stopping, ending, rows, axes, context, rope, sizes),
+    *(named, purposes, padding, stopping, ending, rows, axes, context, rope, sizes),
     *(template, writing, files, dialects, safety, hostile),
 )
 _SUBJECTS_OF_ROWS = (row_rules, row_training)
