@@ -21,6 +21,7 @@ from tokengraft.plans import (
     RowSource,
     SetKey,
     Stored,
+    Taken,
     Totals,
 )
 from tokengraft.plans import PatchJson as Patch
@@ -88,10 +89,17 @@ def token(text: str, token_id: int, *sources: RowSource, action: str = "add") ->
 
 THIRD = 1 / 3
 MEAN = Mix(parents=((1, THIRD), (2, THIRD), (3, THIRD)))
+WHY = "use = role, and it has a meaning"
 TOKENS = (
-    token("<|my_agi_mode|>", 151669, MEAN, MEAN),
-    token("<tool_start>", 151670, Mix(parents=((4, 1.0),)), Mean(first=0, count=151643)),
-    token("<|pad|>", 151671, Stored(index=0), Mix(parents=())),
+    token("<|my_agi_mode|>", 151669, MEAN, MEAN).model_copy(
+        update={"init": "meaning-mean", "why": WHY, "takes": Taken(kind="parents", at_most=0.5)}
+    ),
+    token("<tool_start>", 151670, Mix(parents=((4, 1.0),)), Mean(first=0, count=151643)).model_copy(
+        update={"takes": Taken(kind="bounded", at_most=1 / 151644)}
+    ),
+    token("<|pad|>", 151671, Stored(index=0), Mix(parents=())).model_copy(
+        update={"init": "zero", "takes": Taken(kind="unknown")}
+    ),
     token("<|spare_1|>", 151662, action="rename").model_copy(update={"was": "<|fim_pad|>"}),
 )
 ROWS = RemapRows(

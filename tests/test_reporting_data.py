@@ -137,6 +137,17 @@ def test_a_rule_in_sarif_has_its_page_and_where_known_an_address() -> None:
         assert rule_with(home) == {**made, "helpUri": address}
 
 
+def test_files_are_named_by_their_place_in_the_repository() -> None:
+    log = json.loads(sarif.findings(samples.AUDIT, [], "0.1.0", folder="models/x"))
+    first, _, third = log["runs"][0]["results"]
+    uris = [
+        r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for r in (first, third)
+    ]
+    assert ["models/x/generation_config.json", "models/x"] == uris
+    line = github.findings(samples.AUDIT, folder="models/x").splitlines()[0]
+    assert line.startswith("::error file=models/x/generation_config.json,title=R301 ")
+
+
 def test_sarif_shows_hostile_text_without_links_and_placeholders() -> None:
     raw = sarif.findings(samples.hostile_everywhere()[0], [], "0.1.0")  # type: ignore[arg-type]
     assert _raw(raw) == []

@@ -18,7 +18,8 @@ from tokengraft.cli import errors as cli_errors
 from tokengraft.cli.app import app
 from tokengraft.cli.table import COMMANDS, LATER
 from tokengraft.planning import LATER as LATER_SECTIONS
-from tokengraft.rows.initializers import AUTO, INITIALIZERS
+from tokengraft.rows.choosing import AUTO
+from tokengraft.rows.initializers import INITIALIZERS
 
 NOTES = Path(__file__).resolve().parents[1] / "docs" / "reference" / "recipe-notes.toml"
 COMMON = ("as_json", "quiet", "color", "lang")
@@ -107,12 +108,24 @@ def option_row(option: click.Parameter, context: click.Context) -> tuple[str, ..
 
 def initializers_page() -> str:
     """All initializers, from their docstrings."""
-    auto = ", then ".join(f"`{name}`" for name in AUTO)
+    by_use: dict[tuple[str, ...], list[str]] = {}
+    for use, names in AUTO.items():
+        by_use.setdefault(names, []).append(use)
+    auto = [
+        (", ".join(uses), ", then ".join(f"`{name}`" for name in names))
+        for names, uses in by_use.items()
+    ]
     head = (
         "# Initializers\n\n"
-        "Where the row of a new token starts: `init` in an `[[add]]`. Each gives weights over old rows,\n"
-        "which the plan states; none makes a token mean anything without training ([why](../why.md)).\n\n"
-        f"`auto`, the default, takes the first that has something to go on:\n{auto}.\n"
+        "Where the rows of a new token start: `init` in an `[[add]]`. None makes a token mean anything\n"
+        "without training ([why](../why.md)). A row that is read (input embeddings) and a row that is\n"
+        "written (output embeddings) may have different rules; *tied* is where one row does both.\n\n"
+        "`auto`, the default, goes by `use` and takes the first that has something to go on; the plan\n"
+        "gives the reason.\n\n" + table(("use", "`auto` tries"), auto) + "\n"
+        "What a token takes from the probability of old ones when it is written, before training, is\n"
+        "in the plan (`takes`): `bounded` holds in every context; `parents` is g / (1 + g), with g the\n"
+        "weighted geometric mean of its parents' probabilities, so no more than the likeliest of them\n"
+        "has; `unknown` has to be measured.\n"
     )
     parts = [head]
     for name, function in sorted(INITIALIZERS.items()):

@@ -12,7 +12,9 @@ from tokengraft.row_findings import Rows
 Severity = Literal["error", "warning", "note"]
 Safety = Literal["safe", "unsafe", "display-only"]
 Goal = Literal["inference", "roles", "tools", "thinking", "protocol", "context", "pad", "lora"]
-Judgement = Literal["leave-as-is", "safe-change", "needs-training", "do-not"]
+# `unknown`: what the answer rests on was not at hand, and nothing that was read speaks against the
+# checkpoint. `do-not` is a finding, `unknown` is none.
+Judgement = Literal["leave-as-is", "safe-change", "needs-training", "do-not", "unknown"]
 
 GOALS: tuple[Goal, ...] = (
     "inference",

@@ -196,14 +196,36 @@ class PlannedRow(Value):
     source: RowSource
 
 
+class Taken(Value):
+    """What writing a new token takes from the old ones, before anything is trained.
+
+    The probability of the new token in a context whose old probabilities are p, in exact arithmetic:
+
+    - `bounded`: at most `at_most`, in every context.
+    - `parents`: g / (1 + g), where g is the weighted geometric mean of its parents' p; never more
+      than half, and never more than its likeliest parent has.
+    - `unknown`: until it is measured; `at_most` is null.
+    """
+
+    kind: Literal["bounded", "parents", "unknown"]
+    at_most: float | None = None
+
+
 class PlannedToken(Value):
-    """One token that the plan names: an added, renamed or claimed one, or one put into step."""
+    """One token that the plan names: an added, renamed or claimed one, or one put into step.
+
+    Attributes:
+        init, why: the initializer that gave its rows, and why `auto` took it.
+        takes: what writing it takes from old tokens; null where no row is written.
+    """
 
     text: str
     id: int = Field(ge=0)
     action: Literal["add", "rename", "claim", "keep"]
     use: str = ""
     init: str = ""
+    why: str = ""
+    takes: Taken | None = None
     was: str | None = None
     single_word: bool = False
     lstrip: bool = False

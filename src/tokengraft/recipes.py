@@ -23,6 +23,7 @@ class Add(Value):
     use: Use = "marker"
     meaning: str | None = None
     like: str | None = None
+    sequence: str | None = Field(default=None, min_length=1)
     init: str = "auto"
     special: bool | None = None
     lstrip: bool = False

@@ -226,12 +226,42 @@ def test_positions_that_are_not_rotary_are_not_stretched(tmp_path: Path) -> None
 
 def test_a_folder_with_config_alone_is_called_unknown_where_it_is(data: Path) -> None:
     audit = _audit(data / "tokenizers" / "qwen3-8b")
-    assert audit.verdict == "leave-as-is"
     assert audit.facts.n_tokens is None
     assert audit.facts.spare_rows is None
-    assert any("unknown" in reason for reason in audit.reasons)
     assert audit.verdicts is not None
-    assert audit.verdicts["roles"] == "do-not"
+    assert {"unknown"} == {v for goal, v in audit.verdicts.items() if goal != "context"}
+    context = _audit(data / "tokenizers" / "qwen3-8b", "context")
+    assert context.verdict == "safe-change"
+    assert context.next == "tokengraft show SRC", "no plan is made without a tokenizer"
+
+
+# What each verdict rests on: the vocabulary, and how many rows there are.
+@pytest.mark.parametrize(
+    ("name", "unknown", "said"),
+    [
+        ("edge/qwen3-bitdance", {"context", "lora", "roles", "tools", "thinking", "protocol"}, 2),
+        ("edge/qwen3-pilot-tts", {"context", "lora", "roles", "tools", "thinking"}, 2),
+        ("tokenizers/qwen2.5/v5", set(GOALS), 2),
+        ("tokenizers/gpt2", {"context", "lora"}, 1),
+        ("tokenizers/roberta", {"context", "lora", "pad"}, 1),
+        ("tokenizers/minimind", {"context", "lora"}, 1),
+    ],
+)
+def test_what_was_not_at_hand_makes_a_verdict_unknown(
+    name: str, unknown: set[str], said: int, data: Path
+) -> None:
+    audit = _audit(data / name)
+    assert audit.verdict == "unknown"
+    assert audit.verdicts is not None
+    assert unknown | {"inference"} == {g for g, v in audit.verdicts.items() if v == "unknown"}
+    last = audit.reasons[-1]
+    assert ("the vocabulary is not at hand" in last) == (said == 2)
+    assert "neither config.json nor weights say how many rows there are" in last
+    assert not any("every token has one and" in reason for reason in audit.reasons)
+
+
+def test_a_known_defect_outweighs_what_is_unknown(data: Path) -> None:
+    assert _audit(data / "edge" / "ort-added-tokens").verdict == "do-not"
 
 
 @pytest.mark.parametrize(

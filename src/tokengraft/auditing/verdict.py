@@ -1,7 +1,8 @@
-"""The verdict for one goal: leave it, change it safely, train it, or do not.
+"""The verdict for one goal: leave it, change it safely, train it, do not, or unknown.
 
 A verdict rests on facts and on the findings that bear on its goal; notes never bear on one. Where
-such a finding is an error that no recipe mends, the answer is `do-not`.
+such a finding is an error that no recipe mends, the answer is `do-not`. Where no finding bears on the
+goal and a fact that the answer rests on was not at hand, the answer is `unknown`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tokengraft.auditing.asking import CONFIG, knows_every_token
 from tokengraft.auditing.rule import RULES, counted, listed, shown
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.findings import Facts, Finding, Goal, Judgement, Verdict
@@ -53,6 +55,22 @@ class Case:
     def mendable(self) -> tuple[Finding, ...]:
         return tuple(f for f in self.bearing if f.fix is not None and f.safety == "safe")
 
+    @property
+    def has_vocabulary(self) -> bool:
+        """Whether the model's own vocabulary was read, and not the added tokens alone."""
+        tokenizer = self.checkpoint.tokenizer
+        return tokenizer is not None and knows_every_token(tokenizer)
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What every token's row rests on and was not at hand, a clause each."""
+        lacking = []
+        if not self.has_vocabulary:
+            lacking.append("the vocabulary is not at hand")
+        if self.facts.n_rows is None:
+            lacking.append("neither config.json nor weights say how many rows there are")
+        return tuple(lacking)
+
     def command(self, verb: str, *more: str) -> str:
         """A command with the source as the user typed it."""
         return " ".join(("tokengraft", verb, shlex.quote(self.source), *more))
@@ -89,6 +107,12 @@ def inference(case: Case) -> Verdict:
     rest = tuple(f for f in case.bearing if f not in case.mendable)
     reasons = _in_step(case)
     reasons += [f"Look at this, it may be meant: {text}" for text in told(rest)]
+    if case.unread:
+        found = (
+            "Nothing else asks for a change" if rest else "Nothing that was read asks for a change"
+        )
+        reasons.append(f"The answer is unknown: {' and '.join(case.unread)}. {found}.")
+        return case.answer("unknown", reasons, case.command("show"))
     reasons.append(
         "To run the model, change nothing: an id is the number of a trained row, so another id "
         "would give the model another word."
@@ -111,7 +135,12 @@ def _in_step(case: Case, *, short: bool = False) -> list[str]:
 def _ids(case: Case) -> str:
     facts = case.facts
     if facts.n_tokens is None:
-        return "Token ids: unknown, because no tokenizer file is at hand."
+        return "Token ids: unknown, because no file at hand lists tokens."
+    if not case.has_vocabulary:
+        return (
+            f"Token ids: {counted(max(facts.added_tokens.values()), 'added token')} declared; the "
+            "vocabulary, whose ids they must not take, is not at hand."
+        )
     tables = {f: n for f, n in facts.added_tokens.items() if f != "added_tokens.json"}
     if len(tables) > 1:
         files = " and ".join(tables)
@@ -141,9 +170,11 @@ def _names(case: Case) -> str:
 
 def _rows(case: Case) -> str:
     facts = case.facts
-    if facts.n_rows is None or facts.n_tokens is None:
+    if facts.n_rows is None:
         return "Embedding rows: unknown, because neither config.json nor weights say how many."
     source = "by config.json" if facts.n_rows_from == "config" else "in the weights"
+    if facts.n_tokens is None or not case.has_vocabulary:
+        return f"Embedding rows: {facts.n_rows:,} {source}; whether every token has one is unknown."
     return (
         f"Embedding rows: {facts.n_rows:,} {source} for {counted(facts.n_tokens, 'token')}, so every "
         f"token has one and {facts.spare_rows:,} are spare."
@@ -153,7 +184,10 @@ def _rows(case: Case) -> str:
 def _context(case: Case) -> str:
     facts = case.facts
     if facts.context is None:
-        return "Context: unknown, config.json names no length."
+        why = (
+            "config.json names no length" if case.checkpoint.json.get(CONFIG) else "no config.json"
+        )
+        return f"Context: unknown, {why}."
     trained = facts.trained_context
     more = f" ({trained:,} of them trained)" if trained and trained != facts.context else ""
     return f"Context: {facts.context:,} positions{more}."

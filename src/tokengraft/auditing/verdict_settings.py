@@ -18,6 +18,7 @@ from tokengraft.auditing.verdict import MENDING, Case, blocked, told
 from tokengraft.families import trained_length
 from tokengraft.findings import Verdict
 from tokengraft.padding import unused_pads
+from tokengraft.vocabulary import Tokenizer
 
 _GENERATION = re.compile(r"\{%-?\s*generation\b")
 STRETCH = 4  # what Qwen and others validated with YaRN, and what the preset asks for
@@ -32,16 +33,15 @@ def context(case: Case) -> Verdict:
     length, pointer = context_length_of(case.checkpoint)
     if length is None:
         reasons = ["config.json, where the context length stands, is not here or names none."]
-        return case.answer("do-not", reasons, case.command("show"))
+        return case.answer("unknown", reasons, case.command("show"))
+    if family.name == "generic":
+        why = "no family file describes this model, so it is not known how it counts positions"
+        reasons = [f"The context is {length:,} positions; {why}."]
+        return case.answer("unknown", reasons, case.command("show"))
     if not family.rope:
-        why = (
-            "no family file describes this model, so it is not known how it counts positions"
-            if family.name == "generic"
-            else f"{family.name} models keep positions in a way that no setting can stretch"
-        )
-        return case.answer(
-            "do-not", [f"The context is {length:,} positions; {why}."], case.command("show")
-        )
+        why = f"{family.name} models keep positions in a way that no setting can stretch"
+        reasons = [f"The context is {length:,} positions; {why}."]
+        return case.answer("do-not", reasons, case.command("show"))
     wrong = tuple(f for f in case.mendable if f.rule[0] == "C")
     if wrong:
         following = case.command("audit", "--write-recipe", "recipe.toml")
@@ -66,7 +66,13 @@ def context(case: Case) -> Verdict:
 def _stretched(case: Case, length: int, pointer: str) -> Verdict:
     trained, source = trained_length(case.checkpoint.family, length)
     base = trained or length
-    who = source or "config.json; no better source is known"
+    if trained:
+        known = f"{base:,} positions were trained ({source}). Up to there, change nothing."
+    else:
+        known = (
+            f"config.json names {base:,} positions; how many were trained is unknown. Up to there, "
+            "change nothing."
+        )
     target, prefix = base * STRETCH, case.checkpoint.text_config
     newer = object_of(case.checkpoint, "config.json", f"{prefix}/rope_parameters")
     key = "rope_parameters" if newer else "rope_scaling"
@@ -81,13 +87,16 @@ def _stretched(case: Case, length: int, pointer: str) -> Verdict:
     if isinstance(limit, int) and not isinstance(limit, bool) and limit < target:
         keys.append(f"{TOKENIZER_CONFIG}#/model_max_length = {target}")
     reasons = [
-        f"{base:,} positions were trained ({who}). Up to there, change nothing.",
+        known,
         f"For {target:,} positions a plan sets: {'; '.join(keys)}. No weight changes.",
         (
             "This stretch (YaRN) is always on: short texts get a little worse too. That the model is "
             "good at the new length is not proved by these keys."
         ),
     ]
+    if case.checkpoint.tokenizer is None:
+        reasons.append("A plan wants the tokenizer's files beside config.json; they are not here.")
+        return case.answer("safe-change", reasons, case.command("show"))
     return case.answer("safe-change", reasons, case.with_preset("context"))
 
 
@@ -97,21 +106,39 @@ def pad(case: Case) -> Verdict:
         return blocked(case)
     tokenizer = case.checkpoint.tokenizer
     if tokenizer is None:
-        reasons = ["There are no tokenizer files here, so there is no pad token to speak of."]
-        return case.answer("leave-as-is", reasons, case.command("show"))
+        reasons = ["There are no tokenizer files here, so which token pads is unknown."]
+        return case.answer("unknown", reasons, case.command("show"))
     wrong = tuple(f for f in case.findings if f.rule in ("R102", "R103", "R201", "R202", "R203"))
     wrong = tuple(f for f in wrong if f.fix is not None and f.fix.operation == "pad")
     text = tokenizer.named_content("pad")
+    if wrong and case.facts.n_tokens is None:
+        reasons = [
+            *told(wrong),
+            "Which token could pad is unknown: no file at hand lists tokens.",
+        ]
+        return case.answer("unknown", reasons, case.command("show"))
     if wrong:
         return case.answer("safe-change", [*told(wrong), _choice(case)], case.with_preset("pad"))
     if text is None:
         reasons = [
             "The files name no pad token, and the tokenizer's class may have one of its own: unknown."
         ]
-    else:
-        n_rows, token_id = n_rows_of(case.checkpoint), tokenizer.id_of(text)
-        row = "" if n_rows is None else ", and it has an embedding row"
-        reasons = [f"Padding is {shown(text)} ({token_id}). It is not the eos token{row}."]
+        return case.answer("unknown", reasons, case.command("show"))
+    return _kept_pad(case, tokenizer, text)
+
+
+def _kept_pad(case: Case, tokenizer: Tokenizer, text: str) -> Verdict:
+    """The answer where a pad token is named and no rule speaks against it."""
+    n_rows, token_id = n_rows_of(case.checkpoint), tokenizer.id_of(text)
+    if token_id is None:
+        reasons = [f"Padding is {shown(text)}; whether it is a token was not at hand."]
+        return case.answer("unknown", reasons, case.command("show"))
+    row = (
+        "; whether it has an embedding row is unknown"
+        if n_rows is None
+        else ", and it has an embedding row"
+    )
+    reasons = [f"Padding is {shown(text)} ({token_id}). It is not the eos token{row}."]
     return case.answer("leave-as-is", reasons, case.command("show"))
 
 
@@ -161,6 +188,13 @@ def lora(case: Case) -> Verdict:
     if case.mendable:
         reasons = [*told(case.mendable), MENDING, *_training(case)]
         return case.answer("safe-change", reasons, _recipe_command(case))
+    if case.unread:
+        reasons = [
+            "A LoRA adapter changes layers and no embedding row, so every token must have its row first.",
+            f"Whether it has is unknown: {' and '.join(case.unread)}.",
+            *_training(case),
+        ]
+        return case.answer("unknown", reasons, case.command("show"))
     spare = "" if facts.n_rows is None else f" ({facts.n_rows:,} rows)"
     reasons = [
         (

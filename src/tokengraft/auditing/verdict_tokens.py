@@ -30,6 +30,8 @@ TEACHING = (
     ),
 )
 
+NO_VOCABULARY = "Which ids are free is unknown: the vocabulary is not at hand."
+
 
 def new_tokens(case: Case) -> Verdict:
     """The answer for a goal that needs tokens which the model has never seen."""
@@ -38,9 +40,8 @@ def new_tokens(case: Case) -> Verdict:
     reason = uneditable(case)
     if reason:
         return case.answer("do-not", [reason], case.command("show"))
-    if case.facts.n_tokens is None:
-        reasons = ["There are no tokenizer files here, so there is nothing to add a token to."]
-        return case.answer("do-not", reasons, case.command("show"))
+    if not case.has_vocabulary:
+        return case.answer("unknown", [NO_VOCABULARY, *TEACHING], case.command("show"))
     reasons = [*_existing(case), *_mended_first(case), *cost(case, TOKENS[case.goal]), *TEACHING]
     reasons += untrained_rows(case)
     return case.answer("needs-training", reasons, case.with_preset(case.goal))
@@ -52,17 +53,18 @@ def protocol(case: Case) -> Verdict:
         return blocked(case)
     tokenizer, end = case.checkpoint.tokenizer, case.facts.turn_end
     token_id = tokenizer.id_of(end) if tokenizer is not None and end is not None else None
+    if token_id is None and not case.has_vocabulary:
+        return case.answer("unknown", [NO_VOCABULARY, *TEACHING], case.command("show"))
     if tokenizer is None or end is None or token_id is None:
         reasons = [
             (
                 "No chat template here ends a turn with a token, so there is no marker to rename: a "
                 "protocol would need tokens of its own."
             ),
-            *(cost(case, 2) if tokenizer is not None else ()),
+            *cost(case, 2),
             *TEACHING,
         ]
-        verdict: Judgement = "needs-training" if tokenizer is not None else "do-not"
-        return case.answer(verdict, reasons, case.with_preset("protocol"))
+        return case.answer("needs-training", reasons, case.with_preset("protocol"))
     reasons = [
         *_mended_first(case),
         (

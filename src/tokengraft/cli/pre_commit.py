@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final
 from tokengraft.cli import terminal
 from tokengraft.cli.language import language
 from tokengraft.errors import TokengraftError
+from tokengraft.formats.pointers import POINTER
 from tokengraft.reporting.catalogue import BY_LANGUAGE, Words
 
 if TYPE_CHECKING:
     from tokengraft.findings import Finding
 
-LFS_POINTER: Final = b"version https://git-lfs.github.com/spec/"
 # What makes a folder one of a tokenizer; many folders have a config.json of something else.
 TOKENIZER_FILES: Final = ("tokenizer.json", "tokenizer_config.json", "merges.txt")
 WORSE: Final = {"error": ("error",), "warning": ("error", "warning"), "never": ()}
@@ -79,7 +79,7 @@ def _line(folder: Path, finding: Finding, say: Words) -> str:
 def _is_pointer(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(len(LFS_POINTER)) == LFS_POINTER
+            return file.read(len(POINTER)) == POINTER
     except OSError:
         return False
 

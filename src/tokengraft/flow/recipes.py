@@ -124,10 +124,9 @@ def _thinking(checkpoint: Checkpoint) -> str:
 
 
 def _protocol(checkpoint: Checkpoint) -> str:
-    assert checkpoint.tokenizer is not None
     tokenizer = checkpoint.tokenizer
-    end = turn_end(tokenizer)
-    if end is None:
+    end = turn_end(tokenizer) if tokenizer is not None else None
+    if tokenizer is None or end is None:
         return "# No chat template ends turns with a token here, so there is none to rename.\n"
     pairs = [(end, "<|turn_end|>")]
     if "<|im_start|>" in tokenizer.added_ids:

@@ -21,6 +21,7 @@ from tokengraft.errors import MalformedFile, UnsupportedFormat
 from tokengraft.families import family_of, find_layout
 from tokengraft.formats.folders import is_graft_record, read_small, walk
 from tokengraft.formats.json_text import parse_json
+from tokengraft.formats.pointers import refuse_pointer
 from tokengraft.formats.safetensors_file import fetch_header, read_header, read_index
 from tokengraft.formats.tokenizer_files import read_tokenizer
 from tokengraft.formats.vocabularies import VOCABULARIES
@@ -70,6 +71,8 @@ def load(
         for path, entry in files.items()
         if entry.kind == "small" and not is_graft_record(path)
     }
+    for path, data in small.items():
+        refuse_pointer(data, path)
     _refuse_what_is_no_checkpoint(root, files, small)
     parts = Parts(root.resolve(), files, small, {}, problems)
     entries = [files[path] for path in _weight_files(parts) if path in files]

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +34,19 @@ from tokengraft.plans import (
     RowSource,
     Sidecar,
     Stored,
+    Taken,
     expand,
 )
 
 Columns = dict[str, NDArray[np.generic]]
 ACTIONS = ("add", "rename", "claim", "keep")
 KINDS = ("keep", "mix", "mean", "value")
+TAKEN: tuple[Literal["bounded", "parents", "unknown"] | None, ...] = (
+    None,
+    "bounded",
+    "parents",
+    "unknown",
+)
 FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
 MAX_PLAN_BYTES = 64 << 20
 
@@ -203,11 +211,33 @@ def _token_columns(tokens: Sequence[PlannedToken]) -> Columns:
         "tokens.id": np.array([token.id for token in tokens], np.int64),
         "tokens.action": np.array([ACTIONS.index(token.action) for token in tokens], np.uint8),
         "tokens.flags": np.array(flags, np.uint8),
+        **_taken_columns([token.takes for token in tokens]),
         **_texts_to_columns("tokens.text", [token.text for token in tokens]),
         **_texts_to_columns("tokens.use", [token.use for token in tokens]),
         **_texts_to_columns("tokens.init", [token.init for token in tokens]),
+        **_texts_to_columns("tokens.why", [token.why for token in tokens]),
         **_texts_to_columns("tokens.was", [token.was or "" for token in tokens]),
     }
+
+
+def _taken_columns(taken: Sequence[Taken | None]) -> Columns:
+    kinds = [TAKEN.index(None if one is None else one.kind) for one in taken]
+    most = [np.nan if one is None or one.at_most is None else one.at_most for one in taken]
+    return {
+        "tokens.takes": np.array(kinds, np.uint8),
+        "tokens.at_most": np.array(most, np.float64),
+    }
+
+
+def _taken(columns: Columns) -> list[Taken | None]:
+    kinds, most = columns["tokens.takes"].tolist(), columns["tokens.at_most"].tolist()
+    found: dict[tuple[int, float], Taken | None] = {}
+    for kind, at_most in zip(kinds, most, strict=True):
+        if (kind, at_most) not in found:
+            bound = None if np.isnan(at_most) else at_most
+            name = TAKEN[kind]
+            found[kind, at_most] = None if name is None else Taken(kind=name, at_most=bound)
+    return [found[pair] for pair in zip(kinds, most, strict=True)]
 
 
 def _tokens(columns: Columns, remaps: Sequence[RemapRows]) -> tuple[PlannedToken, ...]:
@@ -219,10 +249,11 @@ def _tokens(columns: Columns, remaps: Sequence[RemapRows]) -> tuple[PlannedToken
         ids,
         columns["tokens.action"].tolist(),
         columns["tokens.flags"].tolist(),
-        *(_texts(columns, f"tokens.{name}") for name in ("text", "use", "init", "was")),
+        _taken(columns),
+        *(_texts(columns, f"tokens.{name}") for name in ("text", "use", "init", "why", "was")),
         strict=True,
     )
-    for token_id, action, flags, text, use, init, was in parts:
+    for token_id, action, flags, takes, text, use, init, why, was in parts:
         rows = tuple(
             PlannedRow(tensor=name, source=found[token_id])
             for name, found in sources.items()
@@ -235,12 +266,18 @@ def _tokens(columns: Columns, remaps: Sequence[RemapRows]) -> tuple[PlannedToken
                 action=ACTIONS[action],  # type: ignore[arg-type]  # one of the four by index
                 use=use,
                 init=init,
+                why=why,
+                takes=takes,
                 was=was or None,
                 rows=rows,
-                **{flag: bool(flags >> bit & 1) for bit, flag in enumerate(FLAGS)},
+                **_flags(flags),
             )
         )
     return tuple(tokens)
+
+
+def _flags(bits: int) -> Any:  # noqa: ANN401 - keywords of five names, all of them booleans
+    return {flag: bool(bits >> bit & 1) for bit, flag in enumerate(FLAGS)}
 
 
 def _new_sources(edit: RemapRows, ids: Sequence[int]) -> dict[int, RowSource]:

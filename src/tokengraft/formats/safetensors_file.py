@@ -24,6 +24,7 @@ from tokengraft.errors import (
     UsageError,
 )
 from tokengraft.formats.json_text import parse_json
+from tokengraft.formats.pointers import refuse_pointer
 from tokengraft.tensors import DTYPE_BITS, TensorRef, WeightsFile
 
 MAX_HEADER_BYTES = 100_000_000  # the library's own limit
@@ -126,6 +127,7 @@ def parse_header(header: bytes, *, file: str, size_bytes: int) -> WeightsFile:
 def _header_length(prefix: bytes, file: str, size_bytes: int) -> int:
     if len(prefix) < PREFIX_BYTES:
         raise _malformed(file, "it is shorter than the eight bytes that every such file has")
+    refuse_pointer(prefix, file)
     length = int.from_bytes(prefix, "little")
     if length > MAX_HEADER_BYTES:
         raise LimitExceeded(

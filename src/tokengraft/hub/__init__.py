@@ -5,6 +5,7 @@ Nothing here writes into the cache: what must be fetched, huggingface_hub fetche
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from tokengraft.errors import UsageError
@@ -22,8 +23,17 @@ def find(source: str) -> Path | Address:
         UsageError: neither a folder nor an address.
     """
     folder = Path(source).expanduser()
+    if not source.strip():
+        raise UsageError("the source is empty", hint="name a folder, org/name, or hf://org/name")
     if folder.is_dir():
         return folder
+    if folder.exists():
+        raise UsageError(
+            f"{source} is a file",
+            detail="a checkpoint is a folder",
+            subject=source,
+            hint=f"give its folder: {shlex.quote(str(folder.parent))}",
+        )
     address = parse(source)
     if address is None:
         raise UsageError(

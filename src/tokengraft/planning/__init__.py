@@ -21,8 +21,9 @@ from tokengraft.planning.files import FileEdits, file_edits, missing_tokens
 from tokengraft.planning.named import set_pad, set_stop
 from tokengraft.planning.portable import portable
 from tokengraft.planning.predicting import edited_files, edited_weights, predicted
-from tokengraft.planning.rows import RowPlan, check_rows, plan_rows
+from tokengraft.planning.rows import RowPlan, plan_rows
 from tokengraft.planning.slow import with_table
+from tokengraft.planning.starting import check_rows
 from tokengraft.planning.tokens import add_all, rename_all
 from tokengraft.planning.wishes import wishes
 from tokengraft.plans import IdTables, Plan, PlannedRow, PlannedToken
@@ -90,6 +91,7 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
         draft = draft.with_problem(where, what)
     _raise_problems(draft.problems)
     rows = plan_rows(draft, ports.encode)
+    _raise_problems(rows.problems)
     tokens = _tokens(draft, files, rows)
     edits = all_edits(checkpoint, files, rows)
     small = edited_files(checkpoint, edits, tokens)
@@ -137,9 +139,9 @@ def _refuse_unsafe(checkpoint: Checkpoint) -> None:
 
 def _drafted(checkpoint: Checkpoint, recipe: Recipe) -> Draft:
     tokenizer = checkpoint.tokenizer
-    if tokenizer is None:
+    if tokenizer is None or not tokenizer.n_tokens:
         raise RecipeError(
-            "the folder has no tokenizer",
+            "the folder has no tokenizer" if tokenizer is None else "the folder lists no tokens",
             subject=str(checkpoint.root),
             hint="put tokenizer.json and tokenizer_config.json beside config.json",
         )
@@ -188,18 +190,17 @@ def _raise_problems(problems: tuple[Problem, ...]) -> None:
 
 
 def _tokens(draft: Draft, files: FileEdits, rows: RowPlan) -> tuple[PlannedToken, ...]:
-    names = [edit.tensor for edit in rows.edits]
     tokens: dict[TokenId, PlannedToken] = {
         TokenId(token.id): token for token in missing_tokens(draft, files)
     }
     for token_id, token in draft.planned.items():
-        found = rows.sources.get(token_id)
-        if found is None:
+        start = rows.starts.get(token_id)
+        if start is None:
             tokens[token_id] = token
             continue
-        init, source = found
-        planned = tuple(PlannedRow(tensor=name, source=source) for name in names)
-        tokens[token_id] = token.model_copy(update={"init": init, "rows": planned})
+        planned = tuple(PlannedRow(tensor=name, source=s) for name, s in start.rows.items())
+        update = {"init": start.init, "why": start.why, "takes": start.takes, "rows": planned}
+        tokens[token_id] = token.model_copy(update=update)
     return tuple(tokens[token_id] for token_id in sorted(tokens))
 
 

@@ -20,13 +20,21 @@ Place = tuple[str, str]  # file, JSON pointer
 
 @dataclass(frozen=True, slots=True)
 class NewRow:
-    """A row that must get a value: whose, and how the recipe wants it made."""
+    """A row that must get a value: whose, and how the recipe wants it made.
+
+    Attributes:
+        pieces: the ids that the text used to become, where planning knows them; else they are asked
+            for. All of them are ids of the base.
+    """
 
     token_id: TokenId
     text: str
     init: str
     like: str | None = None
     meaning: str | None = None
+    use: str = "marker"
+    sequence: str | None = None
+    pieces: tuple[TokenId, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def set_pad(draft: Draft, pad: Pad) -> Draft:
             PlannedToken(
                 text=chosen, id=token_id, action="add", use="pad", init="mean", special=True
             )
-        ).with_row(NewRow(token_id, chosen, "mean"))
+        ).with_row(NewRow(token_id, chosen, "mean", use="pad"))
     return _name_pad(draft, token_id)
 
 

@@ -6,15 +6,19 @@ is initialised too. A matrix is never made smaller.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from tokengraft.documents import Problem
 from tokengraft.errors import RefusedError, UnsupportedFormat
 from tokengraft.families.naming import named_part
 from tokengraft.formats.safetensors_file import read_index
-from tokengraft.planning.draft import Draft, NewRow
-from tokengraft.plans import Keep, Mean, Mix, RemapRows, RowSource
-from tokengraft.rows.initializers import INITIALIZERS, Encode, NewToken, Old, initialize
+from tokengraft.layout import Part
+from tokengraft.planning.draft import Draft
+from tokengraft.planning.starting import starts
+from tokengraft.planning.taking import taken_by
+from tokengraft.plans import Keep, Mean, Mix, RemapRows, RowSource, Taken
+from tokengraft.rows.initializers import Encode, Job
 from tokengraft.vocabulary import TokenId
 
 # Rows are rounded up to this when a matrix grows: matrix kernels and quantised heads want it
@@ -24,20 +28,43 @@ GROW_TO_MULTIPLE_OF = 64
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A tensor whose rows shall be written; `n_rows` is what it has now."""
+    """A tensor whose rows shall be written.
+
+    Attributes:
+        n_rows: what it has now.
+        job: what its rows are for.
+    """
 
     name: str
     n_rows: int
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class StartedToken:
+    """Where the rows of one new token start.
+
+    Attributes:
+        init, why: the initializer, and why `auto` took it.
+        rows: the source in each tensor.
+        takes: what it takes from old tokens when it is written; None where no tensor is known.
+    """
+
+    init: str
+    why: str
+    rows: Mapping[str, Mix | Mean]
+    takes: Taken | None
 
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
-    """Row sources by token, edits by tensor, and the number of rows there will be."""
+    """Starting rows by token, edits by tensor, and the number of rows there will be."""
 
-    sources: dict[TokenId, tuple[str, Mix | Mean]]
-    edits: tuple[RemapRows, ...]
-    n_rows: int | None
-    notes: tuple[str, ...]
+    starts: Mapping[TokenId, StartedToken] = field(default_factory=dict)
+    edits: tuple[RemapRows, ...] = ()
+    n_rows: int | None = None
+    notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def plan_rows(draft: Draft, encode: Encode | None) -> RowPlan:
@@ -49,56 +76,53 @@ def plan_rows(draft: Draft, encode: Encode | None) -> RowPlan:
     layout = draft.checkpoint.layout
     n_rows = layout.n_rows if layout is not None and layout.n_rows else None
     if not draft.new_rows:
-        return RowPlan({}, (), n_rows, ())
-    sources = row_sources(draft, encode)
+        return RowPlan(n_rows=n_rows)
     if n_rows is None:
-        return RowPlan(sources, (), None, ("no config and no weights say how many rows there are",))
+        found, problems = _started(draft, (), encode)
+        note = "no config and no weights say how many rows there are"
+        return RowPlan(found, notes=(note,), problems=problems)
     needed = max(draft.n_tokens, n_rows)
     grown = needed if needed == n_rows else -(-needed // GROW_TO_MULTIPLE_OF) * GROW_TO_MULTIPLE_OF
     targets, notes = _targets(draft, grows=grown > n_rows)
-    by_id = {token_id: source for token_id, (_, source) in sources.items()}
+    found, problems = _started(draft, targets, encode)
+    if problems:
+        return RowPlan(problems=problems)
     filler = Mean(first=0, count=min(draft.tokenizer.n_tokens, n_rows))
     edits = tuple(
         RemapRows(
             tensor=target.name,
             n_rows_before=target.n_rows,
             n_rows_after=grown,
-            rows=_layout_rows(by_id, target.n_rows, grown, filler),
+            rows=_layout_rows(
+                {token_id: start.rows[target.name] for token_id, start in found.items()},
+                target.n_rows,
+                grown,
+                filler,
+            ),
         )
         for target in targets
     )
-    return RowPlan(sources, edits, grown, notes)
+    return RowPlan(found, edits, grown, notes)
 
 
-def row_sources(draft: Draft, encode: Encode | None) -> dict[TokenId, tuple[str, Mix | Mean]]:
-    """Run the initializer of every new row; texts are encoded in one call."""
-    n_tokens = draft.tokenizer.n_tokens
-    if draft.checkpoint.layout is not None and draft.checkpoint.layout.n_rows:
-        n_tokens = min(n_tokens, draft.checkpoint.layout.n_rows)
-    old = Old(n_tokens=n_tokens, encode=None if encode is None else _prefetched(draft, encode))
-    sources: dict[TokenId, tuple[str, Mix | Mean]] = {}
-    for row in draft.new_rows:
-        like = None if row.like is None else draft.tokenizer.id_of(row.like)
-        token = NewToken(text=row.text, meaning=row.meaning, like=like)
-        found = initialize(row.init, token, old)
-        assert found is not None, f"the recipe check let {row.init} pass for {row.text}"
-        sources[row.token_id] = found
-    return sources
-
-
-def _prefetched(draft: Draft, encode: Encode) -> Encode:
-    """Encode all texts that initializers will ask for at once: a child process does it."""
-    asked: dict[str, None] = {}
-
-    def note(texts: Sequence[str]) -> list[list[int]]:
-        asked.update(dict.fromkeys(texts))
-        return [[] for _ in texts]
-
-    dry = Old(n_tokens=1, encode=note)
-    for row in draft.new_rows:
-        initialize(row.init, NewToken(row.text, row.meaning, None), dry)
-    answers = dict(zip(asked, encode(list(asked)), strict=True))
-    return lambda texts: [answers[text] if text in answers else encode([text])[0] for text in texts]
+def _started(
+    draft: Draft, targets: Sequence[Target], encode: Encode | None
+) -> tuple[dict[TokenId, StartedToken], tuple[Problem, ...]]:
+    """Find the starting rows of every token, and say what each takes."""
+    names = [target.name for target in targets]
+    jobs = [target.job for target in targets] or ["both"]
+    writes = next((n for n, job in enumerate(jobs) if job != "read"), 0)
+    begun = starts(draft, jobs, encode)
+    found = {
+        token_id: StartedToken(
+            init=start.init,
+            why=start.why,
+            rows=dict(zip(names, start.sources, strict=False)),
+            takes=taken_by(draft.checkpoint, start.sources[writes]) if names else None,
+        )
+        for token_id, start in begun.found.items()
+    }
+    return found, begun.problems
 
 
 def _targets(draft: Draft, *, grows: bool) -> tuple[tuple[Target, ...], tuple[str, ...]]:
@@ -110,7 +134,7 @@ def _targets(draft: Draft, *, grows: bool) -> tuple[tuple[Target, ...], tuple[st
     targets, notes = [], []
     for tensor in layout.tensors:
         if tensor.editable and tensor.axis == 0 and tensor.n_rows == layout.n_rows:
-            targets.append(Target(tensor.name, tensor.n_rows))
+            targets.append(Target(tensor.name, tensor.n_rows, _job(tensor.part, layout.tied)))
         elif grows or tensor.part in ("input", "output"):
             raise UnsupportedFormat(
                 f"{tensor.name} has a vocabulary axis and cannot be edited",
@@ -147,16 +171,24 @@ def _expected(draft: Draft, *, grows: bool) -> tuple[tuple[Target, ...], tuple[s
     if index is None:
         return (), ("no weights and no index: the rows stay as the weights will have them",)
     _, weight_map = read_index(index, file="model.safetensors.index.json")
-    names = sorted(
-        name
-        for name in weight_map
-        if named_part(checkpoint.family, name) in ("input", "output", "bias")
-    )
+    parts = {name: named_part(checkpoint.family, name) for name in sorted(weight_map)}
     note = (
         "no weights in this folder: the rows are planned by name from the index and config, and "
         "are written when this graft is applied to the whole checkpoint"
     )
-    return tuple(Target(name, layout.n_rows) for name in names), (note,)
+    targets = tuple(
+        Target(name, layout.n_rows, _job(part, layout.tied))
+        for name, part in parts.items()
+        if part in ("input", "output", "bias")
+    )
+    return targets, (note,)
+
+
+def _job(part: Part | None, tied: bool) -> Job:  # noqa: FBT001 - a fact of the model
+    """What the rows of a tensor are for; a bias goes with the matrix that writes."""
+    if tied:
+        return "both"
+    return "write" if part in ("output", "bias") else "read"
 
 
 def _layout_rows(
@@ -181,25 +213,3 @@ def _between(begin: int, end: int, n_rows: int, filler: Mean) -> list[RowSource]
     if max(begin, n_rows) < end:
         rows.append(filler.model_copy(update={"rows": end - max(begin, n_rows)}))
     return rows
-
-
-def check_rows(draft: Draft) -> Draft:
-    """Report row wishes that cannot be met, before anything is computed."""
-    for row in draft.new_rows:
-        draft = _check_row(draft, row, known=("auto", *INITIALIZERS))
-    return draft
-
-
-def _check_row(draft: Draft, row: NewRow, *, known: tuple[str, ...]) -> Draft:
-    where = f"add {row.text!r}"
-    if row.init not in known:
-        return draft.with_problem(
-            f"{where}: init", f"no initializer is named {row.init!r}", f"one of {', '.join(known)}"
-        )
-    if row.like is not None and draft.tokenizer.id_of(row.like) is None:
-        return draft.with_problem(f"{where}: like", f"{row.like!r} is no token of the base")
-    if row.init == "copy" and row.like is None:
-        return draft.with_problem(f"{where}: init", "copy needs `like`")
-    if row.init == "meaning-mean" and not row.meaning:
-        return draft.with_problem(f"{where}: init", "meaning-mean needs `meaning`")
-    return draft

@@ -64,8 +64,21 @@ def add_all(draft: Draft, wishes: Sequence[Wish]) -> Draft:
             table[token_id] = token.added_token()
             planned[token_id] = token
             taken[add.text] = token_id
-            rows.append(NewRow(token_id, add.text, add.init, add.like, add.meaning))
+            rows.append(new_row(token_id, add))
     return replace(draft, added=table, planned=planned, new_rows=(*draft.new_rows, *rows))
+
+
+def new_row(token_id: TokenId, add: Add) -> NewRow:
+    """The row of a token that is added, as its `[[add]]` wants it."""
+    return NewRow(
+        token_id=token_id,
+        text=add.text,
+        init=add.init,
+        like=add.like,
+        meaning=add.meaning,
+        use=add.use,
+        sequence=add.sequence,
+    )
 
 
 def _planned(add: Add, token_id: int) -> PlannedToken:

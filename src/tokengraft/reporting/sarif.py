@@ -22,7 +22,13 @@ LANGUAGES: Final[dict[Language, str]] = {"en": "en-US", "ru": "ru-RU"}
 
 
 def findings(
-    audit: Audit, rules: Sequence[Rule], tool: str, *, home: str = "", say: Words = ENGLISH
+    audit: Audit,
+    rules: Sequence[Rule],
+    tool: str,
+    *,
+    home: str = "",
+    folder: str = "",
+    say: Words = ENGLISH,
 ) -> str:
     """Write the findings of an audit as one SARIF log.
 
@@ -31,6 +37,7 @@ def findings(
         tool: our version.
         home: where docs/ can be read on the web; empty where the package does not say, and a
             rule then has its page beside it and no address.
+        folder: where the audited folder lies in the repository that is scanned; "" at its top.
         say: the language of messages, which the log names; fingerprints do not depend on it.
     """
     known = {rule.code: at for at, rule in enumerate(rules)}
@@ -48,7 +55,7 @@ def findings(
                 },
                 "language": LANGUAGES[say.language],
                 "columnKind": "unicodeCodePoints",
-                "results": [_result(finding, known, say) for finding in audit.findings],
+                "results": [_result(finding, known, folder, say) for finding in audit.findings],
                 "properties": {"source": escape.inline(audit.source), "verdict": audit.verdict},
             }
         ],
@@ -80,16 +87,16 @@ def _markdown(page: str) -> str:
     return "".join(p if p.startswith("`") else p.replace("<", "&lt;") for p in parts)
 
 
-def _result(finding: Finding, known: dict[str, int], say: Words) -> dict[str, object]:
+def _result(finding: Finding, known: dict[str, int], folder: str, say: Words) -> dict[str, object]:
     said = say.translated(finding.summary)
     if finding.detail:
-        said += f". {say.translated(finding.detail)}"
+        said += f"\n{say.translated(finding.detail)}"
     mark = f"{finding.rule}\0{finding.subject}\0{finding.summary}"
     result: dict[str, object] = {
         "ruleId": finding.rule,
         "level": finding.severity,
         "message": {"text": escape.sarif_text(said)},
-        "locations": [_location(finding.subject)],
+        "locations": [_location(finding.subject, folder)],
         "partialFingerprints": {
             "tokengraft/v1": hashlib.sha256(mark.encode("utf-8", "surrogatepass")).hexdigest()
         },
@@ -99,9 +106,9 @@ def _result(finding: Finding, known: dict[str, int], say: Words) -> dict[str, ob
     return result
 
 
-def _location(subject: str) -> dict[str, object]:
+def _location(subject: str, folder: str) -> dict[str, object]:
     """A file for what lies in one; a tensor has a logical place and stands for the whole folder."""
-    path = file_of(subject) or "."
+    path = inside(folder, file_of(subject)) or folder or "."
     return {
         "physicalLocation": {
             "artifactLocation": {"uri": quote(path.encode("utf-8", "surrogatepass"), safe="/")},
@@ -110,6 +117,11 @@ def _location(subject: str) -> dict[str, object]:
         },
         "logicalLocations": [{"fullyQualifiedName": escape.inline(subject)}],
     }
+
+
+def inside(folder: str, file: str) -> str:
+    """The place of a file of the audited folder in the repository; "" where there is no file."""
+    return f"{folder}/{file}" if folder and file else file
 
 
 def file_of(subject: str) -> str:

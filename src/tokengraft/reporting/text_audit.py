@@ -16,6 +16,7 @@ VERDICTS: Final[dict[Judgement, tuple[str, str]]] = {
     "safe-change": ("SAFE CHANGE", "yellow"),
     "needs-training": ("NEEDS TRAINING", "magenta"),
     "do-not": ("DO NOT", "red"),
+    "unknown": ("UNKNOWN", "cyan"),
 }
 SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "note")
 STYLES: Final[dict[Severity, str]] = {"error": "red", "warning": "yellow", "note": "cyan"}

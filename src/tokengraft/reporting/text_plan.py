@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, assert_never
 
 from tokengraft.plans import (
@@ -21,6 +22,7 @@ from tokengraft.plans import (
     RowSource,
     SetKey,
     Stored,
+    Taken,
     WriteFile,
 )
 from tokengraft.reporting import escape, text_audit
@@ -126,16 +128,14 @@ def _tokens(page: Page, value: Plan, texts: Mapping[int, str]) -> None:
         return
     page.heading(say("Tokens"))
     shown = value.tokens[:TOKENS_SHOWN]
-    page.table(
-        ("", say("id"), say("token"), say("use"), ""),
-        (_token_row(say, token) for token in shown),
-        right=frozenset({1}),
-    )
+    heads = ("", say("id"), say("token"), say("use"), say("init"), say("takes"), "")
+    page.table(heads, (_token_row(say, token) for token in shown), right=frozenset({1}))
     if any(token.rows for token in shown):
         page.heading(say("Rows"))
         for token in shown:
             for line in row_lines(page, token, texts):
                 page.line(line, indent=2)
+        _reasons(page, shown)
     if hidden:
         page.line(
             say(
@@ -147,16 +147,36 @@ def _tokens(page: Page, value: Plan, texts: Mapping[int, str]) -> None:
         )
 
 
-def _token_row(say: Words, token: PlannedToken) -> tuple[Cell, str, str, str, str]:
+def _token_row(say: Words, token: PlannedToken) -> tuple[str | Cell, ...]:
     sign, style = ACTIONS[token.action]
     was = f"<- {escape.quoted(token.was)}" if token.was is not None else ""
-    return (
-        Cell(sign, style),
-        str(token.id),
-        escape.quoted(token.text),
-        say.translated(token.use),
-        was,
-    )
+    takes = taken_words(say, token.takes)
+    text = escape.quoted(token.text)
+    use = say.translated(token.use)
+    return Cell(sign, style), str(token.id), text, use, token.init, takes, was
+
+
+def _reasons(page: Page, tokens: Sequence[PlannedToken]) -> None:
+    """Why `auto` took what it took, and what the column of what tokens take means."""
+    say = page.say
+    reasons = Counter((token.init, token.why) for token in tokens if token.why)
+    for (init, why), number in reasons.items():
+        count = say.count(number, "token")
+        page.line(
+            say(
+                "auto: {init} for {tokens} ({why})",
+                init=init,
+                tokens=count,
+                why=say.translated(why),
+            ),
+            indent=2,
+        )
+    if any(token.takes for token in tokens):
+        page.line(
+            say("takes: from the probability of old tokens, when it is written, before training"),
+            "dim",
+            indent=2,
+        )
 
 
 def row_lines(page: Page, token: PlannedToken, texts: Mapping[int, str]) -> list[str]:
@@ -179,6 +199,21 @@ def row_lines(page: Page, token: PlannedToken, texts: Mapping[int, str]) -> list
         + place
         for source, place in zip(by_source, where, strict=True)
     ]
+
+
+def taken_words(say: Words, taken: Taken | None) -> str:
+    """What a token takes from old ones when it is written, in a word or two."""
+    if taken is None:
+        return ""
+    match taken.kind:
+        case "bounded":
+            return say("at most {share}%", share=f"{100 * (taken.at_most or 0):.2g}")
+        case "parents":
+            return say("at most a parent's")
+        case "unknown":
+            return say("unknown")
+        case _:
+            assert_never(taken.kind)
 
 
 def source_words(say: Words, source: RowSource, texts: Mapping[int, str]) -> str:

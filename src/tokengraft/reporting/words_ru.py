@@ -34,6 +34,7 @@ TEXTS: Final = {
     "SAFE CHANGE": "МОЖНО МЕНЯТЬ БЕЗОПАСНО",
     "NEEDS TRAINING": "НУЖНО ОБУЧЕНИЕ",
     "DO NOT": "НЕ НАДО",
+    "UNKNOWN": "НЕИЗВЕСТНО",
     "Findings": "Что найдено",
     "Facts": "Факты",
     "--all shows the places and details too": "--all покажет ещё места и подробности",
@@ -134,6 +135,14 @@ TEXTS: Final = {
     "row {id}": "строка {id}",
     "piece {id}": "кусок {id}",
     "behind the last piece": "после последнего куска",
+    "init": "начало",
+    "takes": "отнимает",
+    "at most {share}%": "не больше {share}%",
+    "at most a parent's": "не больше родителя",
+    "auto: {init} for {tokens} ({why})": "auto: {init} для {tokens} ({why})",
+    "takes: from the probability of old tokens, when it is written, before training": (
+        "отнимает: у вероятности старых токенов, когда токен пишется, до обучения"
+    ),
     "Matrices": "Матрицы",
     "{rows} rows, as before": "строк: {rows}, как и было",
     "{before} {arrow} {after} rows": "строк: {before} {arrow} {after}",

@@ -104,13 +104,16 @@ def _show(session: Session, found: Audit, form: str, beside: Beside) -> None:
         from tokengraft.reporting import sarif
 
         pages = tuple(map(rule_of, flow.rules()))
-        terminal.write_data(
-            sarif.findings(found, pages, __version__, home=_home(), say=session.words)
+        folder = _folder_here(found.source)
+        log = sarif.findings(
+            found, pages, __version__, home=_home(), folder=folder, say=session.words
         )
+        terminal.write_data(log)
     elif form == "github":
         from tokengraft.reporting import github
 
-        terminal.write_data(github.findings(found, session.words))
+        folder = _folder_here(found.source)
+        terminal.write_data(github.findings(found, session.words, folder=folder))
     else:
         session.show(found, beside)
 
@@ -125,6 +128,15 @@ def _home() -> str:
         return ""
     named: dict[str, str] = dict(url.split(", ", 1) for url in urls)
     return named.get("Documentation", "")
+
+
+def _folder_here(source: str) -> str:
+    """Where a folder lies below the current one, in which a repository is scanned; else ""."""
+    folder = Path(source).expanduser()
+    here = Path.cwd()
+    if not folder.is_dir() or not folder.resolve().is_relative_to(here):
+        return ""
+    return folder.resolve().relative_to(here).as_posix().removeprefix(".")
 
 
 def _next(found: Audit, source: str, written: Path | None) -> tuple[str, ...]:
