@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tokengraft.reporting import recipe_comments
+
 SOURCE: Final = Path(__file__).resolve().parents[1] / "src" / "tokengraft"
 # Packages that share a file of translations; modules of the root are nouns.
 ROOMS: Final = {"rows": "planning"}
@@ -26,10 +28,13 @@ PAGED: Final = frozenset({"rule", "row_rule"})
 COUNTING: Final = frozenset({"counted"})
 ALTERNATIVES: Final = 64
 _WORDS: Final = re.compile(r"(?<![A-Za-z<|])[A-Za-z]{2,}(?![A-Za-z|>])")
-_COMMAND: Final = re.compile(r"tokengraft( (\{\}|[A-Z.\[\]]+|--?[\w-]+|[a-z.]+))*")
-# Calls whose arguments are for programs.
+_COMMAND: Final = re.compile(
+    r"tokengraft( (\{\}|[A-Z.\[\]]+|--?[\w-]+|[a-z.]+|&&))*"
+    r"|(pip install|hf auth login|mkdir|cat)( \S+)*"
+)
+# Calls whose arguments are for programs and programmers.
 _MUTE_CALLS: Final = frozenset(
-    {"say", "compile", "getattr", "setattr", "TypeVar", "AssertionError"}
+    {"say", "compile", "cast", "getattr", "setattr", "TypeVar", "AssertionError", "AttributeError"}
 )
 _MUTE_METHODS: Final = frozenset({"say", "compile", "fullmatch", "sub", "search", "encode"})
 
@@ -58,6 +63,7 @@ def rooms() -> dict[str, Said]:
     for path in sorted((SOURCE / "families").glob("*.toml")):
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         said = [table.get("trained_length_source", ""), *table.get("notes", ())]
+        said += table.get("refuse", {}).values()
         found["families"].templates.update({doubled(t): path.name for t in said if is_prose(t)})
     return found
 
@@ -79,7 +85,7 @@ class Reader(ast.NodeVisitor):
             super().visit(node)
 
     def _take(self, texts: Iterable[str], node: ast.AST) -> None:
-        for text in texts:
+        for text in itertools.chain.from_iterable(map(spoken, texts)):
             bare = bare_of(text)
             if is_prose(bare):
                 self.templates.setdefault(bare, f"{self.name}:{getattr(node, 'lineno', 0)}")
@@ -140,6 +146,13 @@ class Reader(ast.NodeVisitor):
             self.visit(argument)
 
 
+def spoken(text: str) -> list[str]:
+    """What is said in a text: the comments where it is a part of a recipe, or else all of it."""
+    if re.search("^# ", text, re.MULTILINE) is None:
+        return [text]
+    return [said for _, said in recipe_comments.comments(text)]
+
+
 def bare_of(text: str) -> str:
     """A template without what only joins it to others."""
     bare = text.strip(" ,;\n")
@@ -150,7 +163,8 @@ def bare_of(text: str) -> str:
 def is_prose(text: str) -> bool:
     """Whether a template reads as words, and not as code, a name, a number or a command."""
     wordy = _WORDS.search(text.replace("{}", " 0 ")) is not None
-    return " " in text and wordy and _COMMAND.fullmatch(text) is None
+    is_code = text.startswith("import ") or _COMMAND.fullmatch(text) is not None
+    return " " in text and wordy and not is_code
 
 
 def paragraphs(doc: str) -> list[str]:

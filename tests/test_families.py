@@ -149,7 +149,7 @@ def test_a_tied_model_with_an_output_matrix_on_disk_edits_both_and_says_so() -> 
 def test_an_untied_model_without_an_output_matrix_is_doubtful() -> None:
     layout = layout_of("llama", {EMBED: (V, D)}, missing=("model-00002-of-00002.safetensors",))
     assert not layout.tied
-    assert "none was found (it may lie in model-00002-of-00002.safetensors)" in layout.doubts[0]
+    assert "It may lie in model-00002-of-00002.safetensors." in layout.doubts[0]
 
 
 @pytest.mark.parametrize(

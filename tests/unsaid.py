@@ -14,9 +14,21 @@ UNSAID: Final[Mapping[str, frozenset[str]]] = {
     "cli": frozenset(
         {
             *("recipe new", "recipe check", "recipe schema"),
-            "dict[str, Any]",  # a type
             "{{done}} of {{total}}",  # among the views' words
             "a bug of ours, please report it with the traceback above",  # the same
+        }
+    ),
+    "flow": frozenset(
+        {
+            "compare tensors",  # among the views' words
+            "<|my_agi_mode|><|think|>The fox is hungry.<tool_start>look</tool_end>",  # is tokenized
+            # keys of a recipe, and meanings, which go into embedding rows
+            *("version = 1", "base = {}", "[[rename]]\nfrom = {}\nto = {}"),
+            '[[add]]\ntext = {}\nuse = "{}"\nmeaning = {}',
+            "an agent that plans first and then answers",
+            *("here begins the call of a tool", "here ends the call of a tool"),
+            *("think again about the thought before", "think step by step"),
+            "name what contradicts itself",
         }
     ),
 }

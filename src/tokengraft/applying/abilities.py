@@ -43,17 +43,19 @@ def abilities(folder: Path) -> Iterator[Ability]:
 
 def _reflink(kind: str | None) -> Ability:
     if kind is not None and kind in SHARES_BLOCKS:
-        return Ability(name="reflink", status=SHARES_BLOCKS[kind], evidence=f"{kind} shares blocks")
+        return Ability(
+            name="shared blocks", status=SHARES_BLOCKS[kind], evidence=f"{kind} shares blocks"
+        )
     if kind in NEVER:
-        return Ability(name="reflink", status="no", evidence=f"{kind} cannot share blocks")
-    return Ability(name="reflink", status="unknown", evidence=kind or "file system not known")
+        return Ability(name="shared blocks", status="no", evidence=f"{kind} cannot share blocks")
+    return Ability(name="shared blocks", status="unknown", evidence=kind or "file system not known")
 
 
 def _locks(kind: str | None) -> Ability:
     if kind in NETWORK:
         text = f"{kind}: locks and syncs are as good as the server's"
-        return Ability(name="locks", status="unknown", evidence=text)
-    return Ability(name="locks", status="yes", evidence=kind or "local")
+        return Ability(name="file locks", status="unknown", evidence=text)
+    return Ability(name="file locks", status="yes", evidence=kind or "a local file system")
 
 
 def _file_system(folder: Path) -> str | None:

@@ -49,25 +49,33 @@ def doubts_of(
 def _about_the_config(family: Family, claims: Claims, layout: EmbeddingLayout) -> Iterator[str]:
     if claims.n_rows is None:
         keys = " or ".join(family.vocab_keys)
-        told = f"the tokenizer's {layout.n_rows} tokens" if layout.n_rows else "nothing"
-        yield f"There are no weights and config.json has no {keys}: the number of rows is {told}."
+        lacking = f"There are no weights and config.json has no {keys}"
+        if layout.n_rows:
+            yield f"{lacking}: the number of rows is the tokenizer's {layout.n_rows} tokens."
+        else:
+            yield f"{lacking}: the number of rows is not known."
     yield from _about_contradicting_ties(claims, layout)
 
 
 def _about_what_is_missing(
     claims: Claims, layout: EmbeddingLayout, missing_files: Sequence[str]
 ) -> Iterator[str]:
-    perhaps = f" (it may lie in {', '.join(missing_files[:_NAMED])})" if missing_files else ""
+    files = ", ".join(missing_files[:_NAMED])
+    perhaps = f" It may lie in {files}." if files else ""
     if not layout.part("input"):
-        wanted = "" if claims.n_rows is None else f" with {claims.n_rows} rows"
-        yield f"No input matrix{wanted} was found among the weights{perhaps}: nothing can be edited."
+        wanted = "No input matrix was found among the weights: nothing can be edited."
+        if claims.n_rows is not None:
+            wanted = (
+                f"No input matrix with {claims.n_rows} rows was found among the weights: nothing can"
+                " be edited."
+            )
+        yield f"{wanted}{perhaps}"
     if not layout.part("output") and not layout.tied:
-        why = (
-            "it is quantised"
-            if any(map(_is_head_piece, layout.tensors))
-            else f"none was found{perhaps}"
-        )
-        yield f"The model has an output matrix of its own, and it cannot be edited: {why}."
+        if any(map(_is_head_piece, layout.tensors)):
+            yield "The model has an output matrix of its own, which is quantised: it cannot be edited."
+        else:
+            lacking = "The output matrix of the model was not found: it cannot be edited."
+            yield f"{lacking}{perhaps}"
 
 
 def _about_rows(claims: Claims, layout: EmbeddingLayout) -> Iterator[str]:
@@ -87,22 +95,30 @@ def _about_ties(family: Family, claims: Claims, layout: EmbeddingLayout) -> Iter
     yield from _about_contradicting_ties(claims, layout)
     outputs = layout.part("output")
     if layout.tied and outputs:
-        says = "config.json says" if claims.ties else f"config.json is silent, and {family.name} is"
+        says = (
+            "By config.json the model is tied"
+            if claims.ties
+            else f"config.json does not say so, but {family.name} is tied"
+        )
         yield (
-            f"{says} tied, and {_names(outputs)} lies in the weights too: loaders disagree on"
-            " which one counts where the bytes differ, so both are edited alike."
+            f"{says}. {_names(outputs)} lies in the weights too: loaders disagree on which one counts"
+            " where the bytes differ, so both are edited alike."
         )
     if not claims.ties and family.name == _GENERIC:
         found = "an output matrix was found" if outputs else "no output matrix was found"
-        state = "tied" if layout.tied else "untied"
-        yield f"config.json does not say whether the model is tied; {found}, so it counts as {state}."
+        yield (
+            f"config.json does not say whether the model is tied; {found}, so it counts as"
+            f" {'tied' if layout.tied else 'untied'}."
+        )
 
 
 def _about_contradicting_ties(claims: Claims, layout: EmbeddingLayout) -> Iterator[str]:
     if len(set(claims.ties.values())) > 1:
         told = " and ".join(f"{at} {str(tie).lower()}" for at, tie in claims.ties.items())
-        state = "tied" if layout.tied else "untied"
-        yield f"config.json says {told}; by the weights the model counts as {state}."
+        yield (
+            f"config.json says both {told}; by the weights the model counts as"
+            f" {'tied' if layout.tied else 'untied'}."
+        )
 
 
 def _about_what_cannot_be_edited(layout: EmbeddingLayout) -> Iterator[str]:
@@ -122,15 +138,18 @@ def _about_guesses(family: Family, claims: Claims, layout: EmbeddingLayout) -> I
     for part in parts:
         found = layout.part(part)
         if len(found) > 1:
-            yield f"{len(found)} tensors may be the {part} matrix: {_names(found)}."
-    knows = "no family file describes this model"
+            yield (
+                f"{len(found)} tensors may be the {'input' if part == 'input' else 'output'} matrix: "
+                f"{_names(found)}."
+            )
+    knows = "No family file describes this model."
     if family.name != _GENERIC:
-        knows = f"the file of {family.name} names no tensor that is here"
-    said = f"the config's {claims.n_rows} rows" if claims.n_rows == layout.n_rows else "their rows"
-    yield (
-        f"{knows[0].upper()}{knows[1:]}; by name and by {said} it is"
-        f" {_names(_guessed(layout))}: {_how_sure(claims, layout)}."
-    )
+        knows = f"The family file of {family.name} names no tensor that is here."
+    named, sure = _names(_guessed(layout)), _how_sure(claims, layout)
+    if claims.n_rows == layout.n_rows:
+        yield f"{knows} By name and by the config's {claims.n_rows} rows it is {named}: {sure}."
+    else:
+        yield f"{knows} By name and by their rows it is {named}: {sure}."
 
 
 def _guessed(layout: EmbeddingLayout) -> list[VocabTensor]:

@@ -158,7 +158,7 @@ def _vocab_tensor(family: Family, candidate: Candidate, n_rows: int) -> VocabTen
     if not why_not and ref.dtype not in ROW_DTYPES:
         why_not = f"its elements are {ref.dtype}, in which no new row can be computed and rounded"
     elif not why_not and len(ref.shape) != rank:
-        why_not = f"it has {len(ref.shape)} axes where {rank} {'is' if rank == 1 else 'are'} known"
+        why_not = f"it has {len(ref.shape)} axes instead of {rank}"
     elif not why_not and axis != 0:
         why_not = "its vocabulary axis is not the first, so that a token is no row of it"
     elif not why_not and ref.shape[0] != n_rows:

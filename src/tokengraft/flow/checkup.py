@@ -53,11 +53,11 @@ def _versions() -> dict[str, str | None]:
 
 def _machine() -> Iterator[Ability]:
     tested = sys.platform == "linux"
+    system = f"{platform.system()} {platform.release()}"
     yield Ability(
-        name="platform",
+        name="operating system",
         status="yes" if tested else "unknown",
-        evidence=f"{platform.system()} {platform.release()}"
-        + ("" if tested else ": expected to work, tested on Linux only"),
+        evidence=system if tested else f"{system}: expected to work, tested on Linux only",
     )
     try:
         import resource

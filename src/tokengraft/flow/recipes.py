@@ -74,9 +74,11 @@ def _head(checkpoint: Checkpoint, source: str) -> str:
     tokenizer, layout = checkpoint.tokenizer, checkpoint.layout
     lines = ["version = 1", f"base = {toml_text(source)}", ""]
     if tokenizer is not None:
-        rows = "" if layout is None or not layout.n_rows else f", {layout.n_rows} embedding rows"
+        rows = 0 if layout is None else layout.n_rows
         spare = 0 if layout is None else max(0, layout.n_rows - tokenizer.n_tokens)
-        lines.append(f"# {checkpoint.family.name}: {tokenizer.n_tokens} tokens{rows}.")
+        size = f"{tokenizer.n_tokens} tokens, {rows} embedding rows"
+        size = size if rows else f"{tokenizer.n_tokens} tokens"
+        lines.append(f"# {checkpoint.family.name}: {size}.")
         if spare:
             lines.append(
                 f"# {spare} rows are spare: so many tokens fit without any matrix growing."
@@ -160,10 +162,11 @@ def _context(checkpoint: Checkpoint) -> str:
     if base is None or not checkpoint.family.rope:
         why = "no config.json says a length" if base is None else "its positions are not rotary"
         return f"# The context of this checkpoint cannot be lengthened by a recipe: {why}.\n"
-    said = f" ({source})" if source else ""
-    known = "were trained" if trained else "are what config.json names; what was trained is unknown"
+    known = f"config.json names {base} positions; what was trained is unknown"
+    if trained:
+        known = f"{base} positions were trained ({source})"
     return (
-        f"# {base} positions {known}{said}.\n"
+        f"# {known}.\n"
         "# YaRN is static: it also touches shorter texts.\n"
         f'[context]\nlength = {base * 4}\nmethod = "yarn"\n'
     )

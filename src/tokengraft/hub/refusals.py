@@ -24,7 +24,6 @@ from tokengraft.hub.address import Address
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND = 401, 403, 404
 # Answers that may be another one in a minute.
 PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-_LATER = "run the same command again in a minute; or, once it answers: "
 
 
 def transport_errors() -> tuple[type[Exception], ...]:
@@ -53,13 +52,18 @@ def offline(address: Address) -> Offline:
     )
 
 
+def _later(address: Address) -> str:
+    command = address.download("--local-dir", "DIR")
+    return f"run the same command again in a minute; or, once it answers: {command}"
+
+
 def unreachable(address: Address, why: str) -> Offline:
     """The Hub does not answer, or not in a way that helps."""
     return Offline(
         f"{address.repo} is not in the cache, and the Hub cannot be reached",
         detail=why,
         subject=address.text,
-        hint=_LATER + address.download("--local-dir", "DIR"),
+        hint=_later(address),
     )
 
 
@@ -69,7 +73,7 @@ def interrupted(address: Address, path: str, why: str) -> Offline:
         f"{path} could not be read from the Hub",
         detail=why,
         subject=f"{address.text}/{path}",
-        hint=_LATER + address.download("--local-dir", "DIR"),
+        hint=_later(address),
     )
 
 
@@ -89,10 +93,11 @@ def no_access(address: Address, *, gated: bool) -> NoAccess:
 def no_repository(address: Address, cached: Iterable[str]) -> UsageError:
     """There is no such repository, or none that may be seen."""
     near = difflib.get_close_matches(address.repo, list(cached), n=1, cutoff=0.7)
-    known = f"; in the cache is {near[0]}" if near else ""
     return UsageError(
         f"{address.repo} is neither a folder here nor a repository that the Hub shows",
-        detail=f"the name is misspelt, or the repository is private{known}",
+        detail=f"the name is misspelt, or the repository is private; in the cache is {near[0]}"
+        if near
+        else "the name is misspelt, or the repository is private",
         subject=address.text,
         hint=f"tokengraft audit {near[0]}"
         if near
@@ -119,7 +124,7 @@ def no_hub(address: Address, why: str) -> MalformedFile:
         "the answer is not one that a Hub gives",
         detail=f"{why}; a portal of the network in between, or a wrong HF_ENDPOINT?",
         subject=address.text,
-        hint=address.download("--local-dir", "DIR") + ", then give DIR",
+        hint=f"{address.download('--local-dir', 'DIR')}, then give DIR",
     )
 
 

@@ -114,7 +114,7 @@ class Child:
         assert process.stdin is not None
         assert process.stdout is not None
         if self._has_failed:
-            raise self._failure("has ended after an earlier failure")
+            raise self._failure(f"{self._title} has ended after an earlier failure")
         line = json.dumps({"op": op, "arguments": arguments}).encode() + b"\n"
         answer = b""
         with self._clock(process), suppress(OSError, ValueError):
@@ -134,11 +134,12 @@ class Child:
         kind, text = told["error"]["kind"], told["error"]["text"]
         if told["error"]["fatal"]:
             self._end()
-        verb = {
-            "PanicException": "aborted on this file",
-            "MemoryError": f"needs more than its {self._limits.memory_bytes >> 20} MiB of memory",
-        }.get(kind, "refused this file")
-        raise self._failure(verb, f"{kind}: {text}")
+        mib = self._limits.memory_bytes >> 20
+        said = {
+            "PanicException": f"{self._title} aborted on this file",
+            "MemoryError": f"{self._title} needs more than its {mib} MiB of memory",
+        }.get(kind, f"{self._title} refused this file")
+        raise self._failure(said, f"{kind}: {text}")
 
     @contextmanager
     def _clock(self, process: subprocess.Popen[bytes]) -> Iterator[None]:
@@ -162,20 +163,22 @@ class Child:
         """Say how the child came to its end."""
         code = self._process.returncode if self._process else 0
         if self._is_late:
-            return f"took longer than its {self._limits.clock_seconds:g} seconds"
+            return f"{self._title} took longer than its {self._limits.clock_seconds:g} seconds"
         if len(answer) > MAX_ANSWER_BYTES:
-            return "gave an answer that is too large"
+            return f"{self._title} gave an answer that is too large"
         if os.name == "posix" and code == -signal.SIGXCPU:
-            return f"used more than its {self._limits.cpu_seconds} seconds of processor time"
+            seconds = self._limits.cpu_seconds
+            return f"{self._title} used more than its {seconds} seconds of processor time"
         if os.name == "posix" and code < 0:
             with suppress(ValueError):
-                return f"was ended by the signal {signal.Signals(-code).name}"
-        return f"ended with exit code {code}"
+                name = signal.Signals(-code).name
+                return f"{self._title} was ended by the signal {name}"
+        return f"{self._title} ended with exit code {code}"
 
-    def _failure(self, verb: str, detail: str = "") -> ChildFailed:
+    def _failure(self, summary: str, detail: str = "") -> ChildFailed:
         lines = self._stderr.decode("utf-8", "replace").splitlines()[-8:]
         return ChildFailed(
-            f"{self._title} {verb}",
+            summary,
             detail="\n".join(visible(line)[:500] for line in [*detail.splitlines()[:20], *lines]),
             hint="the file may be damaged or hostile; nothing was written",
         )

@@ -98,10 +98,10 @@ def _rendered(told: dict[str, Any]) -> Rendered:
     if "failed" not in told:
         return Rendered(told["text"], tuple((begin, end) for begin, end in told["spans"]))
     failed = told["failed"]
-    place = f"line {failed['line']}: " if failed["line"] else ""
+    kind, said, line = failed["kind"], visible(failed["text"]), failed["line"]
     raise TemplateFailed(
         "the chat template failed",
-        detail=place + visible(f"{failed['kind']}: {failed['text']}"),
+        detail=f"line {line}: {kind}: {said}" if line else f"{kind}: {said}",
     )
 
 

@@ -52,12 +52,15 @@ def new(session: Session, source: str, presets: tuple[str, ...], out: Path | Non
     from tokengraft import flow
     from tokengraft.answers import RecipeText
     from tokengraft.cli.writing import must_be_new, write_new
+    from tokengraft.reporting import recipe_comments
     from tokengraft.reporting.text import Beside
 
     if out is not None:
         must_be_new(out)
     with session.listening() as listen:
         text = flow.new_recipe(source, presets, listen)
+    if not session.as_json:
+        text = recipe_comments.translated(text, session.screen.words)
     if out is None and not session.as_json:
         terminal.write_data(text)  # to be redirected: the recipe and nothing else
         return
