@@ -12,7 +12,7 @@ from tokenizers import models
 
 from tiny import Tiny, build
 from tokengraft.errors import MalformedFile, UnsafePath, UnsupportedFormat
-from tokengraft.formats.chat_template import literals, rename_in_template, turn_end
+from tokengraft.formats.chat_template import literals, turn_end
 from tokengraft.formats.loading import load
 from tokengraft.formats.tokenizer_files import effective_ids
 from tokengraft.vocabulary import AddedToken, Declared, TokenId
@@ -188,14 +188,6 @@ def test_comments_of_a_template_are_not_written_by_it() -> None:
 
 def test_a_template_that_is_none_has_no_literals() -> None:
     assert literals("{% if %}{{{") == ()
-
-
-def test_a_token_in_a_template_is_renamed_where_it_is_text() -> None:
-    assert rename_in_template("a<|x|>{{ '<|x|>' }}", "<|x|>", "<|y|>") == "a<|y|>{{ '<|y|>' }}"
-
-
-def test_a_token_in_an_expression_is_not_renamed() -> None:
-    assert rename_in_template("{{ a <b> c }}", "<b>", "<d>") is None
 
 
 @pytest.mark.parametrize(

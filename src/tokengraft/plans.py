@@ -88,6 +88,14 @@ class RemoveKey(Value):
     pointer: str
 
 
+class RenameKey(Value):
+    """Give a member of an object another key; its place and its value stay."""
+
+    kind: Literal["rename-key"] = "rename-key"
+    pointer: str
+    key: str
+
+
 class InsertTokens(Value):
     """Write tokens of the plan's table at the end of a JSON container.
 
@@ -102,7 +110,7 @@ class InsertTokens(Value):
     count: int = Field(gt=0)
 
 
-JsonChange = Annotated[SetKey | RemoveKey | InsertTokens, Field(discriminator="kind")]
+JsonChange = Annotated[SetKey | RemoveKey | RenameKey | InsertTokens, Field(discriminator="kind")]
 
 
 class PatchJson(Value):

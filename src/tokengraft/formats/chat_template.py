@@ -41,17 +41,3 @@ def turn_end(tokenizer: Tokenizer) -> str | None:
     template = tokenizer.template()
     ends = () if template is None else turn_ends(tokenizer, template)
     return ends[0] if ends else None
-
-
-def rename_in_template(template: str, old: str, new: str) -> str | None:
-    """Replace a token's text in a template, None if it cannot be done safely.
-
-    It is safe if Jinja's lexer finds each occurrence in data, a string constant or a comment: a
-    token's text inside an expression would be code.
-    """
-    found = sum(
-        text.count(old) for kind, text in _lexed(template) if kind in ("data", "string", "comment")
-    )
-    if found != template.count(old) or any(char in new for char in "'\"\\\n"):
-        return None
-    return template.replace(old, new)

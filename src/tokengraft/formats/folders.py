@@ -25,6 +25,7 @@ SMALL_NAMES = frozenset(
         "chat_template.jinja",
         "chat_template.json",
         "config.json",
+        "config_sentence_transformers.json",
         "generation_config.json",
         "merges.txt",
         "preprocessor_config.json",
@@ -34,6 +35,7 @@ SMALL_NAMES = frozenset(
         "tokenizer.json",
         "tokenizer.model",
         "tokenizer_config.json",
+        "video_preprocessor_config.json",
         "vocab.json",
         "vocab.txt",
     }

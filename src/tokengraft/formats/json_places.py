@@ -42,6 +42,7 @@ class Member:
     value: JsonValue = None
     is_new: bool = False
     inside: Container | None = None
+    old_key: str | None = None  # what stands in the original, if it gets another key
 
     def replace(self, value: JsonValue) -> None:
         self.value, self.is_new, self.inside = value, True, None
@@ -155,12 +156,19 @@ class Container:
         self.members.remove(member)
         self._by_key.pop(member.key, None)
 
+    def rekey(self, member: Member, key: str) -> None:
+        self._by_key.pop(member.key, None)
+        member.old_key, member.key = member.old_key or member.key, key
+        self._by_key[key] = member
+
     def splices(self) -> Iterator[RawSplice]:
         """Say what is to be replaced in the original."""
         if self.original:
             yield from self._comings_and_goings()
         for member in self.members:
             if member.begin >= 0:
+                if member.key != member.old_key and member.old_key is not None:
+                    yield member.begin, self.text.key_at(member.begin)[1], dumps(member.key)
                 yield from self.text.splices(member, self)
 
     def _comings_and_goings(self) -> Iterator[RawSplice]:

@@ -60,7 +60,15 @@ class Extend:
     items: Sequence[tuple[str, JsonValue]]
 
 
-Change = Set | Unset | Append | Extend
+@dataclass(frozen=True, slots=True)
+class Rekey:
+    """Give a member of an object another key; its place and its value stay."""
+
+    pointer: str
+    key: str
+
+
+Change = Set | Unset | Append | Extend | Rekey
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +268,7 @@ def _misfit(change: Change) -> UsageError:
 
 def _make(text: Text, change: Change) -> None:
     parts = pointer_parts(change.pointer)
-    into = parts[:-1] if isinstance(change, Set | Unset) else parts
+    into = parts[:-1] if isinstance(change, Set | Unset | Rekey) else parts
     member, done = text.root, 0
     while done < len(into) and not member.is_new:
         container = text.enter(member)
@@ -291,15 +299,23 @@ def _make_inside(container: Container, part: str, change: Change) -> None:
                 raise _misfit(change)
             container.insert(key, value, at_end=True)
         return
-    found = container.find(part) if isinstance(change, Set | Unset) else None
+    found = container.find(part) if isinstance(change, Set | Unset | Rekey) else None
     if isinstance(change, Set) and found:
         found.replace(change.value)
     elif isinstance(change, Set) and container.is_object:
         container.insert(part, change.value, at_end=False)
     elif isinstance(change, Unset) and found:
         container.remove(found)
+    elif (
+        isinstance(change, Rekey) and found and container.is_object and _is_free(container, change)
+    ):
+        container.rekey(found, change.key)
     else:
         raise _misfit(change)
+
+
+def _is_free(container: Container, change: Rekey) -> bool:
+    return container.find(change.key) is None
 
 
 def _changed(value: JsonValue, parts: Sequence[str], change: Change) -> JsonValue:
@@ -331,6 +347,10 @@ def _changed_object(
     if key in value:
         if isinstance(change, Unset) and not rest:
             return {name: inner for name, inner in value.items() if name != key}
+        if isinstance(change, Rekey) and not rest:
+            if change.key in value:
+                raise _misfit(change)
+            return {change.key if name == key else name: v for name, v in value.items()}
         return value | {key: _changed(value[key], rest, change)}
     if not isinstance(change, Set) or rest:
         raise _misfit(change)

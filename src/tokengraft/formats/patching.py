@@ -7,7 +7,7 @@ from typing import assert_never
 
 from tokengraft.checkpoint import JsonValue
 from tokengraft.errors import MalformedFile
-from tokengraft.formats.json_text import Append, Change, Extend, Set, Splice, Unset, splices
+from tokengraft.formats.json_text import Append, Change, Extend, Rekey, Set, Splice, Unset, splices
 from tokengraft.formats.sentencepiece_file import Piece, appended, read_sentencepiece, renamed
 from tokengraft.plans import (
     InsertTokens,
@@ -16,6 +16,7 @@ from tokengraft.plans import (
     PatchPieces,
     PlannedToken,
     RemoveKey,
+    RenameKey,
     SetKey,
 )
 
@@ -57,6 +58,8 @@ def _change(change: JsonChange, path: str, tokens: Sequence[PlannedToken]) -> Ch
             return Set(change.pointer, change.value)
         case RemoveKey():
             return Unset(change.pointer)
+        case RenameKey():
+            return Rekey(change.pointer, change.key)
         case InsertTokens():
             return _insert(change, path, tokens)
         case _:

@@ -45,9 +45,11 @@ class Draft:
         added: the table of added tokens as it shall be.
         planned: what is said of each token, by id; rows are filled in at the end.
         renamed: old text to new text, for every place that names a token by text.
+        markers: old text to the text of another token that chat templates write in its place.
         settings: JSON values that shall hold.
         removed: JSON keys that shall go.
-        templates: chat templates as they shall be, by place; renames are applied over them.
+        templates: chat templates as they shall be, by place, with the base's texts of tokens:
+            `renamed` and `markers` are applied over them.
         written: small text files to be made anew.
         new_rows: rows that need a value.
         reconciled: sentences on what was put into step before file by file is compared.
@@ -58,6 +60,7 @@ class Draft:
     added: Mapping[TokenId, AddedToken]
     planned: Mapping[TokenId, PlannedToken] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
+    markers: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[Place, JsonValue] = field(default_factory=dict)
     removed: tuple[Place, ...] = ()
     templates: Mapping[Place, str] = field(default_factory=dict)
@@ -89,6 +92,10 @@ class Draft:
         token_id = TokenId(token.id)
         added = {**self.added, token_id: token.added_token()}
         return replace(self, added=added, planned={**self.planned, token_id: token})
+
+    def written_as(self, text: str) -> str:
+        """What the templates of the result write for a token of the base."""
+        return self.markers.get(text, self.renamed.get(text, text))
 
     def template_text(self, template: ChatTemplate) -> str:
         """A chat template's text as the draft has it, renames not yet applied."""

@@ -6,16 +6,17 @@ that writes new tokens, and the plan says so.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tokengraft.checkpoint import JsonValue
-from tokengraft.formats.chat_template import rename_in_template
-from tokengraft.formats.json_text import escape_key
+from tokengraft.formats.json_text import escape_key, pointer_parts
 from tokengraft.formats.tokenizer_files import FLAGS, effective_ids
 from tokengraft.planning.draft import Draft
+from tokengraft.planning.mentions import Renamer, mention_changes
 from tokengraft.planning.pieces import piece_edits
+from tokengraft.planning.templates import template_edits
+from tokengraft.planning.vocabularies import vocabulary_edits
 from tokengraft.plans import (
     FileEdit,
     InsertTokens,
@@ -23,15 +24,15 @@ from tokengraft.plans import (
     PatchJson,
     PlannedToken,
     RemoveKey,
+    RenameKey,
     SetKey,
     WriteFile,
 )
-from tokengraft.vocabulary import AddedToken, ChatTemplate, Declared, TokenId
+from tokengraft.vocabulary import AddedToken, Declared, TokenId
 
 # transformers 4 looks each listed token up in the list: beyond some thousand that is felt
 # (0.8 s to load 10,000), and the flag in the tables says the same.
 MAX_LISTED = 2_000
-JINJA, CONFIG = "chat_template.jinja", "tokenizer_config.json"
 SHOWN = 8  # tokens named one by one in a sentence
 LISTS = (
     ("tokenizer_config.json", "/additional_special_tokens"),
@@ -83,12 +84,17 @@ def file_edits(draft: Draft) -> FileEdits:
         if found:
             changes.setdefault(declared.file, []).extend(found)
         problems.extend(_id_problems(draft, declared, lacking))
-    for file, change in _name_changes(draft):
+    vocabularies, templates = vocabulary_edits(draft), template_edits(draft)
+    for file, change in (
+        *vocabularies.changes,
+        *mention_changes(draft),
+        *_list_changes(draft),
+        *_setting_changes(draft),
+        *templates.changes,
+    ):
         changes.setdefault(file, []).append(change)
-    for file, change in _setting_changes(draft):
-        changes.setdefault(file, []).append(change)
-    written, failed = _templates(draft, changes)
-    problems.extend(failed)
+    written = {**draft.written, **vocabularies.written, **templates.written}
+    problems += [*vocabularies.problems, *templates.problems]
     edits: list[FileEdit] = [
         PatchJson(path=file, changes=tuple(found)) for file, found in sorted(changes.items())
     ]
@@ -101,10 +107,11 @@ def file_edits(draft: Draft) -> FileEdits:
 
 def _setting_changes(draft: Draft) -> Iterator[tuple[str, JsonChange]]:
     """Keys that get a value, and keys that go. A list of special tokens gets the new ones too."""
+    renamer = Renamer.of(draft)
     for (file, pointer), value in draft.settings.items():
-        whole = value
-        if (file, pointer) in LISTS and isinstance(value, list):
-            whole = [*(_renamed_entry(draft, entry) for entry in value), *_listable(draft, value)]
+        whole = renamer.value(value, pointer_parts(pointer))
+        if (file, pointer) in LISTS and isinstance(whole, list):
+            whole = [*whole, *_listable(draft, whole)]
         yield file, SetKey(pointer=pointer, value=whole)
     for file, pointer in draft.removed:
         yield file, RemoveKey(pointer=pointer)
@@ -140,13 +147,12 @@ def _range(ids: Iterable[TokenId]) -> str:
 
 def _renamed_entries(draft: Draft, declared: Declared) -> Iterator[JsonChange]:
     """Entries whose text or flags are not what they shall be: renamed, claimed, or out of step."""
+    if not declared.complete:
+        yield from _renamed_keys(draft, declared)
+        return
     for position, (token_id, old) in enumerate(declared.tokens):
         new = draft.added.get(token_id)
         if new is None or new == old:
-            continue
-        if not declared.complete:
-            if token_id in draft.planned and draft.planned[token_id].action in _RENAMES:
-                yield from _renamed_key(token_id, old, new)
             continue
         entry = (
             f"{declared.pointer}/{position}"
@@ -158,9 +164,6 @@ def _renamed_entries(draft: Draft, declared: Declared) -> Iterator[JsonChange]:
         for flag in FLAGS:
             if getattr(new, flag) != getattr(old, flag):
                 yield SetKey(pointer=f"{entry}/{flag}", value=getattr(new, flag))
-
-
-_RENAMES = ("rename", "claim")
 
 
 def _has_drifted(draft: Draft, declared: Declared, token_id: TokenId, token: AddedToken) -> bool:
@@ -184,10 +187,11 @@ def _stale_entries(draft: Draft, declared: Declared) -> list[JsonChange]:
     return stale
 
 
-def _renamed_key(token_id: TokenId, old: AddedToken, new: AddedToken) -> Iterator[JsonChange]:
-    if new.content != old.content:
-        yield RemoveKey(pointer=f"/{escape_key(old.content)}")
-        yield SetKey(pointer=f"/{escape_key(new.content)}", value=int(token_id))
+def _renamed_keys(draft: Draft, declared: Declared) -> Iterator[JsonChange]:
+    for _, old in declared.tokens:
+        if old.content in draft.renamed and draft.tokenizer.id_of(old.content) is not None:
+            pointer = f"/{escape_key(old.content)}"
+            yield RenameKey(pointer=pointer, key=draft.renamed[old.content])
 
 
 def _insertions(declared: Declared, lacking: Mapping[TokenId, AddedToken]) -> Iterator[JsonChange]:
@@ -224,6 +228,9 @@ def _id_problems(
         return
     after = tuple((i, draft.added[i]) for i, _ in declared.tokens) + tuple(lacking.items())
     vocab = draft.tokenizer.vocab
+    held = {was: new for was, new in draft.renamed.items() if was in vocab}
+    if held:
+        vocab = {held.get(text, text): token_id for text, token_id in vocab.items()}
     loaded = effective_ids(vocab, Declared("tokenizer.json", "/added_tokens", after))
     for token_id, token in after:
         if loaded.get(token.content) != token_id:
@@ -235,38 +242,14 @@ def _id_problems(
             return
 
 
-def _name_changes(draft: Draft) -> Iterator[tuple[str, JsonChange]]:
-    """Places that name tokens by text: named tokens, lists of special tokens, post-processors."""
-    for named in draft.tokenizer.named:
-        if named.content is None or named.content not in draft.renamed:
-            continue
-        if (named.file, named.pointer) not in draft.settings:
-            value = draft.checkpoint.value(named.file, named.pointer)
-            pointer = f"{named.pointer}/content" if isinstance(value, dict) else named.pointer
-            change = SetKey(pointer=pointer, value=draft.renamed[named.content])
-            yield named.file, change
+def _list_changes(draft: Draft) -> Iterator[tuple[str, JsonChange]]:
+    """New special tokens in the lists that name them all."""
     for file, pointer in LISTS:
         listed = draft.checkpoint.value(file, pointer)
         is_anew = (file, pointer) in draft.settings or (file, pointer) in draft.removed
         if isinstance(listed, list) and not is_anew:
-            yield from ((file, change) for change in _list_changes(draft, listed, pointer))
-    yield from _post_processor(draft)
-
-
-def _list_changes(draft: Draft, listed: list[JsonValue], pointer: str) -> Iterator[JsonChange]:
-    for number, entry in enumerate(listed):
-        text = entry.get("content") if isinstance(entry, dict) else entry
-        if isinstance(text, str) and text in draft.renamed:
-            place = f"{pointer}/{number}" + ("/content" if isinstance(entry, dict) else "")
-            yield SetKey(pointer=place, value=draft.renamed[text])
-    for first, count in _runs(_listable(draft, listed).values()):
-        yield InsertTokens(pointer=pointer, form="text", first_id=first, count=count)
-
-
-def _renamed_entry(draft: Draft, entry: JsonValue) -> JsonValue:
-    if isinstance(entry, dict):
-        return {key: _renamed_entry(draft, value) for key, value in entry.items()}
-    return draft.renamed.get(entry, entry) if isinstance(entry, str) else entry
+            for first, count in _runs(_listable(draft, listed).values()):
+                yield file, InsertTokens(pointer=pointer, form="text", first_id=first, count=count)
 
 
 def _listable(draft: Draft, listed: Sequence[JsonValue]) -> dict[str, int]:
@@ -286,73 +269,6 @@ def _is_plain(token: PlannedToken) -> bool:
     (5.23, `additional_special_tokens`); left out of the list, `special` in the tables says the same.
     """
     return not (token.single_word or token.lstrip or token.rstrip or token.normalized)
-
-
-def _post_processor(draft: Draft) -> Iterator[tuple[str, JsonChange]]:
-    """A template post-processor keeps names beside ids; refuse to leave a name that is gone."""
-    if not draft.renamed:
-        return
-    processor = draft.checkpoint.value("tokenizer.json", "/post_processor")
-    text = json.dumps(processor, ensure_ascii=False)
-    if any(json.dumps(old, ensure_ascii=False) in text for old in draft.renamed):
-        value = _renamed_strings(processor, draft.renamed)
-        yield "tokenizer.json", SetKey(pointer="/post_processor", value=value)
-
-
-def _renamed_strings(value: JsonValue, renamed: Mapping[str, str]) -> JsonValue:
-    if isinstance(value, str):
-        return renamed.get(value, value)
-    if isinstance(value, list):
-        return [_renamed_strings(entry, renamed) for entry in value]
-    if isinstance(value, dict):
-        return {
-            renamed.get(key, key): _renamed_strings(entry, renamed) for key, entry in value.items()
-        }
-    return value
-
-
-def _templates(
-    draft: Draft, changes: dict[str, list[JsonChange]]
-) -> tuple[dict[str, str], list[tuple[str, str]]]:
-    """Chat templates as they shall be, with the renamed tokens inside them."""
-    written = dict(draft.written)
-    problems: list[tuple[str, str]] = []
-    for template in draft.tokenizer.templates:
-        text = draft.template_text(template)
-        for old, new in draft.renamed.items():
-            if old not in text:
-                continue
-            edited = rename_in_template(text, old, new)
-            if edited is None:
-                problems.append((template.file, f"{old!r} stands inside an expression there"))
-                continue
-            text = edited
-        if text == template.text:
-            continue
-        if template.pointer:
-            change = SetKey(pointer=template.pointer, value=text)
-            changes.setdefault(template.file, []).append(change)
-        else:
-            written[template.file] = text
-        other = _other_place(draft, template)
-        if other == (JINJA, ""):
-            written[JINJA] = text
-        elif other is not None:
-            changes.setdefault(other[0], []).append(SetKey(pointer=other[1], value=text))
-    return written, problems
-
-
-def _other_place(draft: Draft, template: ChatTemplate) -> tuple[str, str] | None:
-    """Where a changed template is missing: programs disagree on which of two places they read.
-
-    transformers takes chat_template.jinja first, llama.cpp and older servers the key alone.
-    """
-    places = [(t.file, t.pointer) for t in draft.tokenizer.templates if t.name == template.name]
-    if template.name != "default" or len(places) != 1:
-        return None
-    if places == [(JINJA, "")]:
-        return (CONFIG, "/chat_template") if CONFIG in draft.checkpoint.json else None
-    return (JINJA, "") if places == [(CONFIG, "/chat_template")] else None
 
 
 def missing_tokens(draft: Draft, found: FileEdits) -> Iterator[PlannedToken]:

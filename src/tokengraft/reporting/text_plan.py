@@ -19,6 +19,7 @@ from tokengraft.plans import (
     PlannedToken,
     RemapRows,
     RemoveKey,
+    RenameKey,
     RowSource,
     SetKey,
     Stored,
@@ -309,9 +310,11 @@ def _keys(page: Page, value: Plan) -> None:
         page.line(page.say("... and {keys} more", keys=more), "dim", indent=2)
 
 
-def _value(change: SetKey | RemoveKey) -> str:
+def _value(change: SetKey | RemoveKey | RenameKey) -> str:
     if isinstance(change, RemoveKey):
         return ""
+    if isinstance(change, RenameKey):
+        return change.key
     text = json.dumps(change.value, ensure_ascii=False)
     return text if len(text) <= VALUE_SHOWN else f"{text[:VALUE_SHOWN]}..."
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tokengraft.checkpoint import Checkpoint, JsonValue
 from tokengraft.errors import MalformedFile
+from tokengraft.formats.json_text import parse_json
 from tokengraft.plans import (
     InsertTokens,
     JsonChange,
@@ -16,6 +17,7 @@ from tokengraft.plans import (
     Plan,
     PlannedToken,
     RemoveKey,
+    RenameKey,
     SetKey,
     WriteFile,
 )
@@ -49,7 +51,7 @@ def files_as_planned(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
                     wrong += [f"{path}: {found}"] if found is not None else []
             case PatchJson():
                 n_patched += 1
-                if base is None or path not in base.json:
+                if base is None or path not in base.small_files:
                     unread.append(path)
                 else:
                     at = _difference(edit, plan.tokens, base, out)
@@ -70,16 +72,17 @@ def _difference(
     edit: PatchJson, tokens: Sequence[PlannedToken], base: Checkpoint, out: Checkpoint
 ) -> str | None:
     """Where a file differs from what the plan makes of the base's; None if nowhere."""
-    wanted: JsonValue = json.loads(base.json[edit.path].data)  # a copy that may be changed
+    wanted: JsonValue = json.loads(base.small_files[edit.path])  # a copy that may be changed
     by_id = {token.id: token for token in tokens}
     for change in edit.changes:
         try:
             _do(wanted, change, by_id)
         except (KeyError, IndexError, TypeError, ValueError):
             return f"#{change.pointer} (the plan names a place that the base lacks)"
-    found = out.json.get(edit.path)
-    if found is None:
+    data = out.small_files.get(edit.path)
+    if data is None:
         return " (not there)"
+    found = out.json.get(edit.path) or parse_json(data, file=edit.path)
     # As text, since 1, 1.0 and true are equal in Python and are not in JSON.
     if json.dumps(wanted, sort_keys=True) == json.dumps(found.value, sort_keys=True):
         return None
@@ -92,6 +95,8 @@ def _do(value: JsonValue, change: JsonChange, tokens: Mapping[int, PlannedToken]
             _put(value, change.pointer, change.value)
         case RemoveKey():
             _remove(value, change.pointer)
+        case RenameKey():
+            _rename(value, change.pointer, change.key)
         case InsertTokens():
             _insert(value, change, tokens)
 
@@ -131,6 +136,14 @@ def _remove(value: JsonValue, pointer: str) -> None:
         del container[int(last)]
     else:
         raise KeyError(last)
+
+
+def _rename(value: JsonValue, pointer: str, key: str) -> None:
+    *above, last = _steps(pointer)
+    container = _at(value, above)
+    if not isinstance(container, dict) or key in container:
+        raise KeyError(last)
+    container[key] = container.pop(last)
 
 
 def _insert(value: JsonValue, change: InsertTokens, tokens: Mapping[int, PlannedToken]) -> None:
