@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tokengraft.cli.table import COMMANDS
 from tokengraft.reporting import recipe_comments
 
 SOURCE: Final = Path(__file__).resolve().parents[1] / "src" / "tokengraft"
@@ -28,9 +29,10 @@ PAGED: Final = frozenset({"rule", "row_rule"})
 COUNTING: Final = frozenset({"counted"})
 ALTERNATIVES: Final = 64
 _WORDS: Final = re.compile(r"(?<![A-Za-z<|])[A-Za-z]{2,}(?![A-Za-z|>])")
+_NAMES: Final = "|".join((*COMMANDS, "new", "check", "schema", "upload", "auth", "login"))
 _COMMAND: Final = re.compile(
-    r"tokengraft( (\{\}|[A-Z.\[\]]+|--?[\w-]+|[a-z.]+|&&))*"
-    r"|(pip install|hf auth login|mkdir|cat)( \S+)*"
+    rf"(tokengraft|hf)( ({_NAMES}))*( (\{{\}}|[A-Z./\[\]]+|--?[\w-]+|[a-z]+\.\w+|[>&]+ .+))*"
+    r"|(pip install|mkdir|cat)( \S+)*|\{\} --help"
 )
 # Calls whose arguments are for programs and programmers.
 _MUTE_CALLS: Final = frozenset(
