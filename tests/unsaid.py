@@ -18,6 +18,13 @@ UNSAID: Final[Mapping[str, frozenset[str]]] = {
             "a bug of ours, please report it with the traceback above",  # the same
         }
     ),
+    "formats": frozenset(
+        {
+            *("{}: version", "version = 1"),  # a place and a key
+            "--set {}",  # a line of the recipe that a plan carries
+            "`replace({}, {})`",  # code of a template
+        }
+    ),
     "flow": frozenset(
         {
             "compare tensors",  # among the views' words

@@ -40,7 +40,11 @@ def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> tuple[Recipe, s
             hint="tokengraft recipe new SRC -o recipe.toml writes one",
         ) from error
     except UnicodeDecodeError as error:
-        raise RecipeError(f"{path} is not UTF-8", detail=str(error), subject=str(path)) from error
+        raise RecipeError(
+            f"{path} is not UTF-8",
+            detail=f"byte {error.start} begins no character",
+            subject=str(path),
+        ) from error
     return parse_recipe(text, file=str(path), overrides=overrides)
 
 
@@ -66,9 +70,9 @@ def parse_recipe(
         return Recipe.from_dict(_plain(value)), text
     except ValidationError as error:
         problems = tuple(_problems(error))
-        count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
+        count = len(problems)
         raise RecipeError(
-            f"the recipe has {count}",
+            f"the recipe has {count} problems" if count > 1 else "the recipe has a problem",
             detail="\n".join(map(str, problems)),
             subject=f"{file}: {problems[0].where}",
             hint=f"tokengraft recipe check {file}",
@@ -125,7 +129,8 @@ def _words(detail: ErrorDetails) -> str:
     if detail["type"] == "missing":
         return "is missing"
     shown = repr(detail["input"])
-    return f"{detail['msg'][0].lower()}{detail['msg'][1:]}, found {shown[:80]}"
+    told = detail["msg"][:1].lower() + detail["msg"][1:]
+    return f"{told}, found {shown[:80]}"
 
 
 def _suggestion(detail: ErrorDetails) -> str:

@@ -141,8 +141,9 @@ def _header_length(prefix: bytes, file: str, size_bytes: int) -> int:
 
 
 def _malformed(file: str, detail: str, name: str | None = None) -> MalformedFile:
-    about = "" if name is None else f"tensor {json.dumps(name)[:120]}: "
-    return MalformedFile("not a valid safetensors file", detail=about + detail, subject=file)
+    if name is not None:
+        detail = f"tensor {json.dumps(name)[:120]}: {detail}"
+    return MalformedFile("not a valid safetensors file", detail=detail, subject=file)
 
 
 def _refuse_minus(text: bytes, file: str) -> None:

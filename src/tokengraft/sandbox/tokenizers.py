@@ -47,7 +47,9 @@ class TokenizerChild:
         try:
             text = source.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise MalformedFile("a tokenizer that is not UTF-8", detail=str(error)) from None
+            raise MalformedFile(
+                "a tokenizer that is not UTF-8", detail=f"byte {error.start} begins no character"
+            ) from None
         return cast("int", self._child.ask("load", text=text))
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
