@@ -11,6 +11,7 @@ from typing import Final
 UNSAID: Final[Mapping[str, frozenset[str]]] = {
     # names of commands, which next_commands joins
     "auditing": frozenset({"recipe new"}),
+    "applying": frozenset({"plan.json: {}"}),  # a place
     "cli": frozenset(
         {
             *("recipe new", "recipe check", "recipe schema"),
