@@ -234,9 +234,9 @@ def test_missing_extra_and_changed_files_are_named(made: Made, out: Path) -> Non
     (out / "link").symlink_to("/etc/passwd")
     found = verify(out, texts=made.texts)
     said = evidence(found, "manifest")
-    assert "1 missing: generation_config.json" in said
-    assert "1 not listed: tokengraft/more/.hidden" in said
-    assert "1 changed: vocab.json" in said
+    assert "1 files are missing: generation_config.json" in said
+    assert "1 files are not listed: tokengraft/more/.hidden" in said
+    assert "1 files have changed: vocab.json" in said
     assert "link (a link that leaves the folder" in said
 
 
@@ -244,7 +244,7 @@ def test_twenty_names_are_told_and_the_rest_counted(made: Made, out: Path) -> No
     for number in range(25):
         (out / f"extra-{number:02d}").write_text("x")
     said = evidence(verify(out, texts=made.texts), "manifest")
-    assert "25 not listed: extra-00" in said
+    assert "25 files are not listed: extra-00" in said
     assert said.endswith("extra-19 and 5 more")
 
 
@@ -268,7 +268,7 @@ def test_two_files_that_changed_places_are_found_even_if_signed(made: Made, out:
     other.rename(one)
     aside.rename(other)
     found = verify(out, texts=made.texts)
-    assert f"2 changed: {SHARDS[0]}, {SHARDS[1]}" in evidence(found, "manifest")
+    assert f"2 files have changed: {SHARDS[0]}, {SHARDS[1]}" in evidence(found, "manifest")
     forge(out)
     assert {"base-without-the-base", "shapes"} <= failures(verify(out, texts=made.texts))
 

@@ -12,6 +12,14 @@ UNSAID: Final[Mapping[str, frozenset[str]]] = {
     # names of commands, which next_commands joins
     "auditing": frozenset({"recipe new"}),
     "applying": frozenset({"plan.json: {}"}),  # a place
+    "verifying": frozenset(
+        {
+            "one {} two",  # is encoded
+            # prompts that a model continues
+            *("Once upon a time there was a lighthouse", "def fibonacci(n):"),
+            "The capital of France is",
+        }
+    ),
     "cli": frozenset(
         {
             *("recipe new", "recipe check", "recipe schema"),

@@ -25,6 +25,8 @@ from tokengraft.results import Check
 from tokengraft.verifying.pieces import different_pieces
 from tokengraft.verifying.records import Graft, failed, passed, several, skipped
 
+_LACKING = "the plan names a place that the base lacks"
+
 
 def files_as_planned(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
     """Each written file holds the base's values with the plan's changes, and no others."""
@@ -78,7 +80,7 @@ def _difference(
         try:
             _do(wanted, change, by_id)
         except (KeyError, IndexError, TypeError, ValueError):
-            return f"#{change.pointer} (the plan names a place that the base lacks)"
+            return f"#{change.pointer} ({_LACKING})"
     data = out.small_files.get(edit.path)
     if data is None:
         return " (not there)"

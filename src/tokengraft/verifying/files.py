@@ -48,17 +48,7 @@ def manifest(graft: Graft, digests: Mapping[str, str]) -> Iterator[Check]:
         yield failed(name, graft.unreadable[MANIFEST])
         return
     listed = graft.manifest
-    wrong = {
-        "missing": sorted(set(listed) - set(digests)),
-        "not listed": sorted(set(digests) - set(listed)),
-        "changed": sorted(p for p in listed if p in digests and listed[p] != digests[p]),
-        "not to be read": sorted(
-            f"{problem.subject} ({problem.text})"
-            for problem in graft.problems
-            if problem.kind == "unsafe-path"
-        ),
-    }
-    said = [f"{len(paths)} {what}: {several(paths)}" for what, paths in wrong.items() if paths]
+    said = list(_off_the_list(graft, listed, digests))
     if said:
         yield failed(name, "; ".join(said))
         return
@@ -68,6 +58,24 @@ def manifest(graft: Graft, digests: Mapping[str, str]) -> Iterator[Check]:
         f"{len(digests)} files, {size_bytes:,} bytes: each has the sha256 that {MANIFEST} gives, "
         "and there are no others",
     )
+
+
+def _off_the_list(
+    graft: Graft, listed: Mapping[str, str], digests: Mapping[str, str]
+) -> Iterator[str]:
+    """How the folder differs from its manifest, one text a kind."""
+    missing = sorted(set(listed) - set(digests))
+    if missing:
+        yield f"{len(missing)} files are missing: {several(missing)}"
+    added = sorted(set(digests) - set(listed))
+    if added:
+        yield f"{len(added)} files are not listed: {several(added)}"
+    changed = sorted(p for p in listed if p in digests and listed[p] != digests[p])
+    if changed:
+        yield f"{len(changed)} files have changed: {several(changed)}"
+    unsafe = sorted(f"{p.subject} ({p.text})" for p in graft.problems if p.kind == "unsafe-path")
+    if unsafe:
+        yield f"{len(unsafe)} files are not to be read: {several(unsafe)}"
 
 
 def plan_and_receipt(graft: Graft, digests: Mapping[str, str]) -> Iterator[Check]:

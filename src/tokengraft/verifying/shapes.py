@@ -51,7 +51,8 @@ def _rows_and_config(checkpoint: Checkpoint) -> Iterator[str]:
     for pointer in checkpoint.family.vocab_keys:
         value = checkpoint.config(pointer)
         if isinstance(value, int) and value != layout.n_rows:
-            yield f"config.json#{checkpoint.text_config}{pointer} is {value}, rows are {layout.n_rows}"
+            place = checkpoint.text_config + pointer
+            yield f"config.json#{place} is {value}, rows are {layout.n_rows}"
     if tokenizer is not None and tokenizer.n_tokens > layout.n_rows:
         yield f"{tokenizer.n_tokens} tokens and only {layout.n_rows} rows"
     for tensor in layout.tensors:
