@@ -63,6 +63,15 @@ def russian() -> Translator:
         ("it says 'nothing fits'", "сказано: 'nothing fits'"),
         ("it says 'a and b is c'", "сказано: 'a and b is c'"),
         ('it says "pad is 5" and <|x|>', 'сказано: "pad is 5" и <|x|>'),
+        # a number that is counted is no sentence that begins with one
+        (
+            "nothing fits; 21 of 30 rows have no token",
+            "ничего не подходит; без токена 21 строка из 30",
+        ),
+        (
+            "3 of 4 rows have no token; 21 of 30 rows have no token",
+            "без токена 3 строки из 4; без токена 21 строка из 30",
+        ),
         # a single word is a text of its own, never a value
         ("whole", "целиком"),
         ("it says whole", "сказано: whole"),

@@ -147,7 +147,9 @@ def _load(
         raise _too_deep(file) from None
     except UnicodeDecodeError as error:
         raise MalformedFile(
-            "not valid JSON", detail=f"byte {error.start} begins no character of UTF-8", subject=file
+            "not valid JSON",
+            detail=f"byte {error.start} begins no character of UTF-8",
+            subject=file,
         ) from None
     except ValueError as error:
         raise MalformedFile("not valid JSON", detail=str(error), subject=file) from None

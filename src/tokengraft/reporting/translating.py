@@ -161,6 +161,8 @@ class Translator:
                 for cut in _cuts(template.chunks, text if quotes else masked):
                     values = [self.read(text[start:end]) for start, end in cut]
                     raw = [text[start:end] for start, end in cut]
+                    if not _countable(template, raw):
+                        continue
                     explained = template.weight + sum(value.explained for value in values)
                     yield Reading(explained, _filled(template, raw, values))
 
@@ -263,6 +265,12 @@ def _split(masked: str, joint: str) -> Iterator[tuple[int, int]]:
         yield start, end
         start = end + len(joint)
     yield start, len(masked)
+
+
+def _countable(template: Template, raw: list[str]) -> bool:
+    """Whether what is to be counted is a number and its noun, and no sentence that begins with one."""
+    counted = (raw[part[0]] for part in template.target if not isinstance(part, str) and part[2])
+    return not any(joint in value for value in counted for joint in ("; ", ". ", ": "))
 
 
 def _filled(template: Template, raw: list[str], values: list[Reading]) -> str:
