@@ -56,6 +56,7 @@ ANSWERS: dict[str, Any] = {
     "tokens": samples.CUT,
     "doctor": samples.DOCTOR,
     "new_recipe": "version = 1\n",
+    "preset_section": '[pad]\ntoken = "auto"\n',
     "check_recipe": (),
     "recipe_schema": {"$schema": schemas.DIALECT, "type": "object"},
     "show": samples.PLAN,

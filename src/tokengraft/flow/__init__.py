@@ -22,7 +22,12 @@ if TYPE_CHECKING:
         verify,
         write_plan,
     )
-    from tokengraft.flow.recipes import check_recipe, new_recipe, recipe_schema
+    from tokengraft.flow.recipes import (
+        check_recipe,
+        new_recipe,
+        preset_section,
+        recipe_schema,
+    )
     from tokengraft.flow.story import Story, run
 
 _HOMES = {
@@ -56,6 +61,7 @@ _HOMES = {
     "recipes": (
         "check_recipe",
         "new_recipe",
+        "preset_section",
         "recipe_schema",
     ),
     "story": (
@@ -93,6 +99,7 @@ __all__ = [
     "load",
     "make_plan",
     "new_recipe",
+    "preset_section",
     "recipe_schema",
     "rules",
     "run",

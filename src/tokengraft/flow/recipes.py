@@ -39,6 +39,11 @@ def new_recipe(source: str, presets: Sequence[str] = (), listen: Listen = ignore
     return "\n".join(parts)
 
 
+def preset_section(source: str, preset: str, listen: Listen = ignore) -> str:
+    """What a preset wants of this checkpoint, as sections of a recipe without its head."""
+    return WRITERS[preset](load(source, listen, weights=False))
+
+
 def check_recipe(
     recipe: Path,
     source: str | None,

@@ -10,15 +10,29 @@ from tokengraft.reporting.catalogue import ENGLISH, Words
 _REPEATED = ("add", "rename")
 
 
-def recipe_of(audit: Audit, source: str, say: Words = ENGLISH) -> str:
-    """A recipe with one section for each fix, each under the findings that ask for it.
+def recipe_of(
+    audit: Audit, source: str, say: Words = ENGLISH, *, wish: tuple[str, str] | None = None
+) -> str:
+    """A recipe with one section for each safe fix, each under the findings that ask for it.
 
-    Comments are in the language of `say`.
+    Nothing is asked for where the answer is `do-not`. Comments are in the language of `say`.
+
+    Args:
+        wish: a goal and the sections that it wants; they stand last, unless a fix is that section.
     """
     parts = ["version = 1\n" + f"base = {escape.toml_string(source)}\n"]
+    if audit.verdict == "do-not":
+        reasons = "".join(f"# {escape.inline(say.translated(r))}\n" for r in audit.reasons)
+        return "\n".join(
+            (*parts, f"# {say('The answer is do-not, so nothing is asked for.')}\n{reasons}")
+        )
+    operations = set()
     for fix, asking in _grouped(audit.findings):
+        operations.add(fix.operation)
         head = "".join(f"# {escape.inline(_why(say, finding))}\n" for finding in asking)
         parts.append(head + _section(say, fix))
+    if wish is not None and wish[0] not in operations:
+        parts.append(wish[1])
     if len(parts) == 1:
         parts.append(f"# {say('The audit found nothing that a recipe can mend.')}\n")
     return "\n".join(parts)
@@ -27,7 +41,7 @@ def recipe_of(audit: Audit, source: str, say: Words = ENGLISH) -> str:
 def _grouped(findings: tuple[Finding, ...]) -> list[tuple[Fix, list[Finding]]]:
     groups: list[tuple[Fix, list[Finding]]] = []
     for finding in findings:
-        if finding.fix is None:
+        if finding.fix is None or finding.safety != "safe":
             continue
         for fix, asking in groups:
             same = fix == finding.fix

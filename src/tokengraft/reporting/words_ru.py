@@ -101,6 +101,9 @@ TEXTS: Final = {
     "output": "выход",
     "both": "обе",
     "added tokens": "добавленные токены",
+    "The answer is do-not, so nothing is asked for.": (
+        "Ответ — «не надо», поэтому рецепт ничего не просит."
+    ),
     # plan
     "nothing to change": "менять нечего",
     "PLAN: {sum}": "ПЛАН: {sum}",

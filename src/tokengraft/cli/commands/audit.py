@@ -47,7 +47,7 @@ _WORSE = {"error": ("error",), "warning": ("error", "warning"), "never": ()}
     "--write-recipe",
     metavar="FILE",
     type=a_path(),
-    help="Write a recipe that holds the fixes of the findings.",
+    help="Write a recipe with the safe fixes of the findings, and with what --goal wants.",
 )
 def audit(
     session: Session,
@@ -91,10 +91,14 @@ def _must_be_new(path: Path) -> None:
 
 
 def _write_recipe(session: Session, found: Audit, source: str, path: Path) -> Path:
+    from tokengraft import flow
     from tokengraft.cli.writing import write_new
     from tokengraft.reporting.fixes import recipe_of
 
-    write_new(path, recipe_of(found, source, session.words))
+    wanted = found.goal is not None and found.verdict in ("safe-change", "needs-training")
+    preset = found.goal if wanted and found.goal in PRESETS else None
+    section = None if preset is None else (preset, flow.preset_section(source, preset))
+    write_new(path, recipe_of(found, source, session.words, wish=section))
     return path
 
 
