@@ -83,27 +83,6 @@ def test_rows_between_the_two_are_unknown(tmp_path: Path) -> None:
     assert _verdicts(_rows(deep_shapes.change(folder, edit)))["<|im_start|>"] == "unknown"
 
 
-@pytest.mark.parametrize(
-    ("spare", "why"),
-    [(0, "only 0 rows"), (3, "only 3 rows"), (7, "only 7 rows")],
-)
-def test_too_few_unused_rows_show_nothing(spare: int, why: str, tmp_path: Path) -> None:
-    rows = _rows(tiny.build(tmp_path / "a", n_rows=N_TINY + spare))
-    assert {"unknown"} == set(_verdicts(rows).values())
-    assert all(why in matrix.why_not for matrix in rows.matrices)
-    assert () == rows.untrained
-
-
-def test_reserved_tokens_help_out_where_padding_rows_are_few(tmp_path: Path) -> None:
-    added = (*tiny.QWEN_LIKE, *(f"<|reserved_special_token_{n}|>" for n in range(10)))
-    reserved = range(N_TINY, N_TINY + 10)
-    fields = {"added": added, "n_rows": N_TINY + 10}
-    folder = deep_shapes.trained(tmp_path / "a", untrained=(*reserved, IM_END), **fields)
-    rows = _rows(folder)
-    assert [IM_END] == [token.id for token in rows.lacking()]
-    assert rows.matrices[0].unused == "0 padding rows and 10 reserved tokens"
-
-
 def test_rows_that_cannot_be_told_apart_are_unknown(tmp_path: Path) -> None:
     folder = tiny.build(tmp_path / "a", n_rows=384)
 
@@ -113,17 +92,6 @@ def test_rows_that_cannot_be_told_apart_are_unknown(tmp_path: Path) -> None:
     rows = _rows(deep_shapes.change(folder, edit))
     assert {"unknown"} == set(_verdicts(rows).values())
     assert all("like the rows of frequent pieces" in m.why_not for m in rows.matrices)
-
-
-def test_padding_rows_of_zeros_are_no_reference(tmp_path: Path) -> None:
-    folder = deep_shapes.trained(tmp_path / "a", untrained=(IM_END,))
-
-    def edit(values: Matrix) -> None:
-        values[N_TINY:] = 0
-
-    rows = _rows(deep_shapes.change(folder, edit))
-    assert {"unknown"} == set(_verdicts(rows).values())
-    assert all("all zeros" in matrix.why_not for matrix in rows.matrices)
 
 
 def test_a_few_padding_rows_that_were_used_do_not_move_the_limit(tmp_path: Path) -> None:
@@ -270,12 +238,6 @@ def test_the_chat_trap_is_found_among_152_thousand_rows(
     finding = next(f for f in audit.findings if f.rule == "E201")
     assert "<|im_start|> (151644), <|im_end|> (151645)" in finding.summary
     assert audit.verdict == "needs-training"
-
-
-def test_a_model_without_padding_rows_is_called_unknown(data: Path) -> None:
-    rows = _rows(data / "models" / "stories260K")
-    assert all("only 0 rows" in matrix.why_not for matrix in rows.matrices)
-    assert {"unknown"} == set(_verdicts(rows).values())
 
 
 def _model(name: str, tmp_path: Path) -> Path:

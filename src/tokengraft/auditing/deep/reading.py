@@ -24,6 +24,7 @@ from tokengraft.row_findings import (
     TokenRows,
 )
 from tokengraft.row_statistics import (
+    FEWEST_UNUSED,
     RowStatistics,
     Scale,
     large_norms,
@@ -86,9 +87,14 @@ def _read(
     assert checkpoint.tensors is not None
     assert checkpoint.layout is not None
     ref = checkpoint.tensors.tensors[tensor.name]
+    matrix = RangeRows(source_of(checkpoint.files[ref.file]), ref)
     known = references_of(tokenizer, tensor.n_rows)
+    if known.unused and not matrix.sample(known.unused[:SHOWN]).any():
+        # Zeros that a program filled in show nothing of how rows begin that are trained later.
+        without = references_of(tokenizer, tensor.n_rows, padding=False)
+        known = without if len(without.unused) >= FEWEST_UNUSED else known
     rows = read_statistics(
-        RangeRows(source_of(checkpoint.files[ref.file]), ref),
+        matrix,
         unused=known.unused,
         trained=known.trained,
         listen=listen,

@@ -34,27 +34,44 @@ class References:
     told: str
 
 
-def references_of(tokenizer: Tokenizer, n_rows: int) -> References:
+def references_of(tokenizer: Tokenizer, n_rows: int, *, padding: bool = True) -> References:
     """The two references of a matrix with so many rows.
 
     Unused are rows behind the last token. Where they are too few, tokens that are named as reserves
-    and that nothing uses join them. For trained rows stand the lowest ids of the vocabulary: merges
-    and scores are sorted by frequency.
+    and that nothing uses join them, then the bytes that no text has. For trained rows stand the
+    lowest ids of the vocabulary: merges and scores are sorted by frequency.
+
+    Args:
+        padding: whether the rows behind the last token may be taken.
     """
-    padding = tuple(range(tokenizer.n_tokens, n_rows))
-    told = counted(len(padding), "padding row")
-    if len(padding) >= FEWEST_UNUSED:
-        return References(padding, _frequent(tokenizer), told)
-    reserved = tuple(
-        int(token_id)
-        for token_id, token in tokenizer.added.items()
-        if _RESERVED.fullmatch(token.content)
-        and token_id < n_rows
-        and not in_use(tokenizer, token_id, token.content)
-    )
-    if reserved:
-        told += f" and {counted(len(reserved), 'reserved token')}"
-    return References((*reserved, *padding), _frequent(tokenizer), told)
+    unused = tuple(range(tokenizer.n_tokens, n_rows)) if padding else ()
+    told = [counted(len(unused), "padding row")] if unused else []
+    for more, noun in ((_reserved, "reserved token"), (_impossible, "impossible byte")):
+        found = tuple(row for row in more(tokenizer) if row < n_rows)
+        if len(unused) < FEWEST_UNUSED and found:
+            unused = (*found, *unused)
+            told.append(counted(len(found), noun))
+    return References(tuple(sorted(unused)), _frequent(tokenizer), " and ".join(told) or "none")
+
+
+def _reserved(tokenizer: Tokenizer) -> Iterator[int]:
+    for token_id, token in tokenizer.added.items():
+        free = not in_use(tokenizer, token_id, token.content)
+        if _RESERVED.fullmatch(token.content) and free:
+            yield int(token_id)
+
+
+def _impossible(tokenizer: Tokenizer) -> Iterator[int]:
+    """Tokens of the 13 bytes that UTF-8 never writes, so that no training met them.
+
+    Source: RFC 3629, section 1; Land and Bartolo 2024 take these tokens as their reference.
+    """
+    for byte in (0xC0, 0xC1, *range(0xF5, 0x100)):
+        # GPT-2's alphabet spells these bytes as the Latin-1 characters of the same number.
+        text = chr(byte) if tokenizer.byte_level else f"<0x{byte:02X}>"
+        token_id = tokenizer.vocab.get(text)
+        if token_id is not None and token_id not in tokenizer.added:
+            yield int(token_id)
 
 
 def _frequent(tokenizer: Tokenizer) -> tuple[int, ...]:

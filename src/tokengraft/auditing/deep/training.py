@@ -49,10 +49,13 @@ def structure_is_untrained(_: Checkpoint, rows: Rows) -> Iterator[Found]:
     if not lacking:
         return
     matrix = next(m for m in rows.matrices if m.compared is not None)
-    noun = "token of the chat format has" if len(lacking) == 1 else "tokens of the chat format have"
+    of_chat = any({"template", "turn end"} & set(token.uses) for token in lacking)
+    noun = counted(len(lacking), "token of the chat format" if of_chat else "named token")
+    if of_chat and len(lacking) > 1:
+        noun = f"{len(lacking)} tokens of the chat format"
     yield Found(
         f"{_tensor(lacking[0])}[{lacking[0].id}]",
-        f"{len(lacking)} {noun} an untrained row: {named(lacking)}",
+        f"{noun} {'has' if len(lacking) == 1 else 'have'} an untrained row: {named(lacking)}",
         f"{shown(lacking[0].token)}: {evidence(lacking[0])}. {reliability(matrix)}",
     )
 
