@@ -182,6 +182,7 @@ def test_fixes_become_a_recipe_that_can_be_read() -> None:
             subject="x",
             summary=samples.HOSTILE[:-1],
             fix=Fix(operation="add", settings={"text": '<|a\u202e"|>'}),
+            safety="safe",
         ),
         Finding(
             rule="R103",
@@ -189,6 +190,7 @@ def test_fixes_become_a_recipe_that_can_be_read() -> None:
             subject="x",
             summary="s",
             fix=Fix(operation="add", settings={"text": "<|b|>", "special": True, "into": 7}),
+            safety="safe",
         ),
         Finding(
             rule="R301",
@@ -196,6 +198,15 @@ def test_fixes_become_a_recipe_that_can_be_read() -> None:
             subject="y",
             summary="again",
             fix=Fix(operation="stop", settings={"tokens": "auto"}),
+            safety="safe",
+        ),
+        Finding(
+            rule="R999",
+            severity="error",
+            subject="z",
+            summary="not safe, so not written",
+            fix=Fix(operation="rename", settings={"from": "a", "to": "b"}),
+            safety="unsafe",
         ),
     )
     audit = samples.AUDIT.model_copy(update={"findings": (*samples.FINDINGS, *more)})
