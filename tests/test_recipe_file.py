@@ -102,6 +102,38 @@ def test_all_mistakes_are_named_at_once() -> None:
     assert said.startswith("the recipe has 3 problems")
 
 
+@pytest.mark.parametrize(
+    ("role", "said"),
+    [
+        ("5", ["roles.critic: input should be a valid string, found 5"]),
+        ('""', []),
+        (
+            '{tokn = "<|c|>"}',
+            [
+                "roles.critic.token: is missing",
+                "roles.critic.tokn: no such key (did you mean 'token'?)",
+            ],
+        ),
+        (
+            '{token = "<|c|>", side = "up", zz = 1}',
+            [
+                "roles.critic.side: input should be 'input' or 'output', found 'up'",
+                "roles.critic.zz: no such key (known keys: token, side)",
+            ],
+        ),
+        ("{token = 5}", ["roles.critic.token: input should be a valid string, found 5"]),
+    ],
+)
+def test_a_role_is_refused_as_the_kind_that_was_written(role: str, said: list[str]) -> None:
+    text = f"version = 1\n[roles]\ncritic = {role}\n"
+    if not said:
+        assert parse_recipe(text)[0].roles == {"critic": ""}
+        return
+    with pytest.raises(RecipeError) as raised:
+        parse_recipe(text)
+    assert said == raised.value.detail.splitlines()
+
+
 def test_settings_given_beside_the_recipe_win_and_are_kept_in_its_text() -> None:
     recipe, text = parse_recipe(
         "version = 1\n[context]\nlength = 5\n",

@@ -125,6 +125,7 @@ TABLED = {
     *(words for words, _ in text_audit.VERDICTS.values()),
     *("error", "warning", "note", "safe", "unsafe", "display-only"),
     *("pass", "fail", "skipped", "unknown", "yes", "no"),
+    *("small", "other"),  # kinds of files
     *("edited", "unchanged", "left out", "where", "why", "try"),
     *("trained", "untrained", "distance", "direction"),
     *("Usage", "Options", "Commands"),

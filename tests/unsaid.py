@@ -12,6 +12,12 @@ UNSAID: Final[Mapping[str, frozenset[str]]] = {
     # names of commands, which next_commands joins
     "auditing": frozenset({"recipe new"}),
     "applying": frozenset({"plan.json: {}"}),  # a place
+    "planning": frozenset(
+        {
+            *("add {}: init", "add {}: {}"),  # places in a recipe
+            "id {}",  # the same in every language
+        }
+    ),
     "verifying": frozenset(
         {
             "one {} two",  # is encoded

@@ -109,10 +109,21 @@ def _override(value: dict[str, object], override: str) -> None:
     target[keys[-1]] = parsed
 
 
+# Where a role is refused, pydantic puts which of its kinds it was taken for behind its name.
+ROLES, _KIND = "roles", 2
+
+
 def _problems(error: ValidationError) -> Iterator[Problem]:
     for detail in error.errors():
+        loc = detail["loc"]
+        if loc[0] == ROLES and len(loc) > _KIND:
+            # A role is a text or a section: of what pydantic says to both, one is meant.
+            is_other = detail["type"] == "model_type" or isinstance(detail["input"], dict)
+            if is_other and detail["type"] != "missing":
+                continue
+            loc = (*loc[:_KIND], *loc[_KIND + 1 :])
         yield Problem(
-            where=_place(detail["loc"]), what=_words(detail), suggestion=_suggestion(detail)
+            where=_place(loc), what=_words(detail), suggestion=_suggestion(detail["type"], loc)
         )
 
 
@@ -133,11 +144,11 @@ def _words(detail: ErrorDetails) -> str:
     return f"{told}, found {shown[:80]}"
 
 
-def _suggestion(detail: ErrorDetails) -> str:
-    if detail["type"] != "extra_forbidden":
+def _suggestion(kind: str, loc: Sequence[int | str]) -> str:
+    if kind != "extra_forbidden":
         return ""
-    wrong = str(detail["loc"][-1])
-    known = _keys(Recipe, detail["loc"][:-1])
+    wrong = str(loc[-1])
+    known = _keys(Recipe, loc[:1] if loc[0] == ROLES else loc[:-1])
     close = difflib.get_close_matches(wrong, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
 

@@ -180,9 +180,11 @@ def later_sections(recipe: Recipe) -> tuple[Problem, ...]:
 
 def _raise_problems(problems: tuple[Problem, ...]) -> None:
     if problems:
-        count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
+        count = len(problems)
         raise RecipeError(
-            f"the recipe has {count} with this checkpoint",
+            f"the recipe has {count} problems with this checkpoint"
+            if count > 1
+            else "the recipe has a problem with this checkpoint",
             detail="\n".join(map(str, problems)),
             subject=problems[0].where,
             hint="mend the recipe, then: tokengraft recipe check RECIPE SRC",

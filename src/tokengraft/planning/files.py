@@ -133,10 +133,11 @@ def _out_of_step(draft: Draft, declared: Declared, old: Mapping[TokenId, AddedTo
     others = [d for d in draft.tokenizer.declared if d.file != declared.file]
     fuller = max(others, key=lambda d: len(d.tokens))
     texts = ", ".join(token.content for token in list(old.values())[:SHOWN])
-    more = f" and {len(old) - SHOWN} more" if len(old) > SHOWN else ""
+    if len(old) > SHOWN:
+        texts += f" and {len(old) - SHOWN} more"
     return (
         f"{declared.file} declares {len(declared.tokens)} added tokens, {fuller.file} "
-        f"{len(fuller.tokens)}: {texts}{more} ({_range(old)}) are written into {declared.file} first"
+        f"{len(fuller.tokens)}: {texts} ({_range(old)}) are written into {declared.file} first"
     )
 
 

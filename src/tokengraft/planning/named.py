@@ -35,10 +35,12 @@ def set_pad(draft: Draft, pad: Pad) -> Draft:
     else:
         chosen = pad.token
         if chosen in eos or chosen == turn_end(draft.tokenizer):
-            what = "is an eos token" if chosen in eos else "ends the turns of the chat template"
+            never = "a model trained with it as padding never stops"
             return draft.with_problem(
                 "pad.token",
-                f"{chosen!r} {what}: a model trained with it as padding never stops",
+                f"{chosen!r} is an eos token: {never}"
+                if chosen in eos
+                else f"{chosen!r} ends the turns of the chat template: {never}",
                 'token = "auto" takes another one',
             )
     token_id = draft.id_of(chosen)

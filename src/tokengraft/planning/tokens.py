@@ -177,8 +177,10 @@ def _rename(draft: Draft, where: str, rename: Rename) -> Draft:
     token_id = next((i for i, t in draft.added.items() if t.content == rename.from_), None)
     if token_id is None:
         known = rename.from_ in draft.tokenizer.vocab
-        what = "is an ordinary piece of the vocabulary" if known else "is no token"
-        return draft.with_problem(f"{where}.from", f"{rename.from_!r} {what}", _near(draft, rename))
+        what = f"{rename.from_!r} is no token"
+        if known:
+            what = f"{rename.from_!r} is an ordinary piece of the vocabulary"
+        return draft.with_problem(f"{where}.from", what, _near(draft, rename))
     if problem := text_problem(draft, rename.to):
         return draft.with_problem(f"{where}.to", problem)
     if draft.id_of(rename.to) is not None:

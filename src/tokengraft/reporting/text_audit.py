@@ -151,7 +151,8 @@ def facts(say: Words, value: Facts) -> list[tuple[str, str]]:
     def known(number: int | None) -> str:
         return unknown if number is None else say.number(number)
 
-    rows_from = f" ({say('from')} {value.n_rows_from})" if value.n_rows_from else ""
+    by = say("by the weights" if value.n_rows_from == "weights" else "by config.json")
+    rows_from = f" ({by})" if value.n_rows_from else ""
     tied = unknown if value.tied is None else say("yes" if value.tied else "no")
     weights = say("none") if value.weights_bytes is None else say.size(value.weights_bytes)
     commit = [] if value.commit is None else [(say("commit"), value.commit)]

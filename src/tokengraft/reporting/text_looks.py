@@ -258,7 +258,7 @@ def folder(page: Page, value: Folder) -> None:
     page.heading(say("Files"))
     page.table(
         (),
-        ((file.path, file.kind, say.size(file.size_bytes)) for file in value.files),
+        ((file.path, say(file.kind), say.size(file.size_bytes)) for file in value.files),
         right=frozenset({2}),
     )
     if value.plan is not None:

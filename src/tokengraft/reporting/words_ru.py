@@ -58,6 +58,10 @@ TEXTS: Final = {
     ),
     "from": "от",
     "to": "до",
+    "by the weights": "по весам",
+    "by config.json": "по config.json",
+    "small": "малый",
+    "other": "прочее",
     "commit": "коммит",
     "family": "семейство",
     "tokens": "токены",
@@ -142,7 +146,7 @@ TEXTS: Final = {
     "takes": "отнимает",
     "at most {share}%": "не больше {share}%",
     "at most a parent's": "не больше родителя",
-    "auto: {init} for {tokens} ({why})": "auto: {init} для {tokens} ({why})",
+    "auto: {init} for {tokens} ({why})": "auto: {init} — {tokens} ({why})",
     "takes: from the probability of old tokens, when it is written, before training": (
         "отнимает: у вероятности старых токенов, когда токен пишется, до обучения"
     ),
