@@ -13,7 +13,7 @@ from tokengraft.vocabulary import AddedToken, ChatTemplate, NamedToken, TokenId,
 # Tokens that end a turn of the assistant, as their publishers' stop lists have them; the first is
 # the usual one. `</EOS>` stands for the tokenizer's eos, which these templates write as eos_token.
 ENDS = {
-    "ByteDance-Seed-OSS": "</EOS>",
+    "ByteDance-Seed-OSS": "<seed:eos>",
     "CohereForAI-c4ai-command-r-plus-tool_use": "<|END_OF_TURN_TOKEN|>",
     "CohereForAI-c4ai-command-r7b-12-2024-tool_use": "<|END_OF_TURN_TOKEN|>",
     "Mistral-Small-3.2-24B-Instruct-2506": "</EOS>",
@@ -41,7 +41,9 @@ ENDS = {
     "openai-gpt-oss-120b": "<|return|>",
     "unsloth-mistral-Devstral-Small-2507": "</EOS>",
 }
-SPECIAL = re.compile(r"<\|.*\|>|<｜.*｜>|<SPECIAL_\d+>|<(start|end)_of_turn>|\[/?[A-Z_]+\]")
+SPECIAL = re.compile(
+    r"<\|.*\|>|<｜.*｜>|<SPECIAL_\d+>|<(start|end)_of_turn>|<seed:[be]os>|\[/?[A-Z_]+\]"
+)
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"

@@ -77,20 +77,36 @@ def syntax_error(text: str) -> str | None:
     return None
 
 
-def turn_ends(tokenizer: Tokenizer, template: ChatTemplate) -> tuple[str, ...]:
+def turn_ends(
+    tokenizer: Tokenizer, template: ChatTemplate, *, eos_first: bool = True
+) -> tuple[str, ...]:
     """Tokens that can end a turn of the assistant, the most certain first.
 
     A turn end is a special token that follows what a message holds and that nothing of the same
     turn follows. The tokenizer's eos comes first if it is one; then the one in the fewest blocks:
-    it ends every turn, the others end turns of one kind (a tool call, say).
+    it ends every turn, the others end turns of one kind (a tool call, say). Without `eos_first`,
+    eos only wins a tie.
     """
-    atoms = [atom for piece in written(template.text, _names(tokenizer)) for atom in _atoms(piece)]
-    agreed, claimed = _special(tokenizer)
+    found = atoms(tokenizer, template)
+    agreed, claimed = special_texts(tokenizer)
     # Where files give different flags, those that all agree on come first.
-    return _turn_ends(tokenizer, atoms, agreed) or _turn_ends(tokenizer, atoms, claimed)
+    ends = _turn_ends(tokenizer, found, agreed) or _turn_ends(tokenizer, found, claimed)
+    eos = tokenizer.named_content("eos")
+
+    def rank(text: str) -> tuple[bool, int, bool, int]:
+        depth, at = ends[text]
+        return eos_first and text != eos, depth, text != eos, -at
+
+    return tuple(sorted(ends, key=rank))
 
 
-def _special(tokenizer: Tokenizer) -> tuple[set[str], set[str]]:
+def atoms(tokenizer: Tokenizer, template: ChatTemplate) -> list[Piece]:
+    """The pieces of a template with the literal text cut into markers and what lies between."""
+    pieces = written(template.text, _names(tokenizer))
+    return [atom for piece in pieces for atom in _atoms(piece)]
+
+
+def special_texts(tokenizer: Tokenizer) -> tuple[set[str], set[str]]:
     """The special tokens by every file, and those by any."""
     claimed = {t.content for t in tokenizer.added.values() if t.special}
     plain: set[str] = set()
@@ -101,18 +117,20 @@ def _special(tokenizer: Tokenizer) -> tuple[set[str], set[str]]:
     return (claimed - plain) | named, claimed | named
 
 
-def _turn_ends(tokenizer: Tokenizer, atoms: list[Piece], special: set[str]) -> tuple[str, ...]:
+def _turn_ends(
+    tokenizer: Tokenizer, atoms: list[Piece], special: set[str]
+) -> dict[str, tuple[int, int]]:
+    """Tokens that end turns: the fewest blocks that one lies in, and its last place."""
     eos, bos = tokenizer.named_content("eos"), tokenizer.named_content("bos")
     opens = {a.text for a, b in pairwise(atoms) if b.kind != "edge" and b.text not in special}
-    found: dict[str, tuple[bool, int, int]] = {}
+    found: dict[str, tuple[int, int]] = {}
     for at, atom in enumerate(atoms):
         if atom.text not in special or atom.text in opens or (atom.text == bos != eos):
             continue
         if atom.speaker != "other" and _closes(atoms, at, special):
             known = found.get(atom.text)
-            depth = atom.depth if known is None else min(known[1], atom.depth)
-            found[atom.text] = (atom.text != eos, depth, -at)
-    return tuple(sorted(found, key=found.__getitem__))
+            found[atom.text] = (atom.depth if known is None else min(known[0], atom.depth), at)
+    return found
 
 
 def markers(tokenizer: Tokenizer, template: ChatTemplate) -> tuple[str, ...]:
@@ -182,9 +200,13 @@ class _Frame:
 
 @dataclass(slots=True)
 class _Reader:
-    """Turns tokens of the lexer into pieces. `constants` are variables that hold literal text."""
+    """Turns tokens of the lexer into pieces. `given` are variables that hold literal text.
 
-    constants: dict[str, str]
+    A variable of the template's own holds literal text while nothing else is put into it.
+    """
+
+    given: dict[str, str]
+    own: dict[str, str | None] = field(default_factory=dict)
     frames: list[_Frame] = field(default_factory=list)
 
     def read(self, stream: TokenStream) -> Iterator[Piece]:
@@ -241,8 +263,10 @@ class _Reader:
         at = next((n for n, token in enumerate(tokens) if token.type == "assign"), len(tokens))
         right, target = tokens[at + 1 :], tokens[1:at]
         if len(target) == 1 and len(right) == 1 and right[0].type == "string":
-            self.constants.setdefault(target[0].value, right[0].value)
+            self.own.setdefault(target[0].value, right[0].value)
             return
+        if len(target) == 1:
+            self.own[target[0].value] = None
         pieces = list(self._expression(right))
         if any(piece.kind == "text" for piece in pieces):
             yield self._piece("edge", "set")
@@ -270,7 +294,9 @@ class _Reader:
     def _literal(self, token: Token) -> str | None:
         if token.type == "string":
             return str(token.value)
-        return self.constants.get(token.value) if token.type == "name" else None
+        if token.type != "name":
+            return None
+        return self.own.get(token.value, self.given.get(token.value))
 
 
 def _operands(tokens: list[Token]) -> Iterator[tuple[Token, bool, bool]]:

@@ -21,6 +21,7 @@ from tokengraft.planning.files import FileEdits, file_edits, missing_tokens
 from tokengraft.planning.named import set_pad, set_stop
 from tokengraft.planning.portable import portable
 from tokengraft.planning.predicting import edited_files, edited_weights, predicted
+from tokengraft.planning.protocol import as_copies, follow_markers, set_protocol
 from tokengraft.planning.rows import RowPlan, plan_rows
 from tokengraft.planning.slow import with_table
 from tokengraft.planning.starting import check_rows
@@ -35,7 +36,6 @@ Digest = Callable[[str], str]
 
 # Sections of the recipe that are read and not yet carried out, with what they would do.
 LATER = {
-    "protocol": "replacing turn markers in chat templates",
     "roles": "teaching the chat template new roles",
     "tools": "teaching the chat template new tool markers",
     "thinking": "teaching the chat template thinking modules",
@@ -47,7 +47,6 @@ LATER = {
 
 # What can be had today in their place.
 INSTEAD = {
-    "protocol": "[[rename]] gives the markers other texts everywhere",
     "roles": '[[add]] with use = "role" adds the token; the chat template is yours to edit',
     "tools": '[[add]] with use = "tool" adds the tokens; the chat template is yours to edit',
     "thinking": '[[add]] with use = "thinking" adds the tokens; the chat template is yours to edit',
@@ -156,7 +155,9 @@ def _drafted(checkpoint: Checkpoint, recipe: Recipe) -> Draft:
     draft = Draft(checkpoint=checkpoint, tokenizer=tokenizer, added=tokenizer.added)
     draft = replace(draft, problems=(*draft.problems, *later_sections(recipe)))
     draft = rename_all(draft, recipe.rename)
-    draft = add_all(draft, wishes(recipe))
+    if recipe.protocol is not None:
+        draft = set_protocol(draft, recipe.protocol)
+    draft = follow_markers(add_all(draft, as_copies(draft, wishes(recipe))))
     if recipe.pad is not None:
         draft = set_pad(draft, recipe.pad)
     draft = set_stop(draft, recipe.stop)

@@ -67,7 +67,10 @@ def _eos_texts(draft: Draft) -> set[str]:
         if named.name != "eos" or named.file == "generation_config.json":
             continue
         if named.content is not None:
-            texts.add(draft.renamed.get(named.content, named.content))
+            texts |= {
+                draft.renamed.get(named.content, named.content),
+                draft.written_as(named.content),
+            }
         elif named.token_id is not None and TokenId(named.token_id) in draft.added:
             texts.add(draft.added[TokenId(named.token_id)].content)
     return texts
@@ -114,10 +117,13 @@ def _content(value: JsonValue) -> JsonValue:
 def set_stop(draft: Draft, stop: Stop) -> Draft:
     """Make the stop list hold the turn end and the tokenizer's eos, keeping what it has."""
     if stop.tokens == "keep":
-        return draft
+        return _kept(draft)
     present = stop_ids(draft)
     wanted = [turn_end(draft.tokenizer), draft.tokenizer.named_content("eos")]
-    ids = [draft.id_of(draft.renamed.get(text, text)) for text in wanted if text is not None]
+    texts = [text for text in wanted if text is not None]
+    # A marker that another one is written for still ends a turn: the model may not have let it go.
+    texts = [*(draft.renamed.get(t, t) for t in texts), *(draft.written_as(t) for t in texts)]
+    ids = [draft.id_of(text) for text in texts]
     missing = [int(i) for i in dict.fromkeys(ids) if i is not None and i not in present]
     if not missing or not (present or draft.checkpoint.json):
         return draft
@@ -126,6 +132,17 @@ def set_stop(draft: Draft, stop: Stop) -> Draft:
     if "config.json" not in draft.checkpoint.json:
         return draft
     return _write_generation_config(draft, [*present, *missing])
+
+
+def _kept(draft: Draft) -> Draft:
+    """Leave the list alone, and say where a new turn end is not in it."""
+    end = turn_end(draft.tokenizer)
+    new = None if end is None else draft.markers.get(end)
+    if new is None or draft.id_of(new) in stop_ids(draft):
+        return draft
+    return draft.with_note(
+        f"[stop] leaves the stop list alone, so generation does not end at {new!r}"
+    )
 
 
 def stop_ids(draft: Draft) -> list[int]:

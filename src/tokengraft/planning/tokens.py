@@ -169,36 +169,43 @@ def _spells_a_byte(char: str) -> bool:
 def rename_all(draft: Draft, renames: Sequence[Rename]) -> Draft:
     """Give ids other texts; rows stay as they are."""
     for number, rename in enumerate(renames):
-        draft = _rename(draft, f"rename[{number}]", rename)
+        where, old = f"rename[{number}]", rename.from_
+        if _added_id(draft, old) is None:
+            what = f"{old!r} is no token"
+            if old in draft.tokenizer.vocab:
+                what = f"{old!r} is an ordinary piece of the vocabulary"
+            draft = draft.with_problem(f"{where}.from", what, _near(draft, rename))
+        elif problem := text_problem(draft, rename.to):
+            draft = draft.with_problem(f"{where}.to", problem)
+        else:
+            draft = rename_token(draft, f"{where}.to", old, rename.to)
     return draft
 
 
-def _rename(draft: Draft, where: str, rename: Rename) -> Draft:
-    token_id = next((i for i, t in draft.added.items() if t.content == rename.from_), None)
-    if token_id is None:
-        known = rename.from_ in draft.tokenizer.vocab
-        what = f"{rename.from_!r} is no token"
-        if known:
-            what = f"{rename.from_!r} is an ordinary piece of the vocabulary"
-        return draft.with_problem(f"{where}.from", what, _near(draft, rename))
-    if problem := text_problem(draft, rename.to):
-        return draft.with_problem(f"{where}.to", problem)
-    if draft.id_of(rename.to) is not None:
-        return draft.with_problem(f"{where}.to", f"{rename.to!r} is a token already")
-    old = draft.added[token_id]
+def _added_id(draft: Draft, text: str) -> TokenId | None:
+    return next((i for i, token in draft.added.items() if token.content == text), None)
+
+
+def rename_token(draft: Draft, where: str, old: str, new: str) -> Draft:
+    """Give an added token another text, which is one that a token can have."""
+    token_id = _added_id(draft, old)
+    assert token_id is not None, f"{old!r} is no added token"
+    if draft.id_of(new) is not None:
+        return draft.with_problem(where, f"{new!r} is a token already")
+    there = draft.added[token_id]
     token = PlannedToken(
-        text=rename.to,
+        text=new,
         id=token_id,
         action="rename",
-        was=rename.from_,
-        single_word=old.single_word,
-        lstrip=old.lstrip,
-        rstrip=old.rstrip,
-        normalized=old.normalized,
-        special=old.special,
+        was=old,
+        single_word=there.single_word,
+        lstrip=there.lstrip,
+        rstrip=there.rstrip,
+        normalized=there.normalized,
+        special=there.special,
     )
     draft = draft.with_token(token)
-    return replace(draft, renamed={**draft.renamed, rename.from_: rename.to})
+    return replace(draft, renamed={**draft.renamed, old: new})
 
 
 def _near(draft: Draft, rename: Rename) -> str:

@@ -18,6 +18,7 @@ from tokengraft.verifying.encodings import Corpus, check_encodings
 from tokengraft.verifying.files import hash_files, manifest, plan_and_receipt, untouched_files
 from tokengraft.verifying.ids import check_ids
 from tokengraft.verifying.logits import check_logits
+from tokengraft.verifying.markers import check_protocol, check_renames
 from tokengraft.verifying.records import Graft, failed, read_graft, skipped
 from tokengraft.verifying.sentencepiece_witness import ask_sentencepiece
 from tokengraft.verifying.shapes import check_shapes, safetensors_witness
@@ -99,6 +100,8 @@ def _checks(graft: Graft, wish: Wish, corpus: Corpus, listen: Listen) -> Iterato
     yield from _guarded("safetensors", lambda: safetensors_witness(graft))
     before = None if known is None else known.tokenizer
     yield from _guarded("ids", lambda: check_ids(graft, before))
+    yield from _guarded("old-names", lambda: check_renames(graft))
+    yield from _guarded("protocol", lambda: check_protocol(graft, known))
     yield from _guarded("tokenizers", lambda: check_encodings(graft, known, corpus))
     yield from _asked_for(graft, wish, known)
 
