@@ -15,7 +15,9 @@ from test_planning import planned, problems
 from test_template_markers import SPELLED
 from tiny import Added, Tiny
 from tokengraft.checkpoint import Checkpoint
+from tokengraft.flow.recipes import new_recipe
 from tokengraft.formats.loading import load
+from tokengraft.formats.recipe_file import parse_recipe
 from tokengraft.sandbox.templates import TemplateChild
 
 ID, NAMES = ("<|start_header_id|>", "<|eot_id|>"), ("<|im_start|>", "<|im_end|>")
@@ -149,6 +151,21 @@ def test_a_template_without_two_markers_is_refused_by_name(
     said = problems(folder, RECIPE.format(mode="rename"))
     assert f"chat_template.jinja, {WITHOUT[name]}" in said
     assert "[[rename]] gives each marker another text" in said
+
+
+@pytest.mark.parametrize("name", [*MARKERS, *WITHOUT])
+def test_the_preset_writes_a_recipe_that_works(data: Path, tmp_path: Path, name: str) -> None:
+    folder = with_template(data, name, tmp_path / "src")
+    text = new_recipe(str(folder), ["protocol"])
+    wish, _ = parse_recipe(text)
+    assert (wish.protocol is not None) == (name in MARKERS)
+    made = planned(folder, text.partition("\n")[2].partition("\n")[2])
+    renamed = [token.was for token in made.plan.tokens]
+    if name in MARKERS:
+        assert sorted(map(str, renamed)) == sorted(MARKERS[name])
+    else:
+        assert "# [protocol] replaces the one token" in text
+        assert len(renamed) == (WITHOUT[name].startswith("turns end") or "rwkv" in name) ^ 1
 
 
 def test_every_published_template_is_one_or_the_other(data: Path) -> None:

@@ -8,7 +8,9 @@ from tokengraft.auditing.tokens import RECONCILE
 from tokengraft.auditing.verdict import Case, blocked, told
 from tokengraft.findings import Goal, Judgement, Verdict
 from tokengraft.formats.template_text import markers
+from tokengraft.formats.turns import turns
 from tokengraft.tensors import DTYPE_BITS
+from tokengraft.vocabulary import Tokenizer
 
 # Rows are rounded up to this when a matrix grows, as plans do.
 GROW_TO_MULTIPLE_OF = 64
@@ -67,9 +69,11 @@ def protocol(case: Case) -> Verdict:
         return case.answer("needs-training", reasons, case.with_preset("protocol"))
     reasons = [
         *_mended_first(case),
+        f"A turn ends with {shown(end)} ({token_id}).",
+        *_opening(tokenizer),
         (
-            f"A turn ends with {shown(end)} ({token_id}). Renaming gives an id another text: the id and "
-            "its rows stay, so what the model learned about it stays, and nothing has to be trained."
+            "Renaming gives an id another text: the id and its rows stay, so what the model learned "
+            "about it stays, and nothing has to be trained."
         ),
         (
             "Programs that look for the old text no longer find it: llama.cpp knows ends of turns by "
@@ -83,6 +87,25 @@ def protocol(case: Case) -> Verdict:
     reasons += protocol_rows(case)
     answer: Judgement = "needs-training" if protocol_rows(case) else "safe-change"
     return case.answer(answer, reasons, case.with_preset("protocol"))
+
+
+def _opening(tokenizer: Tokenizer) -> list[str]:
+    """Which token opens turns, or why `[protocol]` cannot take a pair of markers."""
+    template = tokenizer.template()
+    if template is None:
+        return []
+    found = turns(tokenizer, template)
+    if found.start is not None and found.end is not None:
+        return [f"A turn opens with {shown(found.start)} ({tokenizer.id_of(found.start)})."]
+    reasons = [found.why_no_start, found.why_no_end]
+    return [
+        (
+            f"[protocol] cannot replace a pair of markers here: {why}. [[rename]] gives each marker "
+            "another text."
+        )
+        for why in reasons
+        if why
+    ]
 
 
 def uneditable(case: Case) -> str:

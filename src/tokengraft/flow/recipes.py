@@ -11,10 +11,11 @@ from tokengraft.errors import RecipeError, UsageError
 from tokengraft.events import Listen, ignore
 from tokengraft.families import context_of, trained_length
 from tokengraft.flow.making import load, plan_recipe
-from tokengraft.formats.chat_template import turn_end
 from tokengraft.formats.recipe_file import read_recipe, toml_text
+from tokengraft.formats.turns import Turns, turns
 from tokengraft.planning import later_sections
 from tokengraft.recipes import Recipe
+from tokengraft.vocabulary import Tokenizer
 
 # Presets in the order in which their sections are written.
 PRESETS = ("roles", "tools", "thinking", "protocol", "pad", "context")
@@ -132,19 +133,42 @@ def _thinking(checkpoint: Checkpoint) -> str:
 
 def _protocol(checkpoint: Checkpoint) -> str:
     tokenizer = checkpoint.tokenizer
-    end = turn_end(tokenizer) if tokenizer is not None else None
-    if tokenizer is None or end is None:
-        return "# No chat template ends turns with a token here, so there is none to rename.\n"
-    pairs = [(end, "<|turn_end|>")]
-    if "<|im_start|>" in tokenizer.added_ids:
-        pairs.insert(0, ("<|im_start|>", "<|turn|>"))
-    note = (
+    template = tokenizer.template() if tokenizer is not None else None
+    if tokenizer is None or template is None:
+        return "# There is no chat template, so there are no markers to replace.\n"
+    found = turns(tokenizer, template)
+    if found.start is None or found.end is None:
+        return _markers_one_by_one(tokenizer, found)
+    return (
+        f"# Turns open with {toml_text(found.start)} and end with {toml_text(found.end)} now.\n"
         "# Renaming keeps ids and rows: nothing must be trained, and templates, stop lists and\n"
         "# configuration follow. Programs that look for the old text no longer find it.\n"
+        f"[protocol]\nturn_start = {toml_text(_free(tokenizer, 'turn'))}\n"
+        f"turn_end = {toml_text(_free(tokenizer, 'turn_end'))}\n"
+        'mode = "rename"   # "add": new ids that start as copies, and old and new both end a turn\n'
     )
-    return note + "\n".join(
-        f"[[rename]]\nfrom = {toml_text(old)}\nto = {toml_text(new)}\n" for old, new in pairs
-    )
+
+
+def _markers_one_by_one(tokenizer: Tokenizer, found: Turns) -> str:
+    """For templates without one pair of markers: what there is, and a rename for what ends turns."""
+    why = [f"# {text}.\n" for text in (found.why_no_start, found.why_no_end) if text]
+    lines = [
+        "# [protocol] replaces the one token that opens every turn and the one that ends it:\n",
+        *why,
+    ]
+    if found.end is not None:
+        new = _free(tokenizer, "turn_end")
+        lines += [
+            "# Each marker can be given another text for itself; its id and its row stay.\n",
+            f"[[rename]]\nfrom = {toml_text(found.end)}\nto = {toml_text(new)}\n",
+        ]
+    return "".join(lines)
+
+
+def _free(tokenizer: Tokenizer, name: str) -> str:
+    """A marker of this name that is no token yet."""
+    texts = (f"<|{name}{number}|>" for number in ("", *(f"_{n}" for n in range(2, 100))))
+    return next(text for text in texts if tokenizer.id_of(text) is None)
 
 
 def _pad(checkpoint: Checkpoint) -> str:

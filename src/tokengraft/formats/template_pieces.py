@@ -52,7 +52,10 @@ def computed(text: str, token: str, finder: re.Pattern[str]) -> Iterator[Place]:
     Args:
         finder: finds all tokens (`template_markers.pattern`); what belongs to one is no piece.
     """
-    constants = [(meaning(text, s), line_of(text, s.begin)) for s in spans(text) if _is_said(s)]
+    found = spans(text)
+    if not found:
+        return  # Jinja cannot read it, so it makes nothing
+    constants = [(meaning(text, s), line_of(text, s.begin)) for s in found if _is_said(s)]
     made = _put_together(
         [p for said, line in constants for p in _pieces(said, line, finder)], token
     )
