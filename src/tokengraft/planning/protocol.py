@@ -108,15 +108,17 @@ def _noted(draft: Draft, protocol: Protocol, markers: list[Marker]) -> Draft:
     """Say which markers were found, and who will not know the new ones."""
     for marker in markers:
         token_id = draft.tokenizer.id_of(marker.old)
-        opens = "opens" if marker.where.endswith("start") else "ends"
-        draft = draft.with_note(f"{marker.old!r} (id {token_id}) {opens} a turn now")
+        is_end = marker.where.endswith("end")
+        ends = f"{marker.old!r} (id {token_id}) ends a turn now"
+        opens = f"{marker.old!r} (id {token_id}) opens a turn now"
+        draft = draft.with_note(ends if is_end else opens)
         there = draft.id_of(marker.new)
         if protocol.mode == "add" and there is not None:
             draft = draft.with_note(f"{marker.new!r} is token {there} already and keeps its row")
-        if opens == "opens" and marker.new in LLAMA_CPP_ENDS:
+        if not is_end and marker.new in LLAMA_CPP_ENDS:
             draft = draft.with_note(f"llama.cpp ends generation at any token called {marker.new!r}")
         is_eos = draft.tokenizer.named_content("eos") == marker.old
-        if opens == "ends" and not is_eos and marker.new not in LLAMA_CPP_ENDS:
+        if is_end and not is_eos and marker.new not in LLAMA_CPP_ENDS:
             draft = draft.with_note(
                 f"{marker.new!r} is not the tokenizer's eos token: llama.cpp, which knows ends of "
                 "turns as eos or by texts of its own, will not stop at it by itself"
