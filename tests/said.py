@@ -11,7 +11,7 @@ import inspect
 import itertools
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -72,20 +72,32 @@ def rooms() -> dict[str, Said]:
 
 
 class Reader(ast.NodeVisitor):
-    """Collects what one module says."""
+    """Collects what one module says.
+
+    A local name that is bound once, to a text, and used in other texts alone is read as if it stood
+    there: whole sentences are what can be translated.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.templates: dict[str, str] = {}
         self.nouns: dict[str, str] = {}
+        self.parts: dict[str, ast.AST] = {}
 
     def visit(self, node: ast.AST) -> None:
-        if _is_text(node):
-            self._take(alternatives(node), node)
-            for value in _values(node):
-                self.visit(value)
+        if is_text(node):
+            self._take(self._alternatives(node), node)
+            self._inside(node)
         else:
             super().visit(node)
+
+    def _inside(self, node: ast.AST) -> None:
+        for value in values_of(node):
+            if not (isinstance(value, ast.Name) and value.id in self.parts):
+                self.visit(value)
+
+    def _alternatives(self, node: ast.AST) -> list[str]:
+        return alternatives(node, self.parts)
 
     def _take(self, texts: Iterable[str], node: ast.AST) -> None:
         for text in itertools.chain.from_iterable(map(spoken, texts)):
@@ -111,13 +123,21 @@ class Reader(ast.NodeVisitor):
                 self.visit(decorator)
         for default in (*node.args.defaults, *filter(None, node.args.kw_defaults)):
             self.visit(default)
+        outer, self.parts = self.parts, _parts_of(node)
         self._body(node.body)
+        self.parts = outer
 
     def _body(self, body: list[ast.stmt]) -> None:
         for statement in body:
             bare = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
             if not bare:  # docstrings are for readers of the code
                 self.visit(statement)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        if isinstance(node.targets[0], ast.Name) and node.targets[0].id in self.parts:
+            self._inside(node.value)
+        else:
+            self.visit(node.value)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value is not None:
@@ -129,7 +149,7 @@ class Reader(ast.NodeVisitor):
     def visit_Compare(self, node: ast.Compare) -> None:
         """Texts that are compared with are not said."""
         for part in (node.left, *node.comparators):
-            if not _is_text(part):
+            if not is_text(part):
                 self.visit(part)
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
@@ -142,7 +162,7 @@ class Reader(ast.NodeVisitor):
         self.visit(node.func)
         arguments = node.args
         if name in COUNTING:
-            for noun in alternatives(node.args[1]):
+            for noun in self._alternatives(node.args[1]):
                 self.nouns.setdefault(noun, f"{self.name}:{node.lineno}")
             arguments = node.args[:1]
         for argument in (*arguments, *(keyword.value for keyword in node.keywords)):
@@ -154,6 +174,37 @@ def spoken(text: str) -> list[str]:
     if re.search("^# ", text, re.MULTILINE) is None:
         return [text]
     return [said for _, said in recipe_comments.comments(text)]
+
+
+def _parts_of(function: ast.FunctionDef) -> dict[str, ast.AST]:
+    """Local names that are parts of texts and nothing else, with what they are bound to."""
+    bound: dict[str, list[ast.AST | None]] = {}
+    parts: dict[str, int] = {}
+    loads: dict[str, int] = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            bound.setdefault(node.targets[0].id, []).append(node.value)
+        elif isinstance(node, ast.AugAssign | ast.AnnAssign | ast.NamedExpr) and isinstance(
+            node.target, ast.Name
+        ):
+            bound.setdefault(node.target.id, []).append(None)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            loads[node.id] = loads.get(node.id, 0) + 1
+        elif isinstance(node, ast.FormattedValue) and isinstance(node.value, ast.Name):
+            if node.conversion < 0 and node.format_spec is None:
+                parts[node.value.id] = parts.get(node.value.id, 0) + 1
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add) and is_text(node):
+            for side in (node.left, node.right):
+                if isinstance(side, ast.Name):
+                    parts[side.id] = parts.get(side.id, 0) + 1
+    return {
+        name: values[0]
+        for name, values in bound.items()
+        if len(values) == 1
+        and values[0] is not None
+        and is_text(values[0])
+        and loads.get(name, 0) == parts.get(name, 0) > 0
+    }
 
 
 def bare_of(text: str) -> str:
@@ -180,31 +231,35 @@ def doubled(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def alternatives(node: ast.AST) -> list[str]:
+def alternatives(node: ast.AST, parts: Mapping[str, ast.AST]) -> list[str]:
     """Every template that an expression can be; what is computed is `{}`."""
     match node:
         case ast.Constant(value=str(text)):
             found: Iterable[str] = [doubled(text)]
         case ast.JoinedStr(values=values):
-            parts = itertools.product(*map(alternatives, values))
-            found = map("".join, itertools.islice(parts, ALTERNATIVES))
-        case ast.FormattedValue(value=value) if _is_text(value) and node.conversion < 0:
-            return alternatives(value)
+            each = itertools.product(*(alternatives(value, parts) for value in values))
+            found = map("".join, itertools.islice(each, ALTERNATIVES))
+        case ast.FormattedValue(value=ast.Name(id=name)) if name in parts:
+            return alternatives(parts[name], {k: v for k, v in parts.items() if k != name})
+        case ast.FormattedValue(value=value) if is_text(value) and node.conversion < 0:
+            return alternatives(value, parts)
         case ast.IfExp(body=body, orelse=orelse):
-            found = [*alternatives(body), *alternatives(orelse)]
+            found = [*alternatives(body, parts), *alternatives(orelse, parts)]
         case ast.BoolOp(values=values):
-            found = [text for value in values for text in alternatives(value)]
+            found = [text for value in values for text in alternatives(value, parts)]
         case ast.BinOp(op=ast.Add(), left=left, right=right):
-            pairs = itertools.product(alternatives(left), alternatives(right))
+            pairs = itertools.product(alternatives(left, parts), alternatives(right, parts))
             found = map("".join, itertools.islice(pairs, ALTERNATIVES))
         case ast.Call(func=ast.Attribute(value=value, attr=("strip" | "rstrip" | "removesuffix"))):
-            return alternatives(value)
+            return alternatives(value, parts)
+        case ast.Name(id=name) if name in parts:
+            return alternatives(parts[name], {k: v for k, v in parts.items() if k != name})
         case _:
             found = ["{}"]
     return list(dict.fromkeys(found))
 
 
-def _is_text(node: ast.AST) -> bool:
+def is_text(node: ast.AST) -> bool:
     """Whether an expression is a text that is partly written out here."""
     match node:
         case ast.Constant(value=value):
@@ -212,38 +267,38 @@ def _is_text(node: ast.AST) -> bool:
         case ast.JoinedStr():
             return True
         case ast.IfExp(body=body, orelse=orelse):
-            return _is_text(body) or _is_text(orelse)
+            return is_text(body) or is_text(orelse)
         case ast.BinOp(op=ast.Add(), left=left, right=right):
-            return _is_text(left) or _is_text(right)
+            return is_text(left) or is_text(right)
         case ast.BoolOp(op=ast.Or(), values=values):
-            return any(map(_is_text, values))
+            return any(map(is_text, values))
         case ast.Call(func=ast.Attribute(value=value, attr=("strip" | "rstrip"))):
-            return _is_text(value)
+            return is_text(value)
     return False
 
 
-def _values(node: ast.AST) -> Iterator[ast.AST]:
+def values_of(node: ast.AST) -> Iterator[ast.AST]:
     """The computed parts of a text, which may say something themselves."""
     match node:
         case ast.Constant():
             return
         case ast.JoinedStr(values=values):
             for value in values:
-                yield from _values(value)
+                yield from values_of(value)
         case ast.FormattedValue(value=value) | ast.Call(func=ast.Attribute(value=value)) if (
-            not isinstance(node, ast.Call) or _is_text(node)
+            not isinstance(node, ast.Call) or is_text(node)
         ):
-            yield from _values(value)
+            yield from values_of(value)
         case ast.IfExp(test=test, body=body, orelse=orelse):
             yield test
-            yield from _values(body)
-            yield from _values(orelse)
-        case ast.BinOp(op=ast.Add(), left=left, right=right) if _is_text(node):
-            yield from _values(left)
-            yield from _values(right)
-        case ast.BoolOp(op=ast.Or(), values=values) if _is_text(node):
+            yield from values_of(body)
+            yield from values_of(orelse)
+        case ast.BinOp(op=ast.Add(), left=left, right=right) if is_text(node):
+            yield from values_of(left)
+            yield from values_of(right)
+        case ast.BoolOp(op=ast.Or(), values=values) if is_text(node):
             for value in values:
-                yield from _values(value)
+                yield from values_of(value)
         case _:
             yield node
 

@@ -9,8 +9,21 @@ from collections.abc import Mapping
 from typing import Final
 
 UNSAID: Final[Mapping[str, frozenset[str]]] = {
-    # names of commands, which next_commands joins
-    "auditing": frozenset({"recipe new"}),
+    "auditing": frozenset(
+        {
+            "recipe new",  # the name of a command
+            # headings of rule pages, which have a translation of their own
+            *("What it checks", "Why it matters", "Fix and its safety"),
+            # keys and values
+            "config.json#{} = {}",
+            "{}#/model_max_length = {}",
+            *(
+                f'config.json#{{}}/{key} = {{{{"rope_type": "yarn", "factor": {{}}, '
+                '"original_max_position_embeddings": {}}}'
+                for key in ("rope_parameters", "rope_scaling")
+            ),
+        }
+    ),
     "applying": frozenset({"plan.json: {}"}),  # a place
     "planning": frozenset(
         {

@@ -63,7 +63,7 @@ class Facts(Value):
     family: str
     n_tokens: int | None
     n_rows: int | None
-    n_rows_from: str | None
+    n_rows_from: Literal["weights", "config"] | None
     spare_rows: int | None
     tied: bool | None
     context: int | None

@@ -78,9 +78,10 @@ def post_processor_ids(checkpoint: Checkpoint) -> Iterator[Found]:
         return
     for value, pointer in steps_of(checkpoint, "post_processor"):
         told = [
-            f"{shown(text)} has {ids} there, {tokenizer.id_of(text)} in the table"
+            f"{shown(text)} has {'no id' if ids is None else ids} there, "
+            f"{'none' if known is None else known} in the table"
             for text, ids in _emitted(value)
-            if ids != tokenizer.id_of(text)
+            if (known := tokenizer.id_of(text)) != ids or ids is None
         ]
         if told:
             yield Found(
@@ -105,7 +106,7 @@ def _emitted(value: dict[str, JsonValue]) -> Iterator[tuple[str, JsonValue]]:
         for piece in part if isinstance(part, list) else ():
             special = piece.get("SpecialToken") if isinstance(piece, dict) else None
             if isinstance(special, dict) and special.get("id") not in known:
-                yield str(special.get("id")), "no id"
+                yield str(special.get("id")), None
 
 
 @rule("T406", severity="note", title="add_bos_token and add_eos_token do what they say")

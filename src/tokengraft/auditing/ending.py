@@ -352,5 +352,9 @@ def unknown_differs(checkpoint: Checkpoint) -> Iterator[Found]:
     ):
         yield Found(
             place(TOKENIZER_CONFIG, "/unk_token"),
-            f"unk is {shown(str(said))} in tokenizer_config.json, {shown(str(model))} in tokenizer.json",
+            f"unk is {shown(str(model))} in tokenizer.json, tokenizer_config.json names none"
+            if said is None
+            else f"unk is {shown(said)} in tokenizer_config.json, tokenizer.json names none"
+            if model is None
+            else f"unk is {shown(said)} in tokenizer_config.json, {shown(str(model))} in tokenizer.json",
         )

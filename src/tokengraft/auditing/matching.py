@@ -29,12 +29,18 @@ def _where(checkpoint: Checkpoint) -> str:
     return place(table.file, table.pointer)
 
 
-def _one(checkpoint: Checkpoint, told: list[str], claim: str, detail: str = "") -> Iterator[Found]:
-    """One finding for all tokens that a rule means."""
+def _one(checkpoint: Checkpoint, told: list[str], summary: str) -> Iterator[Found]:
+    """One finding for all tokens that a rule means, if there are any."""
     if told:
-        verb = claim.split("/")[0 if len(told) == 1 else 1]
-        text = f"{counted(len(told), 'added token')} {verb}: {listed(told, limit=3)}"
-        yield Found(_where(checkpoint), text, detail or listed(told, limit=20))
+        yield Found(_where(checkpoint), summary, listed(told, limit=20))
+
+
+def _number(told: list[str]) -> str:
+    return counted(len(told), "added token")
+
+
+def _first(told: list[str]) -> str:
+    return listed(told, limit=3)
 
 
 @rule("T301", severity="warning", title="every added token can be found in text")
@@ -62,7 +68,7 @@ def token_is_unreachable(checkpoint: Checkpoint) -> Iterator[Found]:
     raw = {token.content for token in added.values() if not token.normalized and token.content}
     late = [token.content for token in added.values() if token.normalized and token.content]
     told = [shown(text) for text in late if any(one in text and one != text for one in raw)]
-    yield from _one(checkpoint, told, "can never match/can never match")
+    yield from _one(checkpoint, told, f"{_number(told)} can never match: {_first(told)}")
 
 
 @rule("T302", severity="warning", title="no added token is an ordinary word")
@@ -91,7 +97,8 @@ def token_shadows_words(checkpoint: Checkpoint) -> Iterator[Found]:
         for at, token in added_of(checkpoint).items()
         if token.content.isalnum() and not token.single_word
     ]
-    yield from _one(checkpoint, told, "is an ordinary word/are ordinary words")
+    claim = "is an ordinary word" if len(told) == 1 else "are ordinary words"
+    yield from _one(checkpoint, told, f"{_number(told)} {claim}: {_first(told)}")
 
 
 @rule("T303", severity="warning", title="every added token survives decoding")
@@ -125,7 +132,8 @@ def token_decodes_wrongly(checkpoint: Checkpoint) -> Iterator[Found]:
         for at, token in added_of(checkpoint).items()
         if not token.content.isascii() and set(token.content) <= alphabet
     ]
-    yield from _one(checkpoint, told, "is decoded to another text/are decoded to other texts")
+    claim = "is decoded to another text" if len(told) == 1 else "are decoded to other texts"
+    yield from _one(checkpoint, told, f"{_number(told)} {claim}: {_first(told)}")
 
 
 @rule("T304", severity="warning", title="no added token has characters that cannot be seen")
@@ -157,7 +165,10 @@ def token_is_invisible(checkpoint: Checkpoint) -> Iterator[Found]:
             for char in token.content
         )
     ]
-    yield from _one(checkpoint, told, "has characters nobody sees/have characters nobody sees")
+    verb = "has" if len(told) == 1 else "have"
+    yield from _one(
+        checkpoint, told, f"{_number(told)} {verb} characters nobody sees: {_first(told)}"
+    )
 
 
 @rule("T305", severity="note", title="no two added tokens look alike")
@@ -232,7 +243,8 @@ def content_is_hidden(checkpoint: Checkpoint) -> Iterator[Found]:
         for at, token in added_of(checkpoint).items()
         if token.special and token.content in names
     ]
-    yield from _one(checkpoint, told, "is special and is hidden/are special and are hidden")
+    claim = "is special and is hidden" if len(told) == 1 else "are special and are hidden"
+    yield from _one(checkpoint, told, f"{_number(told)} {claim}: {_first(told)}")
 
 
 @rule("T307", severity="note", title="markers around turns are special")
@@ -266,9 +278,8 @@ def marker_is_plain(checkpoint: Checkpoint) -> Iterator[Found]:
         for at, token in tokenizer.added.items()
         if not token.special and token.content in names
     ]
-    yield from _one(
-        checkpoint, told, "frames turns and is not special/frame turns and are not special"
-    )
+    claim = "frames turns and is" if len(told) == 1 else "frame turns and are"
+    yield from _one(checkpoint, told, f"{_number(told)} {claim} not special: {_first(told)}")
 
 
 @rule("T308", severity="note", title="llama.cpp shows the tokens that shall be seen")
@@ -304,11 +315,9 @@ def gguf_hides_token(checkpoint: Checkpoint) -> Iterator[Found]:
         and token.content.startswith(("<|", "<｜"))
         and token.content not in (tokenizer.named_content("eos"), "<|im_start|>", "<|im_end|>")
     ]
-    for found in _one(
-        checkpoint,
-        told,
-        "is shown here and hidden by llama.cpp/are shown here and hidden by llama.cpp",
-    ):
+    verb = "is" if len(told) == 1 else "are"
+    summary = f"{_number(told)} {verb} shown here and hidden by llama.cpp: {_first(told)}"
+    for found in _one(checkpoint, told, summary):
         yield Found(found.subject, found.summary, found.detail, safety="display-only")
 
 
@@ -348,4 +357,5 @@ def half_a_pair(checkpoint: Checkpoint) -> Iterator[Found]:
         other = pair[1] if there == [pair[0]] else pair[0]
         if len(there) == 1 and other not in written:  # J101 tells what the template writes
             told.append(f"{there[0]} without {other}")
-    yield from _one(checkpoint, told, "is half of a pair/are halves of pairs")
+    claim = "is half of a pair" if len(told) == 1 else "are halves of pairs"
+    yield from _one(checkpoint, told, f"{_number(told)} {claim}: {_first(told)}")

@@ -65,9 +65,10 @@ def pad_is_eos(checkpoint: Checkpoint) -> Iterator[Found]:
     same = next((name for name, text in ends.items() if text == pad), None)
     if same is not None:
         named = next(n for n in tokenizer.named if n.name == "pad" and n.content == pad)
+        text = shown(pad) + _id_of(tokenizer, pad)
         yield Found(
             place(named.file, named.pointer),
-            f"pad and {same} are the same token, {shown(pad)}{_id_of(tokenizer, pad)}",
+            f"pad and {same} are the same token, {text}",
             "training that leaves padding out of the loss never learns where a text ends",
             fix=PAD_AUTO,
             safety="safe",

@@ -179,11 +179,12 @@ def shown(text: str, *, limit: int = 60) -> str:
 
 
 def listed(items: Iterable[str], *, limit: int = 8) -> str:
-    """Items in a row, the rest counted."""
+    """Items in a row, the rest counted; semicolons part items that hold commas themselves."""
     known = items if isinstance(items, Collection) else tuple(items)
     first = [item for item, _ in zip(known, range(limit), strict=False)]
     rest = len(known) - len(first)
-    return ", ".join(first) + (f" and {rest:,} more" if rest else "")
+    joint = "; " if any(", " in item for item in first) else ", "
+    return joint.join(first) + (f" and {rest:,} more" if rest else "")
 
 
 def counted(number: int, noun: str) -> str:

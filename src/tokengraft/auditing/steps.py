@@ -258,8 +258,8 @@ def one_sided_spelling(checkpoint: Checkpoint) -> Iterator[Found]:
     there = step_types(checkpoint, "pre_tokenizer") | step_types(checkpoint, "normalizer")
     back = step_types(checkpoint, "decoder")
     if ("ByteLevel" in there) != ("ByteLevel" in back):
-        side = "in but not back" if "ByteLevel" in there else "back but not in"
-        yield Found(place(TOKENIZER), f"text is spelled in bytes on the way {side}")
+        half = "in but not back" if "ByteLevel" in there else "back but not in"
+        yield Found(place(TOKENIZER), f"text is spelled in bytes on the way {half}")
     marks = [
         any(_writes_mark(value) for step in steps for value, _ in steps_of(checkpoint, step))
         for steps in (("normalizer", "pre_tokenizer"), ("decoder",))
@@ -271,8 +271,8 @@ def one_sided_spelling(checkpoint: Checkpoint) -> Iterator[Found]:
     first = [v for v, _ in steps_of(checkpoint, "normalizer") if v.get("type") == "Prepend"]
     stripped = [v for v, _ in steps_of(checkpoint, "decoder") if v.get("type") == "Strip"]
     if spaces and bool(first) != bool(stripped):
-        side = "put there and not taken back" if first else "taken away and never put there"
-        yield Found(place(TOKENIZER), f"a space before each text is {side}")
+        fate = "put there and not taken back" if first else "taken away and never put there"
+        yield Found(place(TOKENIZER), f"a space before each text is {fate}")
 
 
 @rule(

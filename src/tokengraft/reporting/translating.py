@@ -30,9 +30,17 @@ _COUNTED: Final = re.compile(r"(\d[\d,]*) (\S.*)", re.DOTALL)
 _QUOTED: Final = re.compile(r"""(?<![^\s(\[{,:=])(?:'[^'\n]*'|"[^"\n]*")(?![A-Za-z0-9])""")
 # Two words in a row: a sentence, no name.
 _PROSE: Final = re.compile(r"[A-Za-z]{2,} [a-z]{2,}")
-_SENTENCE_END: Final = re.compile(r"(?<=[.!?:])\s+(?=[^a-z\s])|\n+")
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+(?=[^a-z\s])|(?<=:)\s+")
 # What joins the parts of a text, with the English words that are explained by it.
-_JOINTS: Final = (("; ", "; "), (", ", ", "), (" and ", " и "), (" or ", " или "), (": ", ": "))
+_JOINTS: Final = (
+    *(("\n", "\n"), ("; ", "; "), (", ", ", ")),
+    *((" and ", " и "), (" or ", " или ")),
+)
+_CLAUSES: Final = ("\n", "; ")
+# Ranks: sentences above every template, one that begins with a word above all others.
+_SENTENCES: Final = 1_000_000
+_OPENING: Final = 10_000
+_LONG: Final = 12  # letters
 # So many ways to cut one text by one template are looked at; more are never needed.
 _CUTS: Final = 24
 _KEPT: Final = 4096  # readings
@@ -98,10 +106,15 @@ def anchors(chunks: tuple[str, ...]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a text says: how many of its letters templates explain, and its translation."""
+    """What a text says: how many of its letters templates explain, and its translation.
+
+    `rank` decides between readings that explain as much: whole sentences before one template for all,
+    then a template that begins with a word of its own, then the one with more letters, then lists.
+    """
 
     explained: int
     text: str
+    rank: int = 0
 
 
 @dataclass(slots=True)
@@ -111,6 +124,7 @@ class Translator:
     exact: dict[str, str] = field(default_factory=dict)
     by_word: dict[str, list[Template]] = field(default_factory=dict)
     nouns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    vocabulary: set[str] = field(default_factory=set)
     known: dict[str, Reading] = field(default_factory=dict)
 
     def __call__(self, text: str) -> str:
@@ -131,18 +145,19 @@ class Translator:
 
     def _read(self, text: str) -> Reading:
         best = Reading(0, _plain(text))
-        masked = _QUOTED.sub(lambda quoted: "\0" * len(quoted.group()), text)
+        masked = _mask(text)
         words = set(_WORD.findall(masked))
         if not words or text != text.strip():
             return self._stripped(text) if words else best
-        for reading in itertools.chain(
-            self._whole(text, masked, words),
-            self._counted(text),
-            self._sentences(text, masked),
-            self._joined(text, masked),
-        ):
-            if reading.explained > best.explained:
-                best = reading
+        if not words & self.vocabulary:
+            return best
+        most = sum(len(word) for word in _WORD.findall(masked) if word in self.vocabulary)
+        for readings in (self._joined, self._sentences, self._whole):
+            for reading in readings(text, masked):
+                if (reading.explained, reading.rank) > (best.explained, best.rank):
+                    best = reading
+            if best.rank == _SENTENCES and best.explained >= most:
+                break  # nothing can explain more
         return best
 
     def _stripped(self, text: str) -> Reading:
@@ -151,20 +166,22 @@ class Translator:
         before, _, after = text.partition(bare)
         return Reading(inner.explained, before + inner.text + after)
 
-    def _whole(self, text: str, masked: str, words: set[str]) -> Iterator[Reading]:
+    def _whole(self, text: str, masked: str) -> Iterator[Reading]:
+        yield from self._counted(text)
         exact = self.exact.get(text) if " " in text else None
         if exact is not None:
-            yield Reading(_weight((text,)), exact)
-        for word in words:
+            weight = _weight((text,))
+            yield Reading(weight, exact, weight)
+        for word in dict.fromkeys(_WORD.findall(masked)):
             for template in self.by_word.get(word, ()):
                 quotes = any("'" in chunk or '"' in chunk for chunk in template.chunks)
                 for cut in _cuts(template.chunks, text if quotes else masked):
-                    values = [self.read(text[start:end]) for start, end in cut]
                     raw = [text[start:end] for start, end in cut]
-                    if not _countable(template, raw):
-                        continue
-                    explained = template.weight + sum(value.explained for value in values)
-                    yield Reading(explained, _filled(template, raw, values))
+                    values = [self.read(value) for value in raw]
+                    if _fits(template, raw, values):
+                        explained = template.weight + sum(value.explained for value in values)
+                        rank = template.weight + (_OPENING if template.chunks[0] else 0)
+                        yield Reading(explained, _filled(template, raw, values), rank)
 
     def _counted(self, text: str) -> Iterator[Reading]:
         counted = _COUNTED.fullmatch(text)
@@ -176,14 +193,15 @@ class Translator:
             yield Reading(_weight((noun,)), f"{_plain(number)} {_form(number, forms)}")
 
     def _sentences(self, text: str, masked: str) -> Iterator[Reading]:
-        """Split at the ends of sentences, in every place that explains most of what is before it."""
-        if text.endswith(".") and not text.endswith("..."):
+        """Split where a sentence ends or a colon stands; each place is tried."""
+        if text.endswith((".", ":", ";")) and not text.endswith("..."):
             whole = self.read(text[:-1])
-            yield Reading(whole.explained, whole.text + ".")
+            yield Reading(whole.explained, whole.text + text[-1], whole.rank)
         for end in _SENTENCE_END.finditer(masked):
             first, rest = self.read(text[: end.start()]), self.read(text[end.end() :])
             joint = text[end.start() : end.end()]
-            yield Reading(first.explained + rest.explained, first.text + joint + rest.text)
+            explained = first.explained + rest.explained
+            yield Reading(explained, first.text + joint + rest.text, _SENTENCES)
 
     def _joined(self, text: str, masked: str) -> Iterator[Reading]:
         for english, russian_joint in _JOINTS:
@@ -198,7 +216,8 @@ class Translator:
                     continue  # `and` within a sentence that is not known
                 explained = sum(part.explained for part in parts)
                 explained += (len(parts) - 1) * _weight((english,))
-                yield Reading(explained, russian_joint.join(part.text for part in parts))
+                shown = russian_joint.join(part.text for part in parts)
+                yield Reading(explained, shown, _SENTENCES if english in _CLAUSES else 0)
         if masked.endswith(")") and " (" in masked:
             at = masked.index(" (")
             outer, inner = self.read(text[:at]), self.read(text[at + 2 : -1])
@@ -211,10 +230,14 @@ def translator(templates: Mapping[str, str], nouns: Mapping[str, str]) -> Transl
     for noun, forms in nouns.items():
         cut = tuple(forms.split("|"))
         made.nouns[noun] = made.nouns[plural(noun)] = cut
+        made.vocabulary.update(_WORD.findall(f"{noun} {plural(noun)}"))
     cut_up = {english: chunks_of(english) for english in templates}
     often: dict[str, int] = {}
     for word in itertools.chain.from_iterable(map(anchors, cut_up.values())):
         often[word] = often.get(word, 0) + 1
+    joints = (english for english, _ in _JOINTS)
+    for chunk in itertools.chain(joints, *cut_up.values()):
+        made.vocabulary.update(_WORD.findall(chunk))
     for english, chunks in cut_up.items():
         target = target_of(templates[english])
         if len(chunks) == 1:
@@ -267,10 +290,27 @@ def _split(masked: str, joint: str) -> Iterator[tuple[int, int]]:
     yield start, len(masked)
 
 
-def _countable(template: Template, raw: list[str]) -> bool:
-    """Whether what is to be counted is a number and its noun, and no sentence that begins with one."""
-    counted = (raw[part[0]] for part in template.target if not isinstance(part, str) and part[2])
-    return not any(joint in value for value in counted for joint in ("; ", ". ", ": "))
+def _fits(template: Template, raw: list[str], values: list[Reading]) -> bool:
+    """Whether a template may hold these values.
+
+    What is counted is a number and its noun, and no sentence that begins with one. A short template
+    does not reach into a sentence of somebody else, which would come out half translated.
+    """
+    forms = [part for part in template.target if not isinstance(part, str) and part[2]]
+    for at, how, _ in forms:
+        if how == ":" and not _NUMBER.match(raw[at]):
+            return False
+        if any(joint in raw[at] for joint in ("; ", ". ", ": ")):
+            return False
+    strange = any(
+        not value.explained and _PROSE.search(_mask(text))
+        for text, value in zip(raw, values, strict=True)
+    )
+    return template.weight >= _LONG or not strange
+
+
+def _mask(text: str) -> str:
+    return _QUOTED.sub(lambda quoted: "\0" * len(quoted.group()), text)
 
 
 def _filled(template: Template, raw: list[str], values: list[Reading]) -> str:
@@ -284,16 +324,16 @@ def _filled(template: Template, raw: list[str], values: list[Reading]) -> str:
             shown.append(values[at].text)
         elif forms:
             number = _NUMBER.match(raw[at])
-            written = number.group() if number else raw[at]
+            assert number is not None, "what fits begins with a number"
+            written = number.group()
             noun = _form(written, tuple(forms.split("|")))
             shown.append(noun if how == "?" else f"{_plain(written)} {noun}")
     return "".join(shown)
 
 
 def _form(shown: str, forms: tuple[str, ...]) -> str:
-    """The form that agrees with a number; the last one where there is no number."""
-    digits = "".join(filter(str.isdigit, shown))
-    return forms[russian.form(int(digits))] if digits else forms[-1]
+    """The form that agrees with a number."""
+    return forms[russian.form(int("".join(filter(str.isdigit, shown))))]
 
 
 def _plain(text: str) -> str:

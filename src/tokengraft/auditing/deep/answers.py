@@ -10,7 +10,6 @@ from tokengraft.findings import Verdict
 from tokengraft.row_findings import TokenRow, TokenRows
 
 NOT_READ = "whether their rows were trained was not read"
-_SURE = "Their rows lie where rows lie that no training met"
 
 
 def named(tokens: Sequence[TokenRows], *, limit: int = 8) -> str:
@@ -26,7 +25,7 @@ def untrained_rows(case: Case) -> list[str]:
     if not lacking:
         return []
     said = (
-        f"The rows were read: {named(lacking)} {_are(lacking)} untrained, so the chat format itself "
+        f"The rows were read: those of {named(lacking)} are untrained, so the chat format itself "
         "is not learned yet. Train these rows together with the new ones."
     )
     return [said]
@@ -38,7 +37,7 @@ def protocol_rows(case: Case) -> list[str]:
     if not lacking:
         return []
     said = (
-        f"The rows were read: {named(lacking)} {_are(lacking)} untrained, and a new name does not "
+        f"The rows were read: those of {named(lacking)} are untrained, and a new name does not "
         "change that: after the renaming these rows have to be trained."
     )
     return [said]
@@ -83,7 +82,10 @@ def _needs_rows(case: Case, lacking: Sequence[TokenRows]) -> Verdict:
     matrices = "the input matrix" if case.facts.tied else "both matrices"
     worst = lacking[0]
     reasons = [
-        f"{named(lacking)} {_are(lacking)} untrained. {_SURE}: {evidence(worst)}.",
+        (
+            f"The rows of {named(lacking)} are untrained. They lie where rows lie that no training "
+            f"met: {evidence(worst)}."
+        ),
         (
             "A LoRA adapter changes layers and no embedding row. Trained alone, it teaches chats whose "
             f"markers mean nothing; {counted(len(lacking), 'row')} in {matrices} have to be trained "
@@ -103,10 +105,6 @@ def _number(row: TokenRow) -> str:
     unused = "" if row.z_unused is None else f", {row.z_unused:+.1f} spreads from the unused rows"
     trained = "" if row.z_trained is None else f", {row.z_trained:+.1f} from the trained ones"
     return f"{row.tensor} norm {row.norm:.3g}{unused}{trained}"
-
-
-def _are(tokens: Sequence[TokenRows]) -> str:
-    return "is" if len(tokens) == 1 else "are"
 
 
 def _recipe(case: Case) -> str:

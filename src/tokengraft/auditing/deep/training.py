@@ -68,15 +68,16 @@ def reliability(matrix: MatrixRows) -> str:
     """How well rows can be judged in a matrix, in numbers."""
     found = matrix.compared
     assert found is not None
-    said = (
+    indicator = "distance" if found.indicator == "distance" else "direction"
+    known = (
         f"In {matrix.tensor}, {found.n_unused} unused rows ({matrix.unused}) lie at "
         f"{found.unused_median:.3g}, {found.n_trained:,} frequent pieces at "
-        f"{found.trained_median:.3g} ({found.indicator}; {100 * found.overlap:.1f}% of pairs overlap). "
-        f"The same limit would flag {found.flagged} of these pieces"
+        f"{found.trained_median:.3g} ({indicator}; {100 * found.overlap:.1f}% of pairs overlap)."
     )
-    if found.contradicted is not None and found.flagged:
-        said += f", {found.contradicted} of them against the other matrix"
-    return said
+    flagged = f"The same limit would flag {found.flagged} of these pieces"
+    if found.contradicted is None or not found.flagged:
+        return f"{known} {flagged}"
+    return f"{known} {flagged}, {found.contradicted} of them against the other matrix"
 
 
 @row_rule(
