@@ -44,10 +44,25 @@ _MUTE_METHODS: Final = frozenset({"say", "compile", "fullmatch", "sub", "search"
 
 @dataclass
 class Said:
-    """The templates and counted nouns of one room, each with a place where it is said."""
+    """The templates and counted nouns of one room, each with a place where it is said.
+
+    `halves` pairs the whole sentences of a text with the parts that it is put together from: it may be
+    translated in either way.
+    """
 
     templates: dict[str, str] = field(default_factory=dict)
     nouns: dict[str, str] = field(default_factory=dict)
+    halves: list[tuple[frozenset[str], frozenset[str]]] = field(default_factory=list)
+
+    def missing(self, known: Iterable[str]) -> list[str]:
+        """Templates that nothing translates, neither as they are nor by their parts."""
+        there = frozenset(known)
+        by_parts = [whole for whole, parts in self.halves if parts <= there]
+        covered = there.union(*by_parts)
+        return [text for text in self.templates if text not in covered]
+
+    def all(self) -> set[str]:
+        return set(self.templates).union(*(parts for _, parts in self.halves))
 
 
 def rooms() -> dict[str, Said]:
@@ -63,6 +78,7 @@ def rooms() -> dict[str, Said]:
         reader.visit(ast.parse(path.read_text(encoding="utf-8")))
         room.templates.update({**reader.templates, **room.templates})
         room.nouns.update({**reader.nouns, **room.nouns})
+        room.halves += reader.halves
     for path in sorted((SOURCE / "families").glob("*.toml")):
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         said = [table.get("trained_length_source", ""), *table.get("notes", ())]
@@ -83,10 +99,16 @@ class Reader(ast.NodeVisitor):
         self.templates: dict[str, str] = {}
         self.nouns: dict[str, str] = {}
         self.parts: dict[str, ast.AST] = {}
+        self.halves: list[tuple[frozenset[str], frozenset[str]]] = []
 
     def visit(self, node: ast.AST) -> None:
         if is_text(node):
-            self._take(self._alternatives(node), node)
+            whole = self._take(self._alternatives(node), node)
+            used = _used(node, self.parts)
+            if used:
+                loose = [*alternatives(node, {})]
+                loose += [text for name in used for text in alternatives(self.parts[name], {})]
+                self.halves.append((frozenset(whole), frozenset(_prose(loose))))
             self._inside(node)
         else:
             super().visit(node)
@@ -99,11 +121,11 @@ class Reader(ast.NodeVisitor):
     def _alternatives(self, node: ast.AST) -> list[str]:
         return alternatives(node, self.parts)
 
-    def _take(self, texts: Iterable[str], node: ast.AST) -> None:
-        for text in itertools.chain.from_iterable(map(spoken, texts)):
-            bare = bare_of(text)
-            if is_prose(bare):
-                self.templates.setdefault(bare, f"{self.name}:{getattr(node, 'lineno', 0)}")
+    def _take(self, texts: Iterable[str], node: ast.AST) -> list[str]:
+        found = _prose(texts)
+        for text in found:
+            self.templates.setdefault(text, f"{self.name}:{getattr(node, 'lineno', 0)}")
+        return found
 
     def visit_Module(self, node: ast.Module) -> None:
         self._body(node.body)
@@ -167,6 +189,18 @@ class Reader(ast.NodeVisitor):
             arguments = node.args[:1]
         for argument in (*arguments, *(keyword.value for keyword in node.keywords)):
             self.visit(argument)
+
+
+def _used(node: ast.AST, parts: Mapping[str, ast.AST]) -> list[str]:
+    """The parts that a text is put together from, those of parts too."""
+    names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and n.id in parts]
+    inner = [deep for name in names for deep in _used(parts[name], parts)]
+    return list(dict.fromkeys((*names, *inner)))
+
+
+def _prose(texts: Iterable[str]) -> list[str]:
+    bare = map(bare_of, itertools.chain.from_iterable(map(spoken, texts)))
+    return [text for text in bare if is_prose(text)]
 
 
 def spoken(text: str) -> list[str]:

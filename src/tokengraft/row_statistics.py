@@ -145,9 +145,10 @@ def scale_of(rows: RowStatistics, *, writes: bool) -> Scale | str:
         other = _scale("direction", directions, rows.directions[trained], floor / rows.away_norm)
         best = max(best, other, key=lambda scale: scale.trained[0] / scale.upper)
     if best.trained[0] < APART * best.upper:
+        indicator = "distance" if best.indicator == "distance" else "direction"
         return (
             "rows known to be unused are like the rows of frequent pieces "
-            f"({best.indicator} {best.unused[0]:.3g} against {best.trained[0]:.3g})"
+            f"({indicator} {best.unused[0]:.3g} against {best.trained[0]:.3g})"
         )
     return best
 

@@ -43,6 +43,8 @@ _OPENING: Final = 10_000
 _LONG: Final = 12  # letters
 # So many ways to cut one text by one template are looked at; more are never needed.
 _CUTS: Final = 24
+# With more clauses or ends of sentences than this, a text is read part by part and in no other way.
+_PARTS: Final = 8
 _KEPT: Final = 4096  # readings
 
 
@@ -152,7 +154,8 @@ class Translator:
         if not words & self.vocabulary:
             return best
         most = sum(len(word) for word in _WORD.findall(masked) if word in self.vocabulary)
-        for readings in (self._joined, self._sentences, self._whole):
+        many = sum(map(masked.count, _CLAUSES)) > _PARTS
+        for readings in (self._joined,) if many else (self._joined, self._sentences, self._whole):
             for reading in readings(text, masked):
                 if (reading.explained, reading.rank) > (best.explained, best.rank):
                     best = reading
@@ -197,7 +200,7 @@ class Translator:
         if text.endswith((".", ":", ";")) and not text.endswith("..."):
             whole = self.read(text[:-1])
             yield Reading(whole.explained, whole.text + text[-1], whole.rank)
-        for end in _SENTENCE_END.finditer(masked):
+        for end in itertools.islice(_SENTENCE_END.finditer(masked), _PARTS):
             first, rest = self.read(text[: end.start()]), self.read(text[end.end() :])
             joint = text[end.start() : end.end()]
             explained = first.explained + rest.explained
@@ -212,8 +215,8 @@ class Translator:
                     not part.explained and _PROSE.search(masked[start:end])
                     for part, (start, end) in zip(parts, places, strict=True)
                 )
-                if _WORD.search(english) and any(strange):
-                    continue  # `and` within a sentence that is not known
+                if english not in _CLAUSES and any(strange):
+                    continue  # a comma or an `and` within a sentence that is not known
                 explained = sum(part.explained for part in parts)
                 explained += (len(parts) - 1) * _weight((english,))
                 shown = russian_joint.join(part.text for part in parts)
@@ -297,8 +300,8 @@ def _fits(template: Template, raw: list[str], values: list[Reading]) -> bool:
     does not reach into a sentence of somebody else, which would come out half translated.
     """
     forms = [part for part in template.target if not isinstance(part, str) and part[2]]
-    for at, how, _ in forms:
-        if how == ":" and not _NUMBER.match(raw[at]):
+    for at, _, _ in forms:
+        if not _NUMBER.match(raw[at]):
             return False
         if any(joint in raw[at] for joint in ("; ", ". ", ": ")):
             return False
