@@ -57,8 +57,6 @@ TEXTS: Final = {
         "согласовать файлы (каждый план начинает с этого)"
     ),
     "from": "от",
-    "(from weights)": "(по весам)",
-    "(from config)": "(по config.json)",
     "to": "до",
     "by the weights": "по весам",
     "by config.json": "по config.json",

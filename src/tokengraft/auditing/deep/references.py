@@ -46,11 +46,13 @@ def references_of(tokenizer: Tokenizer, n_rows: int, *, padding: bool = True) ->
     """
     unused = tuple(range(tokenizer.n_tokens, n_rows)) if padding else ()
     told = [counted(len(unused), "padding row")] if unused else []
-    for more, noun in ((_reserved, "reserved token"), (_impossible, "impossible byte")):
+    for more in (_reserved, _impossible):
         found = tuple(row for row in more(tokenizer) if row < n_rows)
         if len(unused) < FEWEST_UNUSED and found:
             unused = (*found, *unused)
-            told.append(counted(len(found), noun))
+            told.append(
+                counted(len(found), "reserved token" if more is _reserved else "impossible byte")
+            )
     return References(tuple(sorted(unused)), _frequent(tokenizer), " and ".join(told) or "none")
 
 

@@ -50,12 +50,13 @@ def structure_is_untrained(_: Checkpoint, rows: Rows) -> Iterator[Found]:
         return
     matrix = next(m for m in rows.matrices if m.compared is not None)
     of_chat = any({"template", "turn end"} & set(token.uses) for token in lacking)
-    noun = counted(len(lacking), "token of the chat format" if of_chat else "named token")
-    if of_chat and len(lacking) > 1:
-        noun = f"{len(lacking)} tokens of the chat format"
+    number = counted(len(lacking), "token" if of_chat else "named token")
+    verb = "has" if len(lacking) == 1 else "have"
     yield Found(
         f"{_tensor(lacking[0])}[{lacking[0].id}]",
-        f"{noun} {'has' if len(lacking) == 1 else 'have'} an untrained row: {named(lacking)}",
+        f"{number} of the chat format {verb} an untrained row: {named(lacking)}"
+        if of_chat
+        else f"{number} {verb} an untrained row: {named(lacking)}",
         f"{shown(lacking[0].token)}: {evidence(lacking[0])}. {reliability(matrix)}",
     )
 
