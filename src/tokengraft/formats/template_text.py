@@ -66,6 +66,7 @@ def environment() -> jinja2.Environment:
     )
 
 
+@lru_cache(maxsize=64)
 def syntax_error(text: str) -> str | None:
     """What Jinja says against a template, None if it can be parsed."""
     try:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tokengraft.checkpoint import JsonValue
 from tokengraft.formats.chat_template import turn_end
+from tokengraft.formats.template_text import MARKER
 from tokengraft.padding import unused_pads
 from tokengraft.planning.draft import Draft, NewRow
 from tokengraft.planning.tokens import text_problem
@@ -15,34 +16,17 @@ from tokengraft.recipes import Pad, Stop
 from tokengraft.vocabulary import TokenId
 
 NEW_PAD = "<|pad|>"
+# What carries content or a role shall be learned, and padding is not.
+LEARNED = ("role", "tool", "thinking")
 
 
 def set_pad(draft: Draft, pad: Pad) -> Draft:
     """Choose a pad token that is not eos and name it in every file."""
-    eos = _eos_texts(draft)
-    if pad.token == "auto":
-        present = draft.tokenizer.named_content("pad")
-        present_id = None if present is None else draft.id_of(present)
-        if present_id is not None and present not in eos and _has_row(draft, present_id):
-            return _name_pad(draft, present_id)
-        existing = _unused(draft)
-        chosen = existing or NEW_PAD
-        if existing is not None:
-            draft = draft.with_note(
-                f"padding will be {existing!r} (id {draft.id_of(existing)}): it exists, and no "
-                "file and no chat template uses it"
-            )
-    else:
-        chosen = pad.token
-        if chosen in eos or chosen == turn_end(draft.tokenizer):
-            never = "a model trained with it as padding never stops"
-            return draft.with_problem(
-                "pad.token",
-                f"{chosen!r} is an eos token: {never}"
-                if chosen in eos
-                else f"{chosen!r} ends the turns of the chat template: {never}",
-                'token = "auto" takes another one',
-            )
+    chosen = pad.token
+    if chosen == "auto":
+        draft, chosen = _automatic(draft)
+    elif unfit := _unfit(draft, chosen):
+        return draft.with_problem("pad.token", unfit, 'token = "auto" takes another one')
     token_id = draft.id_of(chosen)
     if token_id is None:
         if problem := text_problem(draft, chosen):
@@ -54,6 +38,62 @@ def set_pad(draft: Draft, pad: Pad) -> Draft:
             )
         ).with_row(NewRow(token_id, chosen, "mean", use="pad"))
     return _name_pad(draft, token_id)
+
+
+def _automatic(draft: Draft) -> tuple[Draft, str]:
+    """The present pad token if it is fit, else an existing unused token, else a new one."""
+    named = draft.tokenizer.named_content("pad")
+    present = None if named is None else draft.renamed.get(named, named)
+    if present is not None and draft.id_of(present) is not None and not _unfit(draft, present):
+        return draft, present
+    pads = unused_pads(draft.checkpoint)
+    existing = next((text for token_id, text in pads if token_id not in draft.planned), None)
+    if existing is None:
+        return draft, _new_text(draft)
+    note = (
+        f"padding will be {existing!r} (id {draft.id_of(existing)}): it exists, and no "
+        "file and no chat template uses it"
+    )
+    return draft.with_note(note), existing
+
+
+def _new_text(draft: Draft) -> str:
+    """A text for a new pad token: one that is no token yet, or that the recipe adds."""
+    texts = (NEW_PAD, *(f"<|pad_{number}|>" for number in range(2, 100)))
+    added = {token.text for token in draft.planned.values() if token.action == "add"}
+    return next(t for t in texts if draft.id_of(t) is None or (t in added and not _unfit(draft, t)))
+
+
+def _unfit(draft: Draft, text: str) -> str:
+    """Why a text cannot be the pad token, "" if it can."""
+    never = "a model trained with it as padding never stops"
+    if text in _eos_texts(draft):
+        return f"{text!r} is an eos token: {never}"
+    end = turn_end(draft.tokenizer)
+    if end is not None and text in (draft.renamed.get(end, end), draft.written_as(end)):
+        return f"{text!r} ends the turns of the chat template: {never}"
+    token_id = draft.id_of(text)
+    if token_id is None:
+        return ""
+    if token_id not in draft.added and not MARKER.fullmatch(text):
+        return f"{text!r} is an ordinary piece of the vocabulary, which text is made of"
+    planned = draft.planned.get(token_id)
+    if planned is not None and planned.use in LEARNED:
+        return f"{text!r} is to be learned, and a pad token is not: training leaves it out"
+    if planned is None and not _has_row(draft, token_id):
+        return f"{text!r} has the id {token_id}, and there is no row for it"
+    writer = _writer(draft, text, token_id)
+    return f"the chat template in {writer} writes {text!r}, so it is no padding" if writer else ""
+
+
+def _writer(draft: Draft, text: str, token_id: TokenId) -> str:
+    """The file of a chat template that writes a token, "" if none does."""
+    texts = {text, draft.renamed_from(token_id) or text}
+    texts |= {old for old, new in draft.markers.items() if new == text}
+    for template in draft.tokenizer.templates:
+        if any(said in draft.template_text(template) for said in texts):
+            return template.file
+    return ""
 
 
 def _eos_texts(draft: Draft) -> set[str]:
@@ -79,12 +119,6 @@ def _eos_texts(draft: Draft) -> set[str]:
 def _has_row(draft: Draft, token_id: TokenId) -> bool:
     layout = draft.checkpoint.layout
     return layout is None or layout.n_rows == 0 or token_id < layout.n_rows
-
-
-def _unused(draft: Draft) -> str | None:
-    """An existing token that nothing uses, the recipe included."""
-    pads = unused_pads(draft.checkpoint)
-    return next((text for token_id, text in pads if token_id not in draft.planned), None)
 
 
 def _name_pad(draft: Draft, token_id: TokenId) -> Draft:
