@@ -29,6 +29,8 @@ NOUNS = {
     "padding",
     "row_findings",
     "row_statistics",
+    "spelling",
+    "extensions",
 }
 FORMATS = {"formats", "families", "sandbox", "hub"}
 ROOMS = {"auditing", "planning", "rows", "applying", "training", "verifying", "exporting"}

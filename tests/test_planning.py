@@ -296,7 +296,6 @@ def test_linear_and_dynamic_scaling_keep_the_length_that_engines_multiply(
         (add("<|x|>", like='"<|nobody|>"'), "is no token of the base"),
         (add("<|x|>", init='"copy"'), "copy needs `like`"),
         (add("<|x|>", init='"meaning-mean"'), "needs `meaning`"),
-        (add("word", use='"word"'), "word tokens need"),
         (add("<|x|>", into="3"), "id 3 is no added token"),
         ('[[rename]]\nfrom = "<|im_ende|>"\nto = "<|e|>"\n', "did you mean '<|im_end|>'"),
         ('[[rename]]\nfrom = "hello"\nto = "<|e|>"\n', "ordinary piece"),

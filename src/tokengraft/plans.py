@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from tokengraft.documents import Document, Value
+from tokengraft.extensions import Extension
 from tokengraft.findings import Finding
 from tokengraft.vocabulary import AddedToken
 
@@ -100,12 +101,16 @@ class InsertTokens(Value):
     """Write tokens of the plan's table at the end of a JSON container.
 
     `form` says what an entry looks like: an element of tokenizer.json's `added_tokens`, an entry of
-    `added_tokens_decoder`, an entry of `added_tokens.json`, or a bare text in a list.
+    `added_tokens_decoder`, a text with its id (added_tokens.json, vocabularies), a bare text in a
+    list, or the merge that makes the token, as a pair or as a line (tokens without one are passed
+    over).
     """
 
     kind: Literal["insert-tokens"] = "insert-tokens"
     pointer: str
-    form: Literal["added_tokens", "added_tokens_decoder", "token_to_id", "text"]
+    form: Literal[
+        "added_tokens", "added_tokens_decoder", "token_to_id", "text", "merge_pair", "merge_line"
+    ]
     first_id: int = Field(ge=0)
     count: int = Field(gt=0)
 
@@ -143,6 +148,15 @@ class PatchPieces(Value):
     path: str
     renamed: tuple[RenamedPiece, ...] = ()
     appended: tuple[NewPiece, ...] = ()
+
+
+class AppendMerges(Value):
+    """Write the merges that make tokens of the plan's table at the end of a merges.txt."""
+
+    kind: Literal["append-merges"] = "append-merges"
+    path: str
+    first_id: int = Field(ge=0)
+    count: int = Field(gt=0)
 
 
 class WriteFile(Value):
@@ -193,7 +207,7 @@ class AddLowRank(Value):
 
 
 # What changes a small file in place or writes it.
-FileEdit = PatchJson | PatchPieces | WriteFile
+FileEdit = PatchJson | PatchPieces | AppendMerges | WriteFile
 Edit = Annotated[FileEdit | DropFile | RemapRows | AddLowRank, Field(discriminator="kind")]
 
 
@@ -225,6 +239,9 @@ class PlannedToken(Value):
     Attributes:
         init, why: the initializer that gave its rows, and why `auto` took it.
         takes: what writing it takes from old tokens; null where no row is written.
+        piece: how the model's own vocabulary spells the token, None for an added token. `text` is
+            then what it stands for, with U+FFFD where it is a part of a letter.
+        cut: the merge that makes the piece joins `piece[:cut]` and `piece[cut:]`; 0 if none does.
     """
 
     text: str
@@ -240,7 +257,21 @@ class PlannedToken(Value):
     rstrip: bool = False
     normalized: bool = False
     special: bool = False
+    piece: str | None = None
+    cut: int = Field(default=0, ge=0)
     rows: tuple[PlannedRow, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What the id table calls the token."""
+        return self.text if self.piece is None else self.piece
+
+    @property
+    def merge(self) -> tuple[str, str] | None:
+        """The two pieces whose merge makes the token."""
+        if self.piece is None or not self.cut:
+            return None
+        return self.piece[: self.cut], self.piece[self.cut :]
 
     def added_token(self) -> AddedToken:
         return AddedToken(
@@ -324,6 +355,7 @@ class Plan(Document):
     notes: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = ()
     tokens: tuple[PlannedToken, ...] = ()
+    extensions: tuple[Extension, ...] = ()
     ids: IdTables | None = None
     files: tuple[PlannedFile, ...] = ()
     totals: Totals

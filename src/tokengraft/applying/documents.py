@@ -18,6 +18,7 @@ from tokengraft.formats.patching import patched
 from tokengraft.formats.undo_file import Undoing, from_memory
 from tokengraft.plans import (
     AddLowRank,
+    AppendMerges,
     DropFile,
     PatchJson,
     PatchPieces,
@@ -54,7 +55,7 @@ def rewritten_files(checkpoint: Checkpoint, plan: Plan) -> Iterator[Rewritten]:
     tokens = sorted(plan.tokens, key=lambda token: token.id)
     for edit in plan.edits:
         match edit:
-            case PatchJson(path=path) | PatchPieces(path=path):
+            case PatchJson(path=path) | PatchPieces(path=path) | AppendMerges(path=path):
                 data = _old(checkpoint, plan, path)
                 changes = patched(data, edit, tokens)
                 new = apply_splices(data, changes)

@@ -6,10 +6,10 @@ import unicodedata
 from collections.abc import Iterator
 
 from tokengraft.auditing.asking import trusted_tokenizer
-from tokengraft.auditing.merges import byte_alphabet
 from tokengraft.auditing.rule import Found, counted, listed, place, rule, shown
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.formats.template_text import markers, own_templates
+from tokengraft.spelling import BYTE_LETTERS
 from tokengraft.vocabulary import AddedToken, Tokenizer
 
 # Texts that servers look for by name in what a model writes (vLLM and SGLang parsers).
@@ -126,7 +126,7 @@ def token_decodes_wrongly(checkpoint: Checkpoint) -> Iterator[Found]:
     tokenizer = checkpoint.tokenizer
     if tokenizer is None or not tokenizer.byte_level:
         return
-    alphabet = {*byte_alphabet(), " "}
+    alphabet = {*BYTE_LETTERS, " "}
     told = [
         f"{shown(token.content)} ({at})"
         for at, token in added_of(checkpoint).items()

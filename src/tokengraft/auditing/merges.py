@@ -12,6 +12,7 @@ from tokengraft.auditing.asking import TOKENIZER, object_of, trusted_tokenizer
 from tokengraft.auditing.rule import Found, counted, listed, place, rule, shown
 from tokengraft.auditing.tokens import EVERY_CHANGE
 from tokengraft.checkpoint import Checkpoint, JsonValue
+from tokengraft.spelling import BYTE_LETTERS
 
 VOCAB, MERGES = "vocab.json", "merges.txt"
 # Some trainers number pieces in another order than they merge them (RoBERTa does throughout), so
@@ -305,7 +306,7 @@ def bytes_are_missing(checkpoint: Checkpoint) -> Iterator[Found]:
     if tokenizer is None or not _is_bpe(checkpoint):
         return
     if tokenizer.byte_level:
-        wanted = set(byte_alphabet())
+        wanted = set(BYTE_LETTERS)
     elif checkpoint.value(TOKENIZER, "/model/byte_fallback") is True:
         wanted = {f"<0x{byte:02X}>" for byte in range(_BYTES)}
     else:
@@ -317,13 +318,6 @@ def bytes_are_missing(checkpoint: Checkpoint) -> Iterator[Found]:
             f"{counted(len(lost), 'byte')} of 256 {'has' if len(lost) == 1 else 'have'} no token",
             listed(map(shown, lost)),
         )
-
-
-def byte_alphabet() -> list[str]:
-    """GPT-2's spelling of the 256 bytes."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = range(_BYTES, 2 * _BYTES - len(plain))
-    return [chr(code) for code in (*plain, *others)]
 
 
 _PLAIN: tuple[tuple[str, tuple[JsonValue, ...], str], ...] = (

@@ -13,7 +13,7 @@ from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import TargetExists, UsageError
 from tokengraft.events import Done, Listen, Note, Started, ignore
 from tokengraft.findings import Audit, Goal
-from tokengraft.flow.ports import digest_port, encode_port
+from tokengraft.flow.ports import asked_ports
 from tokengraft.formats import loading
 from tokengraft.formats.folders import MAX_SMALL_BYTES, kind_of
 from tokengraft.formats.plan_files import PlanFile, pack, parse_plan, read_plan
@@ -124,18 +124,31 @@ def make_plan(
             subject=str(recipe),
             hint=f"tokengraft plan SRC {shlex.quote(str(recipe))}, or base = in the recipe",
         )
-    return plan_recipe(load(source, listen), wish, text=text, source=source, listen=listen)
+    checkpoint = load(source, listen)
+    return plan_recipe(
+        checkpoint, wish, text=text, source=source, folder=recipe.parent, listen=listen
+    )
 
 
 def plan_recipe(
-    checkpoint: Checkpoint, recipe: Recipe, *, text: str, source: str, listen: Listen = ignore
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    *,
+    text: str,
+    source: str,
+    folder: Path | None = None,
+    listen: Listen = ignore,
 ) -> Planned:
-    """Plan a recipe that was read already."""
+    """Plan a recipe that was read already.
+
+    Args:
+        folder: where the paths in the recipe start; by default, the present folder.
+    """
     listen(Started("plan", source))
     from tokengraft import auditing, planning
 
-    ports = planning.Ports(encode=encode_port(checkpoint), digest=digest_port(checkpoint, listen))
-    outcome = planning.plan(checkpoint, recipe, text=text, tool=TOOL, ports=ports)
+    with asked_ports(checkpoint, folder or Path(), listen) as ports:
+        outcome = planning.plan(checkpoint, recipe, text=text, tool=TOOL, ports=ports)
     findings = auditing.audit(outcome.after, goal=None, source=source).findings
     # Where a plan changes nothing, what is wrong with the base stays the audit's business.
     plan = outcome.plan.model_copy(update={"predicted": findings})

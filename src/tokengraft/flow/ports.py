@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokengraft.checkpoint import Checkpoint
@@ -11,7 +13,7 @@ from tokengraft.errors import StalePlan
 from tokengraft.events import Listen, Progress
 
 if TYPE_CHECKING:
-    from tokengraft.planning import Digest
+    from tokengraft.planning import Digest, Ports
     from tokengraft.rows.initializers import Encode
 
 BLOCK_BYTES = 8 << 20
@@ -78,3 +80,24 @@ def digest_port(checkpoint: Checkpoint, listen: Listen) -> Digest:
         return found.hexdigest()
 
     return digest
+
+
+@contextmanager
+def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterator[Ports]:
+    """All ports of planning; the children that answer end with the context.
+
+    Args:
+        folder: where the paths of the recipe start.
+    """
+    from tokengraft.flow.corpora import corpus_port
+    from tokengraft.flow.library import AskedLibrary
+    from tokengraft.planning import Ports
+
+    tokenizer = checkpoint.small_files.get("tokenizer.json")
+    with nullcontext() if tokenizer is None else AskedLibrary(tokenizer) as library:
+        yield Ports(
+            encode=encode_port(checkpoint),
+            digest=digest_port(checkpoint, listen),
+            library=library,
+            count=corpus_port(tokenizer, folder, listen),
+        )

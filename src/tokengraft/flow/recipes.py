@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tokengraft.checkpoint import Checkpoint
@@ -10,6 +10,7 @@ from tokengraft.documents import Problem
 from tokengraft.errors import RecipeError, UsageError
 from tokengraft.events import Listen, ignore
 from tokengraft.families import context_of, trained_length
+from tokengraft.flow.corpora import corpus_problem
 from tokengraft.flow.making import load, plan_recipe
 from tokengraft.formats.recipe_file import read_recipe, toml_text
 from tokengraft.formats.turns import Turns, turns
@@ -56,12 +57,20 @@ def check_recipe(
         wish, text = read_recipe(recipe, overrides=overrides)
         source = source if source is not None else wish.base
         if source is None:
-            return later_sections(wish)
-        plan_recipe(load(source, listen), wish, text=text, source=source, listen=listen)
+            return (*later_sections(wish), *_corpora(wish, recipe.parent))
+        checkpoint, folder = load(source, listen), recipe.parent
+        plan_recipe(checkpoint, wish, text=text, source=source, folder=folder, listen=listen)
     except RecipeError as error:
         lines = error.detail.splitlines() or [error.summary]
         return tuple(_problem(line, error) for line in lines)
     return ()
+
+
+def _corpora(wish: Recipe, folder: Path) -> Iterator[Problem]:
+    """What is wrong with the files of `[[extend]]`, as far as no checkpoint is needed to see it."""
+    for number, extend in enumerate(wish.extend):
+        if what := corpus_problem(folder / extend.corpus):
+            yield Problem(where=f"extend[{number}].corpus", what=what)
 
 
 def _problem(line: str, error: RecipeError) -> Problem:

@@ -10,6 +10,7 @@ from tokengraft.errors import MalformedFile
 from tokengraft.formats.json_text import Append, Change, Extend, Rekey, Set, Splice, Unset, splices
 from tokengraft.formats.sentencepiece_file import Piece, appended, read_sentencepiece, renamed
 from tokengraft.plans import (
+    AppendMerges,
     InsertTokens,
     JsonChange,
     PatchJson,
@@ -22,7 +23,7 @@ from tokengraft.plans import (
 
 
 def patched(
-    data: bytes, edit: PatchJson | PatchPieces, tokens: Sequence[PlannedToken]
+    data: bytes, edit: PatchJson | PatchPieces | AppendMerges, tokens: Sequence[PlannedToken]
 ) -> tuple[Splice, ...]:
     """Find the splices that carry an edit out.
 
@@ -32,9 +33,26 @@ def patched(
     Raises:
         MalformedFile: a place that the edit names is not there, or the table lacks an id.
     """
-    if isinstance(edit, PatchPieces):
-        return _pieces(data, edit)
-    return splices(data, [_change(change, edit.path, tokens) for change in edit.changes])
+    match edit:
+        case PatchPieces():
+            return _pieces(data, edit)
+        case AppendMerges():
+            return _merges(data, edit, tokens)
+        case PatchJson():
+            return splices(data, [_change(change, edit.path, tokens) for change in edit.changes])
+        case _:
+            assert_never(edit)
+
+
+def _merges(data: bytes, edit: AppendMerges, tokens: Sequence[PlannedToken]) -> tuple[Splice, ...]:
+    """One line a merge, behind the last line that says something; lines end as the file's do."""
+    newline = b"\r\n" if b"\r\n" in data[: data.find(b"\n") + 1] else b"\n"
+    chosen = _chosen(tokens, edit.first_id, edit.count, edit.path)
+    lines = [" ".join(merge).encode() for merge in _merges_of(chosen)]
+    end = len(data.rstrip(b"\r\n"))
+    head = newline if end else b""
+    # The last line of the file ends as before; a file without a last newline stays without one.
+    return (Splice(end, end, head + newline.join(lines)),)
 
 
 def _pieces(data: bytes, edit: PatchPieces) -> tuple[Splice, ...]:
@@ -67,24 +85,39 @@ def _change(change: JsonChange, path: str, tokens: Sequence[PlannedToken]) -> Ch
 
 
 def _insert(change: InsertTokens, path: str, tokens: Sequence[PlannedToken]) -> Change:
-    ids = range(change.first_id, change.first_id + change.count)
-    chosen = [token for token in tokens if token.id in ids]
-    if len(chosen) != change.count:
-        raise MalformedFile(
-            f"the plan inserts {change.count} tokens into {path} and lists {len(chosen)} of them",
-            subject="plan.json#/tokens",
-        )
+    chosen = _chosen(tokens, change.first_id, change.count, path)
     match change.form:
         case "added_tokens":
             return Append(change.pointer, [_added_tokens_entry(token) for token in chosen])
         case "added_tokens_decoder":
             return Extend(change.pointer, [(str(t.id), _decoder_entry(t)) for t in chosen])
         case "token_to_id":
-            return Extend(change.pointer, [(token.text, token.id) for token in chosen])
+            return Extend(change.pointer, [(token.key, token.id) for token in chosen])
         case "text":
             return Append(change.pointer, [token.text for token in chosen])
+        case "merge_pair":
+            return Append(change.pointer, [list(merge) for merge in _merges_of(chosen)])
+        case "merge_line":
+            return Append(change.pointer, [" ".join(merge) for merge in _merges_of(chosen)])
         case _:
             assert_never(change.form)
+
+
+def _merges_of(tokens: Sequence[PlannedToken]) -> list[tuple[str, str]]:
+    return [token.merge for token in tokens if token.merge is not None]
+
+
+def _chosen(
+    tokens: Sequence[PlannedToken], first_id: int, count: int, path: str
+) -> list[PlannedToken]:
+    ids = range(first_id, first_id + count)
+    chosen = [token for token in tokens if token.id in ids]
+    if len(chosen) != count:
+        raise MalformedFile(
+            f"the plan inserts {count} tokens into {path} and lists {len(chosen)} of them",
+            subject="plan.json#/tokens",
+        )
+    return chosen
 
 
 def _added_tokens_entry(token: PlannedToken) -> JsonValue:

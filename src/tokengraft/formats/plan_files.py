@@ -212,6 +212,8 @@ def _token_columns(tokens: Sequence[PlannedToken]) -> Columns:
         "tokens.action": np.array([ACTIONS.index(token.action) for token in tokens], np.uint8),
         "tokens.flags": np.array(flags, np.uint8),
         **_taken_columns([token.takes for token in tokens]),
+        "tokens.cut": np.array([token.cut for token in tokens], np.int64),
+        **_texts_to_columns("tokens.piece", [token.piece or "" for token in tokens]),
         **_texts_to_columns("tokens.text", [token.text for token in tokens]),
         **_texts_to_columns("tokens.use", [token.use for token in tokens]),
         **_texts_to_columns("tokens.init", [token.init for token in tokens]),
@@ -250,10 +252,14 @@ def _tokens(columns: Columns, remaps: Sequence[RemapRows]) -> tuple[PlannedToken
         columns["tokens.action"].tolist(),
         columns["tokens.flags"].tolist(),
         _taken(columns),
-        *(_texts(columns, f"tokens.{name}") for name in ("text", "use", "init", "why", "was")),
+        columns["tokens.cut"].tolist(),
+        *(
+            _texts(columns, f"tokens.{name}")
+            for name in ("text", "use", "init", "why", "was", "piece")
+        ),
         strict=True,
     )
-    for token_id, action, flags, takes, text, use, init, why, was in parts:
+    for token_id, action, flags, takes, cut, text, use, init, why, was, piece in parts:
         rows = tuple(
             PlannedRow(tensor=name, source=found[token_id])
             for name, found in sources.items()
@@ -269,6 +275,8 @@ def _tokens(columns: Columns, remaps: Sequence[RemapRows]) -> tuple[PlannedToken
                 why=why,
                 takes=takes,
                 was=was or None,
+                piece=piece or None,
+                cut=cut,
                 rows=rows,
                 **_flags(flags),
             )

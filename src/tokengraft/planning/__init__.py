@@ -17,7 +17,9 @@ from tokengraft.planning.assembling import (
 )
 from tokengraft.planning.context import set_context
 from tokengraft.planning.draft import Draft
+from tokengraft.planning.extending import extend_all
 from tokengraft.planning.files import FileEdits, file_edits, missing_tokens
+from tokengraft.planning.library import CountCorpus, Library, no_corpus
 from tokengraft.planning.named import set_pad, set_stop
 from tokengraft.planning.portable import portable
 from tokengraft.planning.predicting import edited_files, edited_weights, predicted
@@ -26,7 +28,9 @@ from tokengraft.planning.rows import RowPlan, plan_rows
 from tokengraft.planning.slow import with_table
 from tokengraft.planning.starting import check_rows
 from tokengraft.planning.tokens import add_all, rename_all
+from tokengraft.planning.trying import try_out
 from tokengraft.planning.wishes import wishes
+from tokengraft.planning.words import settle_words
 from tokengraft.plans import IdTables, Plan, PlannedRow, PlannedToken
 from tokengraft.recipes import Recipe
 from tokengraft.rows.initializers import Encode
@@ -39,7 +43,6 @@ LATER = {
     "roles": "teaching the chat template new roles",
     "tools": "teaching the chat template new tool markers",
     "thinking": "teaching the chat template thinking modules",
-    "extend": "continuing BPE on a corpus",
     "rows": "rows made elsewhere",
     "lora": "baking adapters in",
 }
@@ -60,10 +63,14 @@ class Ports:
     Attributes:
         encode: texts to ids with the base tokenizer, None where there is no tokenizer.json.
         digest: the sha256 of a tensor's bytes.
+        library: the tokenizers library with the base's tokenizer.json, None where there is none.
+        count: reads a corpus that the recipe names, and counts it.
     """
 
     encode: Encode | None
     digest: Digest
+    library: Library | None = None
+    count: CountCorpus = no_corpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
         RefusedError: the weights cannot be edited.
     """
     _refuse_unsafe(checkpoint)
-    draft = _drafted(checkpoint, recipe)
+    draft = _drafted(checkpoint, recipe, ports)
     files = file_edits(draft)
     for where, what in files.problems:
         draft = draft.with_problem(where, what)
@@ -97,6 +104,7 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
     weights = edited_weights(checkpoint, edits)
     after = predicted(checkpoint, small, weights)
     _check_ids(draft, after)
+    try_out(draft, ports.library, small.get("tokenizer.json"))
     notes = (*draft.notes, *files.notes, *rows.notes)
     return Outcome(
         plan=Plan(
@@ -107,6 +115,7 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
             notes=notes,
             edits=edits,
             tokens=tokens,
+            extensions=draft.extensions,
             ids=IdTables(before=id_table(checkpoint), after=id_table(after)),
             files=planned_files(checkpoint, small, weights),
             totals=totals(checkpoint, edits, small, weights),
@@ -136,7 +145,7 @@ def _refuse_unsafe(checkpoint: Checkpoint) -> None:
         )
 
 
-def _drafted(checkpoint: Checkpoint, recipe: Recipe) -> Draft:
+def _drafted(checkpoint: Checkpoint, recipe: Recipe, ports: Ports) -> Draft:
     tokenizer = checkpoint.tokenizer
     if tokenizer is None or not tokenizer.n_tokens:
         raise RecipeError(
@@ -157,12 +166,14 @@ def _drafted(checkpoint: Checkpoint, recipe: Recipe) -> Draft:
     draft = rename_all(draft, recipe.rename)
     if recipe.protocol is not None:
         draft = set_protocol(draft, recipe.protocol)
-    draft = follow_markers(add_all(draft, as_copies(draft, wishes(recipe))))
+    draft = follow_markers(add_all(draft, as_copies(draft, wishes(recipe)), ports.library))
     if recipe.pad is not None:
         draft = set_pad(draft, recipe.pad)
     draft = set_stop(draft, recipe.stop)
     if recipe.context is not None:
         draft = set_context(draft, recipe.context)
+    draft = settle_words(draft, ports.library)
+    draft = extend_all(draft, recipe.extend, library=ports.library, count=ports.count)
     return check_rows(portable(with_table(draft)))
 
 
@@ -212,3 +223,4 @@ def _check_ids(draft: Draft, after: Checkpoint) -> None:
     assert after.tokenizer is not None
     assert not after.tokenizer.conflicts, after.tokenizer.conflicts
     assert dict(after.tokenizer.added) == dict(sorted(draft.added.items()))
+    assert all(after.tokenizer.vocab.get(piece) == i for piece, i in draft.vocab.items())

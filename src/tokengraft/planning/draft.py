@@ -7,12 +7,14 @@ by the same comparison that writes new tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tokengraft.checkpoint import Checkpoint, JsonValue
 from tokengraft.documents import Problem
+from tokengraft.extensions import Extension
 from tokengraft.plans import PlannedToken
+from tokengraft.recipes import Add
 from tokengraft.vocabulary import AddedToken, ChatTemplate, TokenId, Tokenizer
 
 Place = tuple[str, str]  # file, JSON pointer
@@ -37,12 +39,45 @@ class NewRow:
     pieces: tuple[TokenId, ...] | None = None
 
 
+def new_row(token_id: TokenId, add: Add) -> NewRow:
+    """The row of a token that is added, as its `[[add]]` wants it."""
+    return NewRow(
+        token_id=token_id,
+        text=add.text,
+        init=add.init,
+        like=add.like,
+        meaning=add.meaning,
+        use=add.use,
+        sequence=add.sequence,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word as the library meets it.
+
+    Attributes:
+        where: the place of the recipe that asks for it.
+        text: as it is written, a leading space included.
+        normal: as the normalizer leaves it behind other text.
+        piece: as the vocabulary spells it.
+        pieces: the old ids that it stands for.
+    """
+
+    where: str
+    text: str
+    normal: str
+    piece: str
+    pieces: tuple[TokenId, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """Where planning has got to.
 
     Attributes:
         added: the table of added tokens as it shall be.
+        vocab: new pieces of the model's own vocabulary.
         planned: what is said of each token, by id; rows are filled in at the end.
         renamed: old text to new text, for every place that names a token by text.
         markers: old text to the text of another token that chat templates write in its place.
@@ -53,11 +88,14 @@ class Draft:
         written: small text files to be made anew.
         new_rows: rows that need a value.
         reconciled: sentences on what was put into step before file by file is compared.
+        words: new pieces that are one id where their old pieces stand whole.
+        extensions: what each corpus came to.
     """
 
     checkpoint: Checkpoint
     tokenizer: Tokenizer
     added: Mapping[TokenId, AddedToken]
+    vocab: Mapping[str, TokenId] = field(default_factory=dict)
     planned: Mapping[TokenId, PlannedToken] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     markers: Mapping[str, str] = field(default_factory=dict)
@@ -67,12 +105,15 @@ class Draft:
     written: Mapping[str, str] = field(default_factory=dict)
     new_rows: tuple[NewRow, ...] = ()
     reconciled: tuple[str, ...] = ()
+    words: tuple[Word, ...] = ()
+    extensions: tuple[Extension, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
 
     @property
     def n_tokens(self) -> int:
-        return max(self.tokenizer.n_tokens, max(self.added, default=-1) + 1)
+        top = max(max(self.added, default=-1), max(self.vocab.values(), default=-1))
+        return max(self.tokenizer.n_tokens, top + 1)
 
     def id_of(self, text: str) -> TokenId | None:
         """The id of a text in the draft, added tokens first."""
@@ -81,7 +122,8 @@ class Draft:
                 return token_id
         if text in self.renamed or text in self.tokenizer.added_ids:
             return None  # it was an added token and has another text now
-        return self.tokenizer.vocab.get(text)
+        found = self.vocab.get(text)
+        return self.tokenizer.vocab.get(text) if found is None else found
 
     def renamed_from(self, token_id: TokenId) -> str | None:
         """The text that an id had in the base, None if it is new."""
@@ -96,6 +138,12 @@ class Draft:
     def written_as(self, text: str) -> str:
         """What the templates of the result write for a token of the base."""
         return self.markers.get(text, self.renamed.get(text, text))
+
+    def with_vocabulary(self, tokens: Sequence[PlannedToken]) -> Draft:
+        """Enter tokens of the model's own vocabulary."""
+        vocab = {**self.vocab, **{token.key: TokenId(token.id) for token in tokens}}
+        planned = {**self.planned, **{TokenId(token.id): token for token in tokens}}
+        return replace(self, vocab=vocab, planned=planned)
 
     def template_text(self, template: ChatTemplate) -> str:
         """A chat template's text as the draft has it, renames not yet applied."""

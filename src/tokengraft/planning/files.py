@@ -13,6 +13,7 @@ from tokengraft.checkpoint import JsonValue
 from tokengraft.formats.json_text import escape_key, pointer_parts
 from tokengraft.formats.tokenizer_files import FLAGS, effective_ids
 from tokengraft.planning.draft import Draft
+from tokengraft.planning.growing import growth, runs
 from tokengraft.planning.mentions import Renamer, mention_changes
 from tokengraft.planning.pieces import piece_edits
 from tokengraft.planning.templates import template_edits
@@ -56,8 +57,9 @@ def file_edits(draft: Draft) -> FileEdits:
     """State every change of every file, in a fixed order."""
     changes: dict[str, list[JsonChange]] = {}
     reconciled = list(draft.reconciled)
-    missing: dict[TokenId, AddedToken] = {}
-    problems: list[tuple[str, str]] = []
+    grown = growth(draft)
+    missing: dict[TokenId, AddedToken] = dict(grown.entered)
+    problems: list[tuple[str, str]] = list(grown.problems)
     for declared in draft.tokenizer.declared:
         lacking = _lacking(draft, declared)
         old = {i: t for i, t in lacking.items() if i in draft.tokenizer.added}
@@ -83,10 +85,11 @@ def file_edits(draft: Draft) -> FileEdits:
         ]
         if found:
             changes.setdefault(declared.file, []).extend(found)
-        problems.extend(_id_problems(draft, declared, lacking))
+        problems.extend(_id_problems(draft, grown.vocab, declared, lacking))
     vocabularies, templates = vocabulary_edits(draft), template_edits(draft)
     for file, change in (
         *vocabularies.changes,
+        *grown.changes,
         *mention_changes(draft),
         *_list_changes(draft),
         *_setting_changes(draft),
@@ -99,10 +102,11 @@ def file_edits(draft: Draft) -> FileEdits:
         PatchJson(path=file, changes=tuple(found)) for file, found in sorted(changes.items())
     ]
     pieces = piece_edits(draft)
-    edits.extend(pieces.edits)
+    edits.extend([*pieces.edits, *grown.appended])
     edits.extend(WriteFile(path=path, text=text) for path, text in sorted(written.items()))
     problems.extend(pieces.problems)
-    return FileEdits(tuple(edits), tuple(reconciled), missing, tuple(problems), pieces.notes)
+    notes = (*grown.notes, *pieces.notes)
+    return FileEdits(tuple(edits), tuple(reconciled), missing, tuple(problems), notes)
 
 
 def _setting_changes(draft: Draft) -> Iterator[tuple[str, JsonChange]]:
@@ -201,37 +205,22 @@ def _insertions(declared: Declared, lacking: Mapping[TokenId, AddedToken]) -> It
         "tokenizer_config.json": "added_tokens_decoder",
         "added_tokens.json": "token_to_id",
     }[declared.file]
-    for first, count in _runs(lacking):
+    for first, count in runs(lacking):
         yield InsertTokens.model_validate(
             {"pointer": declared.pointer, "form": form, "first_id": first, "count": count}
         )
 
 
-def _runs(ids: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Runs of consecutive ids, as first and count."""
-    first, count = -1, 0
-    for token_id in sorted(ids):
-        if count and token_id == first + count:
-            count += 1
-            continue
-        if count:
-            yield first, count
-        first, count = token_id, 1
-    if count:
-        yield first, count
-
-
 def _id_problems(
-    draft: Draft, declared: Declared, lacking: Mapping[TokenId, AddedToken]
+    draft: Draft,
+    vocab: Mapping[str, TokenId],
+    declared: Declared,
+    lacking: Mapping[TokenId, AddedToken],
 ) -> Iterator[tuple[str, str]]:
     """Whether libraries, which count on in file order, will give the ids that we mean."""
     if declared.file != "tokenizer.json":
         return
     after = tuple((i, draft.added[i]) for i, _ in declared.tokens) + tuple(lacking.items())
-    vocab = draft.tokenizer.vocab
-    held = {was: new for was, new in draft.renamed.items() if was in vocab}
-    if held:
-        vocab = {held.get(text, text): token_id for text, token_id in vocab.items()}
     loaded = effective_ids(vocab, Declared("tokenizer.json", "/added_tokens", after))
     for token_id, token in after:
         if loaded.get(token.content) != token_id:
@@ -249,7 +238,7 @@ def _list_changes(draft: Draft) -> Iterator[tuple[str, JsonChange]]:
         listed = draft.checkpoint.value(file, pointer)
         is_anew = (file, pointer) in draft.settings or (file, pointer) in draft.removed
         if isinstance(listed, list) and not is_anew:
-            for first, count in _runs(_listable(draft, listed).values()):
+            for first, count in runs(_listable(draft, listed).values()):
                 yield file, InsertTokens(pointer=pointer, form="text", first_id=first, count=count)
 
 

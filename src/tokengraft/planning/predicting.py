@@ -10,7 +10,15 @@ from tokengraft.formats.json_text import apply_splices
 from tokengraft.formats.loading import Parts, assemble
 from tokengraft.formats.patching import patched
 from tokengraft.formats.safetensors_file import rewrite_header
-from tokengraft.plans import Edit, PatchJson, PatchPieces, PlannedToken, RemapRows, WriteFile
+from tokengraft.plans import (
+    AppendMerges,
+    Edit,
+    PatchJson,
+    PatchPieces,
+    PlannedToken,
+    RemapRows,
+    WriteFile,
+)
 from tokengraft.tensors import WeightsFile
 
 
@@ -20,7 +28,7 @@ def edited_files(
     """The bytes of the small files that a plan changes."""
     files: dict[str, bytes] = {}
     for edit in edits:
-        if isinstance(edit, PatchJson | PatchPieces):
+        if isinstance(edit, PatchJson | PatchPieces | AppendMerges):
             data = checkpoint.small_files[edit.path]
             files[edit.path] = apply_splices(data, patched(data, edit, tokens))
         elif isinstance(edit, WriteFile):

@@ -7,18 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tokengraft.padding import in_use
-from tokengraft.planning.draft import Draft, NewRow
+from tokengraft.planning.draft import Draft, NewRow, new_row
+from tokengraft.planning.library import Library
 from tokengraft.planning.wishes import Wish
+from tokengraft.planning.words import add_word, word_problem
 from tokengraft.plans import PlannedToken
 from tokengraft.recipes import Add, Rename
+from tokengraft.spelling import bytes_of
 from tokengraft.vocabulary import AddedToken, TokenId
 
-# GPT-2's byte alphabet: bytes that can be printed stand for themselves, the other 68 follow from 256.
-BYTE_ALPHABET = (range(33, 127), range(161, 173), range(174, 256), range(256, 324))
 MAX_TEXT = 256  # characters; the longest token that a published tokenizer adds has 60
 
 
-def add_all(draft: Draft, wishes: Sequence[Wish]) -> Draft:
+def add_all(draft: Draft, wishes: Sequence[Wish], library: Library | None) -> Draft:
     """Add tokens in the recipe's order, so that the first one gets the next id.
 
     Many tokens are added in one step: copying the table once for each would be quadratic.
@@ -29,56 +30,50 @@ def add_all(draft: Draft, wishes: Sequence[Wish]) -> Draft:
     taken = {token.content: token_id for token_id, token in table.items()}
     rows: list[NewRow] = []
     for where, add in wishes:
-        problem = text_problem(draft, add.text)
+        problem = text_problem(draft, add.text, word=add.use == "word")
         known = taken.get(add.text)
         if problem:
             draft = draft.with_problem(where, problem)
         elif known is not None and not where.startswith("add["):
             continue  # a section names a token that exists, which is what it wants
+        elif known is not None and TokenId(known) not in table:
+            draft = draft.with_problem(f"{where}.text", f"{add.text!r} is asked for twice")
         elif known is not None:
             draft = _refine(draft, where, add, table[TokenId(known)], known)
+        elif add.use == "word":
+            draft, word = add_word(draft, where, add, token_id=next_id, library=library)
+            if word is not None:
+                planned[TokenId(word.id)] = word
+                taken[add.text] = TokenId(word.id)
+                next_id += 1
         elif add.text in draft.tokenizer.vocab:
             draft = _refuse_piece(draft, where, add)
-        elif add.use == "word":
-            draft = draft.with_problem(
-                f"{where}.use",
-                "word tokens need an edit of the tokenizer's own model, which this version lacks",
-                'use = "marker" adds it as a marker, matched literally',
-            )
         else:
-            token = _planned(add, next_id)
-            if add.into != "next":
-                draft, claimed = _claim(draft, where, add)
-                if claimed is None:
-                    continue
-                token = claimed
-            else:
-                next_id += 1
+            draft, token = _new(draft, where, add, next_id)
+            if token is None:
+                continue
+            next_id += add.into == "next"
             token_id = TokenId(token.id)
-            if add.text.isalnum() and not add.single_word:
-                draft = draft.with_note(
-                    f"{add.text!r} is plain text: it will be cut out wherever it stands, inside "
-                    "longer words too, so old text is read differently. A marker such as "
-                    f"'<|{add.text}|>' is not met by accident"
-                )
             table[token_id] = token.added_token()
             planned[token_id] = token
             taken[add.text] = token_id
             rows.append(new_row(token_id, add))
+    planned |= draft.planned
     return replace(draft, added=table, planned=planned, new_rows=(*draft.new_rows, *rows))
 
 
-def new_row(token_id: TokenId, add: Add) -> NewRow:
-    """The row of a token that is added, as its `[[add]]` wants it."""
-    return NewRow(
-        token_id=token_id,
-        text=add.text,
-        init=add.init,
-        like=add.like,
-        meaning=add.meaning,
-        use=add.use,
-        sequence=add.sequence,
-    )
+def _new(draft: Draft, where: str, add: Add, next_id: int) -> tuple[Draft, PlannedToken | None]:
+    """An added token under the next id, or under the one that it claims."""
+    token: PlannedToken | None = _planned(add, next_id)
+    if add.into != "next":
+        draft, token = _claim(draft, where, add)
+    if token is not None and add.text.isalnum() and not add.single_word:
+        draft = draft.with_note(
+            f"{add.text!r} is plain text: it will be cut out wherever it stands, inside "
+            'longer words too, so old text is read differently. use = "word" leaves longer words '
+            f"alone, and a marker such as '<|{add.text}|>' is not met by accident"
+        )
+    return draft, token
 
 
 def _planned(add: Add, token_id: int) -> PlannedToken:
@@ -133,11 +128,13 @@ def _claim(draft: Draft, where: str, add: Add) -> tuple[Draft, PlannedToken | No
     return replace(draft, renamed=renamed), token
 
 
-def text_problem(draft: Draft, text: str) -> str:
+def text_problem(draft: Draft, text: str, *, word: bool = False) -> str:
     """Why a text cannot be a token that is read back as it was written; empty if it can."""
     if not text.strip():
         return "the text is empty or only white space"
-    if text != text.strip():
+    if word and (problem := word_problem(text)):
+        return problem
+    if text != text.strip() and not word:
         return f"{text!r} begins or ends with white space, which neighbouring text would lose"
     if len(text) > MAX_TEXT:
         return f"the text has {len(text)} characters, the limit is {MAX_TEXT}"
@@ -145,7 +142,7 @@ def text_problem(draft: Draft, text: str) -> str:
         return f"{text!r} holds control, invisible or unassigned characters"
     if unicodedata.normalize("NFC", text) != text:
         return f"{text!r} is not in Unicode normal form C, so equal-looking text would not match"
-    if draft.tokenizer.byte_level and decodes_wrongly(text):
+    if draft.tokenizer.byte_level and not word and decodes_wrongly(text):
         return (
             f"{text!r} would decode to something else: every character lies in the byte alphabet "
             "of byte-level tokenizers, and one of them is not ASCII"
@@ -159,11 +156,7 @@ def decodes_wrongly(text: str) -> bool:
     It does if every character belongs to the 256 that spell bytes; with ASCII alone that is
     harmless. Source: tokenizers 0.22.2 and 0.23.3, `ByteLevel::decode_chain`, measured.
     """
-    return not text.isascii() and all(_spells_a_byte(char) for char in text)
-
-
-def _spells_a_byte(char: str) -> bool:
-    return any(ord(char) in codes for codes in BYTE_ALPHABET)
+    return not text.isascii() and bytes_of(text) is not None
 
 
 def rename_all(draft: Draft, renames: Sequence[Rename]) -> Draft:

@@ -28,6 +28,7 @@ ENGLISH_NOUNS: Final = {
     "entry": "entries",
     "file": "files",
     "key": "keys",
+    "merge": "merges",
     "note": "notes",
     "error": "errors",
     "warning": "warnings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tokengraft.plans import Mix, Plan
+from tokengraft.spelling import bytes_of
 from tokengraft.vocabulary import Tokenizer
 
 _SENTENCEPIECE_SPACE: Final = "▁"
@@ -36,22 +37,8 @@ def _spoken(piece: str, tokenizer: Tokenizer) -> str:
     """A piece of the vocabulary as the text that it is; its own spelling if it is no whole text."""
     if not tokenizer.byte_level:
         return piece.replace(_SENTENCEPIECE_SPACE, " ")
+    data = bytes_of(piece)
     try:
-        return bytes(_BYTES[character] for character in piece).decode()
-    except (KeyError, UnicodeDecodeError):
+        return piece if data is None else data.decode()
+    except UnicodeDecodeError:
         return piece
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's alphabet, backwards: printable Latin-1 is itself, the rest is 256 and up in order.
-
-    Source: openai/gpt-2, src/encoder.py, `bytes_to_unicode`.
-    """
-    kept = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
-    moved = [byte for byte in range(256) if byte not in kept]
-    alphabet = {chr(byte): byte for byte in kept}
-    alphabet.update({chr(256 + at): byte for at, byte in enumerate(moved)})
-    return alphabet
-
-
-_BYTES: Final = _byte_alphabet()

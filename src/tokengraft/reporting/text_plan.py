@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 
 from tokengraft.plans import (
-    InsertTokens,
     Keep,
     Mean,
     Mix,
-    PatchJson,
-    PatchPieces,
     Plan,
     PlannedFile,
     PlannedToken,
     RemapRows,
-    RemoveKey,
-    RenameKey,
     RowSource,
-    SetKey,
     Stored,
     Taken,
-    WriteFile,
 )
 from tokengraft.reporting import escape, text_audit
 from tokengraft.reporting.catalogue import Words
 from tokengraft.reporting.screen import Cell, Page
+from tokengraft.reporting.text_extensions import extensions, hidden_count, shown_tokens
+from tokengraft.reporting.text_keys import keys
 
 # A terminal is no place for more; `--json` has all of them.
-TOKENS_SHOWN: Final = 40
 FILES_SHOWN: Final = 40
-KEYS_SHOWN: Final = 40
-VALUE_SHOWN: Final = 100  # characters; a chat template has thousands
 PARENTS_SHOWN: Final = 8
 ACTIONS: Final = {
     "add": ("+", "green"),
@@ -57,9 +48,10 @@ def plan(page: Page, value: Plan, texts: Mapping[int, str]) -> None:
         page.heading(say("Put into step first, because the files disagree"))
         for line in value.reconciled:
             page.item("~", say.translated(line), "yellow")
+    extensions(page, value)
     _tokens(page, value, texts)
     _matrices(page, value)
-    _keys(page, value)
+    keys(page, value)
     _files(page, value)
     _costs(page, value)
     _notes(page, value)
@@ -124,16 +116,16 @@ def _added(say: Words, value: Plan) -> str:
 
 def _tokens(page: Page, value: Plan, texts: Mapping[int, str]) -> None:
     say = page.say
-    hidden = _n_added(value) if not value.tokens else max(0, len(value.tokens) - TOKENS_SHOWN)
+    shown = shown_tokens(value)
+    hidden = hidden_count(value, shown) if value.tokens else _n_added(value)
     if not value.tokens and not hidden:
         return
     page.heading(say("Tokens"))
-    shown = value.tokens[:TOKENS_SHOWN]
     heads = ("", say("id"), say("token"), say("use"), say("init"), say("takes"), "")
     page.table(heads, (_token_row(say, token) for token in shown), right=frozenset({1}))
-    if any(token.rows for token in shown):
+    if any(token.rows and token.use != "extend" for token in shown):
         page.heading(say("Rows"))
-        for token in shown:
+        for token in (token for token in shown if token.use != "extend"):
             for line in row_lines(page, token, texts):
                 page.line(line, indent=2)
         _reasons(page, shown)
@@ -276,47 +268,6 @@ def _matrix(page: Page, edit: RemapRows) -> tuple[Cell, str, str]:
         arrow = page.screen.sign("→", "->")
         size = say("{before} {arrow} {after} rows", before=before, arrow=arrow, after=after)
     return Cell("~", "yellow"), edit.tensor, size
-
-
-def _patched(path: str, edit: PatchJson) -> Iterator[tuple[Cell, str, str, str]]:
-    for change in edit.changes:
-        if not isinstance(change, InsertTokens):
-            gone = isinstance(change, RemoveKey)
-            sign = Cell("-", "red") if gone else Cell("~", "yellow")
-            yield sign, path, change.pointer, _value(change)
-
-
-def _pieces(page: Page, edit: PatchPieces) -> Iterator[tuple[Cell, str, str, str]]:
-    for piece in edit.renamed:
-        yield Cell("~", "yellow"), edit.path, page.say("piece {id}", id=piece.id), piece.text
-    if edit.appended:
-        text = page.say.count(len(edit.appended), "piece")
-        yield Cell("+", "green"), edit.path, page.say("behind the last piece"), text
-
-
-def _keys(page: Page, value: Plan) -> None:
-    """The keys of JSON files that get a value; tokens have tables of their own above."""
-    rows = [
-        row
-        for path, edit in value.file_edits().items()
-        if not isinstance(edit, WriteFile)
-        for row in (_pieces(page, edit) if isinstance(edit, PatchPieces) else _patched(path, edit))
-    ]
-    if rows:
-        page.heading(page.say("Keys"))
-        page.table((), rows[:KEYS_SHOWN])
-    if len(rows) > KEYS_SHOWN:
-        more = page.say.count(len(rows) - KEYS_SHOWN, "key")
-        page.line(page.say("... and {keys} more", keys=more), "dim", indent=2)
-
-
-def _value(change: SetKey | RemoveKey | RenameKey) -> str:
-    if isinstance(change, RemoveKey):
-        return ""
-    if isinstance(change, RenameKey):
-        return change.key
-    text = json.dumps(change.value, ensure_ascii=False)
-    return text if len(text) <= VALUE_SHOWN else f"{text[:VALUE_SHOWN]}..."
 
 
 def _files(page: Page, value: Plan) -> None:

@@ -13,6 +13,7 @@ NOUNS: Final = {
     "warning": ("предупреждение", "предупреждения", "предупреждений"),
     "key": ("ключ", "ключа", "ключей"),
     "old row": ("старая строка", "старые строки", "старых строк"),
+    "merge": ("слияние", "слияния", "слияний"),
     "piece": ("кусок", "куска", "кусков"),
     "problem": ("замечание", "замечания", "замечаний"),
     "row": ("строка", "строки", "строк"),
@@ -141,6 +142,21 @@ TEXTS: Final = {
     "weighted sum of {rows} ({parents})": "взвешенная сумма: {rows} ({parents})",
     "row {id}": "строка {id}",
     "piece {id}": "кусок {id}",
+    "Learned from corpora": "Выучено по корпусам",
+    "{corpus}, {size}: {pieces}, ids {first} to {last}; {steps} of them are steps to others": (
+        "{corpus}, {size}: {pieces}, номера от {first} до {last}; из них {steps} — ступени к другим"
+    ),
+    "the corpus takes {before} ids before and {after} after: {share}% fewer, "
+    "{short} bytes an id before and {long} after": (
+        "корпус занимает {before} номеров до и {after} после: на {share}% меньше, "
+        "байт на номер {short} до и {long} после"
+    ),
+    "learned and rejected: {merges}, used less than those kept or less than {least} times "
+    "({examples}, ...)": (
+        "выучено и отброшено: {merges}, встречаются реже оставленных или меньше {least} раз "
+        "({examples}, ...)"
+    ),
+    "behind the last line": "после последней строки",
     "behind the last piece": "после последнего куска",
     "init": "начало",
     "takes": "отнимает",

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from tokengraft.rows.initializers import INITIALIZERS, NewToken, Old, Source
 
 _NAMED = ("copy", "sequence", "meaning-mean", "words-mean", "subword-mean", "mean")
+_WORD = ("copy", "sequence", "eeve", "mean")
 # What `auto` tries by `use`, first that has something to go on.
 AUTO: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -20,7 +21,8 @@ AUTO: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "tool": _NAMED,
         "thinking": _NAMED,
         "marker": _NAMED,
-        "word": ("copy", "sequence", "eeve", "mean"),
+        "word": _WORD,
+        "extend": _WORD,  # what `[[extend]]` learns
     }
 )
 # Why a candidate of `auto` was taken.

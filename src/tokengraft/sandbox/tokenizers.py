@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -16,6 +16,7 @@ __all__ = ["TOKENIZER_LIMITS", "TokenizerChild", "digest_of_ids", "digest_of_tab
 TOKENIZER_LIMITS = Limits(memory_bytes=4 * 2**30, cpu_seconds=60, clock_seconds=120.0)
 CHUNK_CHARACTERS = 2**20
 CHUNK_ITEMS = 20_000
+RUNS_AT_ONCE = 200_000  # some megabytes of JSON
 
 Item = TypeVar("Item", bound=Sized)
 
@@ -63,6 +64,45 @@ class TokenizerChild:
         """Give the ids of a text, each with the characters that it stands for."""
         spans = cast("list[list[int]]", self._child.ask("encode_offsets", text=text))
         return [(token_id, begin, end) for token_id, begin, end in spans]
+
+    def encode_spans(self, texts: Sequence[str]) -> list[list[tuple[int, int, int]]]:
+        """Give the ids of each text, each with the characters that it stands for."""
+        spans = self._each("encode_spans", "texts", texts)
+        return [[(token_id, begin, end) for token_id, begin, end in row] for row in spans]
+
+    def normalize(self, texts: Sequence[str]) -> list[str]:
+        """What the normalizer alone makes of each text."""
+        return self._each("normalize", "texts", texts)
+
+    def cut(self, texts: Sequence[str]) -> list[list[str]]:
+        """The parts into which the pre-tokenizer alone cuts each text."""
+        return self._each("cut", "texts", texts)
+
+    def model_ids(self, parts: Sequence[str]) -> list[list[int]]:
+        """What the model alone makes of each part."""
+        return self._each("model_ids", "parts", parts)
+
+    def neighbours(self, text: str) -> dict[str, dict[str, str]]:
+        """Whether the pre-tokenizer cuts before and after a text, by category of what is there."""
+        return cast("dict[str, dict[str, str]]", self._child.ask("neighbours", text=text))
+
+    def count(self, texts: Iterable[str], *, spaces: bool) -> tuple[list[list[int]], int]:
+        """Count runs of ids in which merges can be learned (see `tokenizers_parts.count`).
+
+        Returns:
+            The runs, each with its count behind it, and the number of all ids.
+        """
+        self._child.ask("count_start")
+        total = 0
+        for text in texts:
+            total = cast("int", self._child.ask("count", texts=[text], spaces=spaces))
+        runs: list[list[int]] = []
+        while True:
+            page = self._child.ask("counted", first=len(runs), number=RUNS_AT_ONCE)
+            more = cast("list[list[int]]", page)
+            runs += more
+            if len(more) < RUNS_AT_ONCE:
+                return runs, total
 
     def decode(self, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
         return self._each("decode", "batch", [list(row) for row in ids], skip_special=skip_special)

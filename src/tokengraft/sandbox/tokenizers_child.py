@@ -6,12 +6,10 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
-_LOADED: list[Tokenizer] = []
+from tokengraft.sandbox import tokenizers_parts
+from tokengraft.sandbox.tokenizers_loaded import keep, loaded
 
 
 def digest_of_table(table: Iterable[tuple[int, str]]) -> str:
@@ -32,7 +30,6 @@ def load(*, text: str | None = None, path: str | None = None) -> int:
     # The import waits for the first question, when the limits stand.
     from tokenizers import Tokenizer
 
-    _LOADED.clear()
     if path is not None:
         tokenizer = Tokenizer.from_file(path)
     else:
@@ -41,13 +38,13 @@ def load(*, text: str | None = None, path: str | None = None) -> int:
     # What the file says about batches of a training is not what the text encodes to.
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    _LOADED.append(tokenizer)
+    keep(tokenizer)
     return tokenizer.get_vocab_size(with_added_tokens=True)
 
 
 def encode(*, texts: list[str]) -> list[list[int]]:
     """Encode each text alone, without the special tokens of a post-processor."""
-    tokenizer = _tokenizer()
+    tokenizer = loaded()
     # The fast one (tokenizers 0.21) leaves out the offsets, which are not asked for here.
     batch = getattr(tokenizer, "encode_batch_fast", tokenizer.encode_batch)
     return [encoding.ids for encoding in batch(texts, add_special_tokens=False)]
@@ -60,19 +57,27 @@ def encode_digest(*, texts: list[str]) -> list[str]:
 
 def encode_offsets(*, text: str) -> list[tuple[int, int, int]]:
     """Encode one text, with the characters that each id stands for."""
-    encoding = _tokenizer().encode(text, add_special_tokens=False)
+    encoding = loaded().encode(text, add_special_tokens=False)
     return [(i, begin, end) for i, (begin, end) in zip(encoding.ids, encoding.offsets, strict=True)]
+
+
+def encode_spans(*, texts: list[str]) -> list[list[tuple[int, int, int]]]:
+    """Encode each text alone, with the characters that each id stands for."""
+    return [
+        [(i, begin, end) for i, (begin, end) in zip(found.ids, found.offsets, strict=True)]
+        for found in loaded().encode_batch(texts, add_special_tokens=False)
+    ]
 
 
 def decode(*, batch: list[list[int]], skip_special: bool) -> list[str]:
     """Decode each list of ids alone."""
-    return list(_tokenizer().decode_batch(batch, skip_special_tokens=skip_special))
+    return list(loaded().decode_batch(batch, skip_special_tokens=skip_special))
 
 
 def id_table() -> list[tuple[int, str]]:
     """List every id with its text, in order."""
     # Two texts may share an id: what counts is what the library makes of the id.
-    tokenizer = _tokenizer()
+    tokenizer = loaded()
     ids = sorted(set(tokenizer.get_vocab(with_added_tokens=True).values()))
     named = ((token_id, tokenizer.id_to_token(token_id)) for token_id in ids)
     return [(token_id, content) for token_id, content in named if content is not None]
@@ -85,13 +90,8 @@ def table_digest() -> str:
 
 def token_to_id(*, texts: list[str]) -> list[int | None]:
     """Look up the ids of texts that are one token each."""
-    tokenizer = _tokenizer()
+    tokenizer = loaded()
     return [tokenizer.token_to_id(text) for text in texts]
-
-
-def _tokenizer() -> Tokenizer:
-    assert _LOADED, "load a tokenizer first"
-    return _LOADED[0]
 
 
 OPS: Mapping[str, Callable[..., Any]] = {
@@ -99,8 +99,10 @@ OPS: Mapping[str, Callable[..., Any]] = {
     "encode": encode,
     "encode_digest": encode_digest,
     "encode_offsets": encode_offsets,
+    "encode_spans": encode_spans,
     "decode": decode,
     "id_table": id_table,
     "table_digest": table_digest,
     "token_to_id": token_to_id,
+    **tokenizers_parts.OPS,
 }

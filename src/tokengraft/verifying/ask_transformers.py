@@ -1,7 +1,7 @@
 """Load a folder with AutoTokenizer and write its id table; runs in a process of its own.
 
-Usage: python -P ask_transformers.py FOLDER ANSWER.json. Imports nothing of tokengraft, so that any
-environment with transformers can run it.
+Usage: python -P ask_transformers.py FOLDER TEXTS.json ANSWER.json. Texts are encoded too, without
+special tokens. Imports nothing of tokengraft, so that any environment with transformers can run it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 
-def main(folder: str, answer: str) -> None:
-    """Write `version`, `class` and `table`, or `error`."""
+def main(folder: str, texts: str, answer: str) -> None:
+    """Write `version`, `class`, `table` and `ids` (of the texts), or `error`."""
     import transformers
 
     found: dict[str, object] = {"version": transformers.__version__}
@@ -21,10 +21,12 @@ def main(folder: str, answer: str) -> None:
             folder, trust_remote_code=False, local_files_only=True
         )
         found |= {"class": type(tokenizer).__name__, "table": tokenizer.get_vocab()}
+        asked = json.loads(Path(texts).read_bytes())
+        found["ids"] = [tokenizer.encode(text, add_special_tokens=False) for text in asked]
     except Exception as error:  # noqa: BLE001 - whatever a foreign folder makes it raise is the answer
         found["error"] = f"{type(error).__name__}: {error}"
     Path(answer).write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import assert_never
 
 from tokengraft.checkpoint import Checkpoint, JsonValue
 from tokengraft.errors import MalformedFile
 from tokengraft.formats.json_text import parse_json
 from tokengraft.plans import (
+    AppendMerges,
     InsertTokens,
     JsonChange,
     PatchJson,
@@ -44,20 +46,13 @@ def files_as_planned(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
                 n_written += 1
                 if out.small_files.get(path, b"") != edit.text.encode():
                     wrong.append(f"{path} has another text")
-            case PatchPieces():
+            case PatchJson() | PatchPieces() | AppendMerges():
                 n_patched += 1
                 if base is None or path not in base.small_files:
                     unread.append(path)
-                else:
-                    found = different_pieces(edit, base.small_files[path], out.small_files[path])
-                    wrong += [f"{path}: {found}"] if found is not None else []
-            case PatchJson():
-                n_patched += 1
-                if base is None or path not in base.small_files:
-                    unread.append(path)
-                else:
-                    at = _difference(edit, plan.tokens, base, out)
-                    wrong += [f"{path}{at}"] if at is not None else []
+                    continue
+                at = _difference(edit, plan.tokens, base, out)
+                wrong += [f"{path}{at}"] if at is not None else []
     if wrong:
         yield failed(name, f"{len(wrong)} files are not as planned: {several(sorted(wrong))}")
     elif unread:
@@ -71,10 +66,41 @@ def files_as_planned(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
 
 
 def _difference(
-    edit: PatchJson, tokens: Sequence[PlannedToken], base: Checkpoint, out: Checkpoint
+    edit: PatchJson | PatchPieces | AppendMerges,
+    tokens: Sequence[PlannedToken],
+    base: Checkpoint,
+    out: Checkpoint,
 ) -> str | None:
     """Where a file differs from what the plan makes of the base's; None if nowhere."""
-    wanted: JsonValue = json.loads(base.small_files[edit.path])  # a copy that may be changed
+    before, after = base.small_files[edit.path], out.small_files.get(edit.path, b"")
+    match edit:
+        case PatchPieces():
+            found = different_pieces(edit, before, after)
+            return None if found is None else f": {found}"
+        case AppendMerges():
+            return (
+                None if _lines(after) == [*_lines(before), *_merges(edit, tokens)] else " (lines)"
+            )
+        case PatchJson():
+            return _other_value(edit, tokens, json.loads(before), out)
+        case _:
+            assert_never(edit)
+
+
+def _lines(data: bytes) -> list[str]:
+    return data.decode("utf-8", "replace").replace("\r\n", "\n").rstrip("\n").split("\n")
+
+
+def _merges(edit: AppendMerges, tokens: Sequence[PlannedToken]) -> list[str]:
+    ids = range(edit.first_id, edit.first_id + edit.count)
+    made = [t for t in sorted(tokens, key=lambda t: t.id) if t.id in ids and t.cut]
+    return [f"{t.piece[: t.cut]} {t.piece[t.cut :]}" for t in made if t.piece is not None]
+
+
+def _other_value(
+    edit: PatchJson, tokens: Sequence[PlannedToken], wanted: JsonValue, out: Checkpoint
+) -> str | None:
+    """Where a JSON file differs from the base's value, which is changed here as the plan says."""
     by_id = {token.id: token for token in tokens}
     for change in edit.changes:
         try:
@@ -84,11 +110,11 @@ def _difference(
     data = out.small_files.get(edit.path)
     if data is None:
         return " (not there)"
-    found = out.json.get(edit.path) or parse_json(data, file=edit.path)
+    found = (out.json.get(edit.path) or parse_json(data, file=edit.path)).value
     # As text, since 1, 1.0 and true are equal in Python and are not in JSON.
-    if json.dumps(wanted, sort_keys=True) == json.dumps(found.value, sort_keys=True):
+    if json.dumps(wanted, sort_keys=True) == json.dumps(found, sort_keys=True):
         return None
-    return _first_difference(wanted, found.value, "#")
+    return _first_difference(wanted, found, "#")
 
 
 def _do(value: JsonValue, change: JsonChange, tokens: Mapping[int, PlannedToken]) -> None:
@@ -164,14 +190,24 @@ def _insert(value: JsonValue, change: InsertTokens, tokens: Mapping[int, Planned
             "special": token.special,
         }
         if isinstance(container, list):
-            whole = change.form == "added_tokens"
-            container.append({"id": token_id, **fields} if whole else token.text)
+            container.extend(_elements(change.form, token, {"id": token_id, **fields}))
         elif isinstance(container, dict) and change.form == "token_to_id":
-            container[token.text] = token_id
+            container[token.text if token.piece is None else token.piece] = token_id
         elif isinstance(container, dict):
             container[str(token_id)] = fields
         else:
             raise KeyError(change.pointer)
+
+
+def _elements(form: str, token: PlannedToken, whole: dict[str, JsonValue]) -> Iterator[JsonValue]:
+    """What a list gains for a token; nothing where it lists merges and none makes the token."""
+    if form == "added_tokens":
+        yield whole
+    elif form == "text":
+        yield token.text
+    elif token.piece is not None and token.cut:
+        left, right = token.piece[: token.cut], token.piece[token.cut :]
+        yield [left, right] if form == "merge_pair" else f"{left} {right}"
 
 
 def _first_difference(wanted: JsonValue, found: JsonValue, pointer: str) -> str | None:

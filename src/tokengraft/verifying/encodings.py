@@ -12,6 +12,7 @@ from tokengraft.plans import Plan, PlannedToken
 from tokengraft.results import Check
 from tokengraft.sandbox.tokenizers import TokenizerChild
 from tokengraft.verifying import texts as corpora
+from tokengraft.verifying.grown import Grown, check_pieces, grown, near_pieces
 from tokengraft.verifying.records import Graft, failed, passed, several, skipped
 from tokengraft.vocabulary import Tokenizer, table_digest
 
@@ -54,12 +55,15 @@ def check_encodings(graft: Graft, base: Checkpoint | None, corpus: Corpus) -> It
         if base is not None and FILE in base.small_files:
             before = stack.enter_context(TokenizerChild())
             before.load(base.small_files[FILE])
-        yield _new_tokens(plan.tokens, after, before)
+        added = [token for token in plan.tokens if token.piece is None]
+        yield _new_tokens(added, after)
         if before is None or base is None:
             why = f"the base's {FILE} could not be rebuilt; give --against"
             yield from (skipped(name, why) for name in NAMES[2:])
             return
-        yield from _old_text(plan, base, (before, after), corpus)
+        pieces = grown(plan, base, before)
+        yield from check_pieces(pieces, before, after)
+        yield from _old_text(plan, base, (before, after), corpus, pieces)
 
 
 def _same_ids(tokenizer: Tokenizer, child: TokenizerChild) -> Check:
@@ -77,25 +81,22 @@ def _same_ids(tokenizer: Tokenizer, child: TokenizerChild) -> Check:
     return failed(NAMES[0], f"{len(wrong)} ids differ: {'; '.join(wrong[:10])}")
 
 
-def _new_tokens(
-    tokens: Sequence[PlannedToken], after: TokenizerChild, before: TokenizerChild | None
-) -> Check:
-    """Each token of the plan is one id, alone and inside text, and comes back as it is written."""
+def _new_tokens(tokens: Sequence[PlannedToken], after: TokenizerChild) -> Check:
+    """Each added token of the plan is one id, alone and inside text, and comes back as it is written."""
     name = NAMES[1]
     if not tokens:
-        return skipped(name, "the plan names no tokens")
+        return skipped(name, "the plan names no added tokens")
     alone = after.encode([token.text for token in tokens])
     inside = after.encode([_inside(token) for token in tokens])
     back = after.decode([[token.id] for token in tokens], skip_special=False)
-    expected = _expected_back(tokens, before)
     wrong = []
     for at, token in enumerate(tokens):
         if alone[at] != [token.id]:
             wrong.append(f"{token.text!r} alone is {alone[at][:8]}, not {token.id}")
         elif inside[at].count(token.id) != 1:
             wrong.append(f"{token.text!r} inside text is {inside[at][:8]}")
-        elif back[at] != expected[at]:
-            wrong.append(f"{token.id} decodes to {back[at]!r}, not {expected[at]!r}")
+        elif back[at] != token.text:
+            wrong.append(f"{token.id} decodes to {back[at]!r}, not {token.text!r}")
     if wrong:
         return failed(name, f"{len(wrong)} of {len(tokens)} tokens: {several(wrong)}")
     return passed(
@@ -106,20 +107,7 @@ def _new_tokens(
 
 
 def _inside(token: PlannedToken) -> str:
-    if token.use == "word":  # a word has its id where it stands whole: behind a line, before one
-        return f"\n{token.text}\n"
     return f"one {token.text} two" if token.single_word else f"one{token.text}two"
-
-
-def _expected_back(tokens: Sequence[PlannedToken], before: TokenizerChild | None) -> list[str]:
-    """Its own text; a word may lose its first space, as it did when it was several pieces."""
-    expected = [token.text for token in tokens]
-    words = [at for at, token in enumerate(tokens) if token.use == "word"]
-    if words and before is not None:
-        pieces = before.encode([tokens[at].text for at in words])
-        for at, text in zip(words, before.decode(pieces, skip_special=False), strict=True):
-            expected[at] = text
-    return expected
 
 
 def _old_text(
@@ -127,12 +115,15 @@ def _old_text(
     base: Checkpoint,
     children: tuple[TokenizerChild, TokenizerChild],
     corpus: Corpus,
+    pieces: Grown,
 ) -> Iterator[Check]:
+    """Old text is encoded as before, once each new piece is taken for the old ids it stands for."""
     before, after = children
     literals = _literals(plan, base)
     folded = any(token.normalized for token in plan.tokens)
     new = [token.text for token in plan.tokens]
-    texts, n_left_out = corpora.leave_out(corpus.texts(new), literals, folded=folded)
+    asked = [*corpus.texts(new), *near_pieces(pieces)]
+    texts, n_left_out = corpora.leave_out(asked, literals, folded=folded)
     if not texts:
         yield from (skipped(n, f"every text of {corpus.name} holds a new token") for n in NAMES[2:])
         return
@@ -140,12 +131,19 @@ def _old_text(
     size_bytes = sum(len(text.encode("utf-8", "replace")) for text in texts)
     about = f"{len(texts):,} texts of {corpus.name}, {size_bytes:,} bytes"
     left_out = f"{n_left_out} texts were left out, since they hold a token that the plan writes"
-    wrong = [text for text, a, b in zip(texts, old_ids, new_ids, strict=True) if a != b]
+    wanted = old_ids
+    if pieces.words:
+        spans = before.encode_spans(texts)
+        wanted = [pieces.expected(text, row) for text, row in zip(texts, spans, strict=True)]
+    wrong = [
+        text
+        for text, a, b in zip(texts, wanted, new_ids, strict=True)
+        if a != (pieces.expand(b) if pieces.learned else b)
+    ]
     if wrong:
         yield failed(NAMES[2], f"{len(wrong)} of {about}, are encoded otherwise: {_shown(wrong)}")
     else:
-        n_ids = sum(map(len, new_ids))
-        yield passed(NAMES[2], f"{about}: the same {n_ids:,} ids before and after; {left_out}")
+        yield passed(NAMES[2], f"{about}: {_sameness(pieces, old_ids, new_ids)}; {left_out}")
     was = before.decode(old_ids, skip_special=False)
     now = after.decode(new_ids, skip_special=False)
     wrong = [text for text, a, b in zip(texts, was, now, strict=True) if a != b]
@@ -160,11 +158,23 @@ def _old_text(
     )
 
 
+def _sameness(pieces: Grown, old: Sequence[list[int]], new: Sequence[list[int]]) -> str:
+    n_old, n_new = sum(map(len, old)), sum(map(len, new))
+    if not pieces.tokens:
+        return f"the same {n_new:,} ids before and after"
+    whole = ", words only and always where they stand whole" if pieces.words else ""
+    return (
+        f"{n_old:,} ids before and {n_new:,} after, and the same once each new piece is taken for "
+        f"the old ids that it stands for{whole}"
+    )
+
+
 def _literals(plan: Plan, base: Checkpoint) -> list[str]:
     """Texts whose encoding the plan changes: its tokens, their old names, and what the base's
     tokenizer.json lacked though another file of the base declared it.
     """
-    texts = {token.text for token in plan.tokens} | {token.was or "" for token in plan.tokens}
+    changed = [t for t in plan.tokens if t.piece is None and t.action != "keep"]
+    texts = {token.text for token in changed} | {token.was or "" for token in changed}
     tokenizer = base.tokenizer
     if tokenizer is not None:
         texts |= {token.content for token in tokenizer.added.values()} - set(tokenizer.effective)

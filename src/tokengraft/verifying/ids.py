@@ -51,7 +51,8 @@ def _as_planned(plan: Plan, tokenizer: Tokenizer, table: Mapping[int, str]) -> I
     wrong = [
         f"{token.id} {token.text!r}"
         for token in plan.tokens
-        if table.get(token.id) != token.text or not _has_its_flags(tokenizer, token)
+        if table.get(token.id) != (token.text if token.piece is None else token.piece)
+        or not _has_its_flags(tokenizer, token)
     ]
     if wrong:
         yield f"{len(wrong)} tokens are not as planned: {several(wrong)}"
@@ -59,8 +60,8 @@ def _as_planned(plan: Plan, tokenizer: Tokenizer, table: Mapping[int, str]) -> I
 
 def _has_its_flags(tokenizer: Tokenizer, token: PlannedToken) -> bool:
     found = tokenizer.added.get(TokenId(token.id))
-    if found is None:
-        return token.use == "word"  # a word may live in the model's own vocabulary
+    if token.piece is not None:  # it lives in the model's own vocabulary, and is no added token
+        return found is None and tokenizer.vocab.get(token.piece) == token.id
     return found == token.added_token()
 
 

@@ -8,17 +8,20 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tokengraft.errors import ChildFailed
 from tokengraft.results import Check
-from tokengraft.verifying.records import Graft, failed, passed, skipped
+from tokengraft.sandbox.tokenizers import TokenizerChild
+from tokengraft.verifying.records import Graft, failed, passed, several, skipped
 
 NAME = "transformers"
 SCRIPT = Path(__file__).with_name("ask_transformers.py")
 # 100,000 added tokens take transformers 5.23 five seconds; importing it, up to twenty when cold.
 MAX_SECONDS = 300
+MAX_PIECES = 500  # so many new pieces are encoded, each in a few neighbourhoods
+AROUND = ("{0}", "x{0}", "a {0}, b", "{0}5", "\n{0}\n", "{0}s{0}")
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -40,7 +43,12 @@ def ask_transformers(graft: Graft, *, python: str = sys.executable) -> Iterator[
     if graft.checkpoint is None or graft.checkpoint.tokenizer is None:
         yield skipped(NAME, "no tokenizer in this folder that can be read")
         return
-    answer = run_child([python, "-P", str(SCRIPT), str(graft.out)], seconds=MAX_SECONDS)
+    texts = _texts(graft)
+    with tempfile.TemporaryDirectory(prefix="tokengraft-") as folder:
+        asked = Path(folder, "texts.json")
+        asked.write_text(json.dumps(texts), encoding="utf-8")
+        command = [python, "-P", str(SCRIPT), str(graft.out), str(asked)]
+        answer = run_child(command, seconds=MAX_SECONDS)
     version, theirs = answer.get("version"), answer.get("table")
     if not isinstance(theirs, dict):
         raise ChildFailed(
@@ -57,11 +65,43 @@ def ask_transformers(graft: Graft, *, python: str = sys.executable) -> Iterator[
             NAME, f"transformers {version}: {len(wrong)} ids differ: {'; '.join(wrong[:10])}"
         )
         return
-    yield passed(
-        NAME,
-        f"AutoTokenizer of transformers {version} ({answer.get('class')}) gives all "
-        f"{len(ours):,} tokens the same ids",
-    )
+    about = f"AutoTokenizer of transformers {version} ({answer.get('class')})"
+    same = f"{about} gives all {len(ours):,} tokens the same ids"
+    yield _encodings(graft, texts, answer.get("ids"), same)
+
+
+def _encodings(graft: Graft, texts: Sequence[str], theirs: object, same: str) -> Check:
+    """Whether it encodes texts with new pieces as the library does with tokenizer.json."""
+    if not texts:
+        return passed(NAME, same)
+    other = _encoded_otherwise(graft, texts, theirs)
+    if not other:
+        return passed(NAME, f"{same}, and encodes {len(texts):,} texts with new pieces alike")
+    told = f"{len(other)} of {len(texts)} texts are encoded otherwise than tokenizer.json says"
+    if graft.plan is not None and any(token.use == "word" for token in graft.plan.tokens):
+        return failed(NAME, f"{same}, but {told}: {several(other)}")
+    why = "its class makes its own pre-tokenizer, and may have done so with the base"
+    return Check(name=NAME, status="unknown", evidence=f"{same}; {told}: {why}")
+
+
+def _texts(graft: Graft) -> list[str]:
+    """Texts that hold new pieces of the vocabulary, where the plan has some."""
+    tokens = () if graft.plan is None else graft.plan.tokens
+    pieces = [token for token in tokens if token.piece is not None and "\ufffd" not in token.text]
+    chosen = pieces[:: len(pieces) // MAX_PIECES + 1]
+    return [around.format(token.text) for token in chosen for around in AROUND]
+
+
+def _encoded_otherwise(graft: Graft, texts: Sequence[str], theirs: object) -> list[str]:
+    """The texts to which transformers gives other ids than the library with tokenizer.json."""
+    assert graft.checkpoint is not None
+    data = graft.checkpoint.small_files.get("tokenizer.json")
+    if not texts or data is None or not isinstance(theirs, list):
+        return []
+    with TokenizerChild() as child:
+        child.load(data)
+        ours = child.encode(texts)
+    return [repr(t) for t, a, b in zip(texts, ours, theirs, strict=True) if a != b]
 
 
 def run_child(command: list[str], *, seconds: float) -> Mapping[str, object]:

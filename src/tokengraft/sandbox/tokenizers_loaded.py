@@ -1,0 +1,21 @@
+"""The one tokenizer that a child has loaded; every answer is given with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_LOADED: list[Tokenizer] = []
+
+
+def keep(tokenizer: Tokenizer) -> None:
+    """Remember a tokenizer instead of the one before."""
+    _LOADED[:] = [tokenizer]
+
+
+def loaded() -> Tokenizer:
+    """The tokenizer that every answer is given with."""
+    assert _LOADED, "load a tokenizer first"
+    return _LOADED[0]
