@@ -111,10 +111,9 @@ def merges_of(checkpoint: Checkpoint) -> list[tuple[str, str]]:
 def _notes(entered: Mapping[TokenId, AddedToken]) -> tuple[str, ...]:
     if not entered:
         return ()
-    tokens = "1 added token is" if len(entered) == 1 else f"{len(entered):,} added tokens are"
     text = (
-        f"{tokens} written into the model's vocabulary too, under their own ids: libraries count "
-        "added tokens on from its end, so its new pieces would shift them"
+        f"added tokens ({len(entered):,}) are written into the model's vocabulary too, each under "
+        "its own id: libraries count them on from its end, so its new pieces would shift them"
     )
     return (text,)
 

@@ -80,7 +80,7 @@ def _before(word: Word, pieces: _Pieces, library: Library) -> tuple[str, str]:
         n = len(word.pieces)
         whole = {tuple(ids[-n:]) == word.pieces for ids in made}
         if whole == {True, False}:
-            return "", _depends(word, letter, "before")
+            return "", _depends(word, letter)
         if whole == {False}:
             crossed.append(letter)
     inside = wordish + excluding(crossed)
@@ -99,7 +99,7 @@ def _behind_spaces(word: Word, library: Library) -> tuple[str, str]:
     if whole == [k % 2 == 0 for k in range(RUN)]:
         # \K forgets what was matched before it: an even number of spaces, from the first one on.
         return rf"(?<!{SPACE})(?:{SPACE}{SPACE})*\K", ""
-    return "", _depends(word, SPACE, "before")
+    return "", _depends(word, SPACE)
 
 
 def _after(word: Word, pieces: _Pieces, library: Library) -> tuple[str, str]:
@@ -112,16 +112,16 @@ def _after(word: Word, pieces: _Pieces, library: Library) -> tuple[str, str]:
         made = library.model_ids([word.piece + text for text in texts])
         whole = {tuple(ids[: len(word.pieces)]) == word.pieces for ids in made}
         if whole == {True, False}:
-            return "", _depends(word, letter, "behind")
+            return "", _depends(word, letter)
         if whole == {False}:
             crossed.append(letter)
     return f"(?![{WORDISH}{excluding(crossed)}])", ""
 
 
-def _depends(word: Word, letter: str, side: str) -> str:
+def _depends(word: Word, letter: str) -> str:
     return (
-        f"whether the old pieces of {word.text!r} stand whole where {letter!r} stands {side} it "
-        "depends on the text further away, which no pattern can tell"
+        f"whether the old pieces of {word.text!r} stand whole beside {letter!r} depends on the text "
+        "further away, which no pattern can tell"
     )
 
 

@@ -104,7 +104,7 @@ def _broken(text: str, wanted: Sequence[int], ours: Sequence[int]) -> RecipeErro
     return RecipeError(
         "the new pieces cannot be had without changing how other text is encoded",
         detail=f"{text[:SHOWN]!r} would be {list(ours)[:12]}; as promised it is {list(wanted)[:12]}",
-        subject="add, extend",
+        subject="recipe",
         hint='this tokenizer cannot do that; use = "marker" adds a token that is matched literally',
     )
 
