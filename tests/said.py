@@ -23,8 +23,8 @@ SOURCE: Final = Path(__file__).resolve().parents[1] / "src" / "tokengraft"
 # Packages that share a file of translations; modules of the root are nouns.
 ROOMS: Final = {"rows": "planning"}
 # The views' own words and the grammar have tables and tests of their own.
-# The corpus is encoded, and never said.
-ELSEWHERE: Final = ("reporting/", "verifying/ingredients.py")
+# The corpus is encoded, and never said; lines of Jinja are a template's.
+ELSEWHERE: Final = ("reporting/", "verifying/ingredients.py", "planning/chat/turn_lines.py")
 # What these say of a function, a title, has its Russian in the page of the rule, `ru/rules/CODE.md`.
 PAGED: Final = frozenset({"rule", "row_rule"})
 COUNTING: Final = frozenset({"counted"})

@@ -95,11 +95,9 @@ def test_plain_text_as_a_token_is_noted(base: Path) -> None:
 
 
 def test_sections_for_later_are_named_without_a_base_too(tmp_path: Path) -> None:
-    path = tmp_path / "tools.toml"
-    path.write_text('version = 1\n[tools]\nopen = "<a>"\nclose = "</a>"\n', encoding="utf-8")
-    found = check_recipe(path, None)
-    assert ["[tools]"] == [problem.where for problem in found]
-    assert 'use = "tool"' in found[0].suggestion
+    path = tmp_path / "lora.toml"
+    path.write_text('version = 1\n[lora]\nadapter = "adapter"\n', encoding="utf-8")
+    assert ["[lora]"] == [problem.where for problem in check_recipe(path, None)]
 
 
 def test_presets_that_make_no_sense_say_so_instead(tmp_path: Path) -> None:

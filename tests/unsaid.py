@@ -29,6 +29,14 @@ UNSAID: Final[Mapping[str, frozenset[str]]] = {
         {
             *("add {}: init", "add {}: {}"),  # places in a recipe
             "id {}",  # the same in every language
+            # messages that a template is shown, and names of conversations
+            *("kvwords\n\nin two parts", "{}{}{}kvtask\nkvdone {}", "call and content"),
+            *("Look something up.", "What to look up.", "What was found.", "call, content null"),
+            *("call, arguments in text", "call, arguments in text, content null"),
+            # code of a template
+            *("{{%- if true %}}{{{{ '{}' }}}}", "if true", "{{{{ '{}' }}}}{{% endif %}}"),
+            *("set {}", "in [{}]"),
+            *('token = "<|{}|>"', '"thoughts", "reasoning_content" or "thinking"'),  # a recipe's
         }
     ),
     "verifying": frozenset(
@@ -37,6 +45,9 @@ UNSAID: Final[Mapping[str, frozenset[str]]] = {
             # prompts that a model continues
             *("Once upon a time there was a lighthouse", "def fibonacci(n):"),
             "The capital of France is",
+            # messages that a template is shown
+            *("What is it?", "Look something up.", "What to look up.", "What was found."),
+            *("A line.\nAnother one.", "Thought {}.", "Let me see."),
         }
     ),
     "cli": frozenset(
@@ -50,7 +61,7 @@ UNSAID: Final[Mapping[str, frozenset[str]]] = {
         {
             *("{}: version", "version = 1"),  # a place and a key
             "--set {}",  # a line of the recipe that a plan carries
-            "`replace({}, {})`",  # code of a template
+            *("`replace({}, {})`", "if true"),  # code of a template
         }
     ),
     "flow": frozenset(
@@ -58,6 +69,8 @@ UNSAID: Final[Mapping[str, frozenset[str]]] = {
             "compare tensors",  # among the views' words
             "<|my_agi_mode|><|think|>The fox is hungry.<tool_start>look</tool_end>",  # is tokenized
             # keys of a recipe, and meanings, which go into embedding rows
+            *("version = 1\n{}", '[tools]\nopen = "<tool_start>"\nclose = "</tool_end>"'),
+            'result_open = "<tool_result>"\nresult_close = "</tool_result>"',
             *("version = 1", "base = {}", "[[rename]]\nfrom = {}\nto = {}"),
             '[[add]]\ntext = {}\nuse = "{}"\nmeaning = {}',
             "an agent that plans first and then answers",

@@ -1,9 +1,9 @@
-"""What planning may ask the world for: ids of texts, digests of tensors."""
+"""What planning may ask the world for: ids of texts, digests of tensors, chats as text."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from tokengraft.events import Listen, Progress
 
 if TYPE_CHECKING:
     from tokengraft.planning import Digest, Ports
+    from tokengraft.planning.chat import Asked, Said
     from tokengraft.rows.initializers import Encode
 
 BLOCK_BYTES = 8 << 20
@@ -82,6 +83,30 @@ def digest_port(checkpoint: Checkpoint, listen: Listen) -> Digest:
     return digest
 
 
+def render_port(conversations: Sequence[Asked], named: Mapping[str, str]) -> list[Said]:
+    """Show conversations to chat templates, in one limited child; one that fails says why."""
+    from tokengraft.planning.chat import Said
+    from tokengraft.sandbox.templates import TemplateChild, TemplateFailed
+
+    answers: list[Said] = []
+    with TemplateChild() as child:
+        for asked in conversations:
+            try:
+                found = child.render(
+                    asked.template,
+                    messages=asked.messages,
+                    tools=asked.tools,
+                    add_generation_prompt=asked.prompt,
+                    named_tokens=named,
+                    extra=asked.extra,
+                )
+            except TemplateFailed as error:
+                answers.append(Said(None, failure=error.detail))
+            else:
+                answers.append(Said(found.text, found.generated))
+    return answers
+
+
 @contextmanager
 def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterator[Ports]:
     """All ports of planning; the children that answer end with the context.
@@ -100,4 +125,5 @@ def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterato
             digest=digest_port(checkpoint, listen),
             library=library,
             count=corpus_port(tokenizer, folder, listen),
+            render=render_port,
         )

@@ -12,9 +12,11 @@ from tokengraft.events import Listen, ignore
 from tokengraft.families import context_of, trained_length
 from tokengraft.flow.corpora import corpus_problem
 from tokengraft.flow.making import load, plan_recipe
-from tokengraft.formats.recipe_file import read_recipe, toml_text
+from tokengraft.flow.ports import render_port
+from tokengraft.formats.recipe_file import parse_recipe, read_recipe, toml_text
 from tokengraft.formats.turns import Turns, turns
 from tokengraft.planning import later_sections
+from tokengraft.planning.chat import chat_problems, chat_refusals
 from tokengraft.recipes import Recipe
 from tokengraft.vocabulary import Tokenizer
 
@@ -57,7 +59,7 @@ def check_recipe(
         wish, text = read_recipe(recipe, overrides=overrides)
         source = source if source is not None else wish.base
         if source is None:
-            return (*later_sections(wish), *_corpora(wish, recipe.parent))
+            return (*later_sections(wish), *chat_problems(wish), *_corpora(wish, recipe.parent))
         checkpoint, folder = load(source, listen), recipe.parent
         plan_recipe(checkpoint, wish, text=text, source=source, folder=folder, listen=listen)
     except RecipeError as error:
@@ -114,30 +116,54 @@ def _token(text: str, use: str, meaning: str) -> str:
 
 
 def _roles(checkpoint: Checkpoint) -> str:
-    del checkpoint
     note = "# A role token opens the turns of a chat role of your own. It is a special token.\n"
-    return note + _token("<|my_agi_mode|>", "role", "an agent that plans first and then answers")
+    section = (
+        "# A table gives a side, too: that of a role which the model itself takes is output.\n"
+        f"[roles]\nmy_agi_mode = {toml_text('<|my_agi_mode|>')}\n"
+    )
+    token = _token("<|my_agi_mode|>", "role", "an agent that plans first and then answers")
+    return _chat(checkpoint, note, (section,), token)
 
 
 def _tools(checkpoint: Checkpoint) -> str:
-    del checkpoint
     note = (
         "# Markers around a tool call. They carry content, so they are not special: parsers that\n"
         "# skip special tokens would lose them.\n"
     )
+    section = '[tools]\nopen = "<tool_start>"\nclose = "</tool_end>"\n'
+    results = 'result_open = "<tool_result>"\nresult_close = "</tool_result>"\n'
     opening = _token("<tool_start>", "tool", "here begins the call of a tool")
-    return f"{note}{opening}\n{_token('</tool_end>', 'tool', 'here ends the call of a tool')}"
+    closing = _token("</tool_end>", "tool", "here ends the call of a tool")
+    return _chat(checkpoint, note, (section, section + results), f"{opening}\n{closing}")
 
 
 def _thinking(checkpoint: Checkpoint) -> str:
-    del checkpoint
     note = "# Modules of thought: the model writes the token, then the thought.\n"
     modules = (
         ("<|recursion|>", "think again about the thought before"),
         ("<|think|>", "think step by step"),
         ("<|conflict|>", "name what contradicts itself"),
     )
-    return note + "\n".join(_token(text, "thinking", meaning) for text, meaning in modules)
+    names = ", ".join(toml_text(text) for text, _ in modules)
+    section = (
+        "# Servers read the field `reasoning_content` or `thinking`; `thoughts` keeps modules apart.\n"
+        f'[thinking]\nmodules = [{names}]\nfield = "thoughts"\n'
+    )
+    tokens = "\n".join(_token(text, "thinking", meaning) for text, meaning in modules)
+    return _chat(checkpoint, note, (section,), tokens)
+
+
+def _chat(checkpoint: Checkpoint, note: str, sections: Sequence[str], tokens: str) -> str:
+    """The first section that the chat template of this checkpoint can be taught, and its tokens."""
+    for section in sections:
+        wish, _ = parse_recipe(f"version = 1\n{section}")
+        if not chat_refusals(checkpoint, wish, render_port):
+            return f"{note}{section}\n{tokens}"
+    why = (
+        "# The chat template here cannot be edited for this, so the tokens alone are added: the\n"
+        "# template is yours to edit.\n"
+    )
+    return f"{note}\n{why}{tokens}"
 
 
 def _protocol(checkpoint: Checkpoint) -> str:

@@ -1,4 +1,4 @@
-"""(Checkpoint, Recipe) -> Plan. Pure: everything it must ask for comes through two ports."""
+"""(Checkpoint, Recipe) -> Plan. Pure: everything it must ask for comes through ports."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tokengraft.planning.assembling import (
     planned_files,
     totals,
 )
+from tokengraft.planning.chat import Render, set_chat
 from tokengraft.planning.context import set_context
 from tokengraft.planning.draft import Draft
 from tokengraft.planning.extending import extend_all
@@ -40,19 +41,8 @@ Digest = Callable[[str], str]
 
 # Sections of the recipe that are read and not yet carried out, with what they would do.
 LATER = {
-    "roles": "teaching the chat template new roles",
-    "tools": "teaching the chat template new tool markers",
-    "thinking": "teaching the chat template thinking modules",
     "rows": "rows made elsewhere",
     "lora": "baking adapters in",
-}
-
-
-# What can be had today in their place.
-INSTEAD = {
-    "roles": '[[add]] with use = "role" adds the token; the chat template is yours to edit',
-    "tools": '[[add]] with use = "tool" adds the tokens; the chat template is yours to edit',
-    "thinking": '[[add]] with use = "thinking" adds the tokens; the chat template is yours to edit',
 }
 
 
@@ -65,12 +55,14 @@ class Ports:
         digest: the sha256 of a tensor's bytes.
         library: the tokenizers library with the base's tokenizer.json, None where there is none.
         count: reads a corpus that the recipe names, and counts it.
+        render: conversations to what chat templates make of them, None where none may be run.
     """
 
     encode: Encode | None
     digest: Digest
     library: Library | None = None
     count: CountCorpus = no_corpus
+    render: Render | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +158,9 @@ def _drafted(checkpoint: Checkpoint, recipe: Recipe, ports: Ports) -> Draft:
     draft = rename_all(draft, recipe.rename)
     if recipe.protocol is not None:
         draft = set_protocol(draft, recipe.protocol)
-    draft = follow_markers(add_all(draft, as_copies(draft, wishes(recipe)), ports.library))
+    draft, more = set_chat(draft, recipe, ports.render)
+    wished = as_copies(draft, (*wishes(recipe), *more))
+    draft = follow_markers(add_all(draft, wished, ports.library))
     if recipe.pad is not None:
         draft = set_pad(draft, recipe.pad)
     draft = set_stop(draft, recipe.stop)
@@ -183,7 +177,6 @@ def later_sections(recipe: Recipe) -> tuple[Problem, ...]:
         Problem(
             where=f"[{section}]",
             what=f"this version cannot do that yet: {what}",
-            suggestion=INSTEAD.get(section, ""),
         )
         for section, what in LATER.items()
         if getattr(recipe, section)

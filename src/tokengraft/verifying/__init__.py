@@ -12,6 +12,8 @@ from tokengraft.events import Done, Listen, Started, ignore
 from tokengraft.results import Check, Verification
 from tokengraft.verifying.against import check_against
 from tokengraft.verifying.base import Rebuilt, rebuild, without_the_base
+from tokengraft.verifying.chats import check_chats
+from tokengraft.verifying.chats_witness import ask_about_chats
 from tokengraft.verifying.documents import files_as_planned
 from tokengraft.verifying.embeddings import check_rows
 from tokengraft.verifying.encodings import Corpus, check_encodings
@@ -103,12 +105,14 @@ def _checks(graft: Graft, wish: Wish, corpus: Corpus, listen: Listen) -> Iterato
     yield from _guarded("old-names", lambda: check_renames(graft))
     yield from _guarded("protocol", lambda: check_protocol(graft, known))
     yield from _guarded("tokenizers", lambda: check_encodings(graft, known, corpus))
+    yield from _guarded("chat-template", lambda: check_chats(graft))
     yield from _asked_for(graft, wish, known)
 
 
 def _asked_for(graft: Graft, wish: Wish, known: Checkpoint | None) -> Iterator[Check]:
     if "transformers" in wish.witnesses:
         yield from _guarded("transformers", lambda: ask_transformers(graft))
+        yield from _guarded("chat-read-back", lambda: ask_about_chats(graft))
     else:
         yield skipped("transformers", "not asked for: --with transformers")
     if "sentencepiece" in wish.witnesses:
