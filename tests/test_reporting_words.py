@@ -23,7 +23,7 @@ from tokengraft.reporting import (
 )
 from tokengraft.reporting import json as json_view
 from tokengraft.reporting import russian as russian_rooms
-from tokengraft.reporting.screen import Screen
+from tokengraft.reporting.screen import Page, Screen
 
 REPO = Path(__file__).resolve().parents[1]
 REPORTING = REPO / "src" / "tokengraft" / "reporting"
@@ -101,6 +101,19 @@ def test_what_cannot_be_seen_is_written_out(text: str, shown: str) -> None:
 
 def test_towers_of_marks_do_not_climb_into_other_lines() -> None:
     assert escape.inline("a" + "\u0301" * 4) == "a\u0301\u0301\\u0301\\u0301"
+
+
+def test_a_number_is_never_broken_at_its_thousands() -> None:
+    page = Page(Screen(width=24, words=catalogue.RUSSIAN))
+    told = "те же 1 078 763 id до и 1 078 763 после"
+    page.line(told)
+    page.item("-", told)
+    page.table((), [("a", told)])
+    lines = page.text.splitlines()
+    assert 6 == sum(line.count("1 078 763") for line in lines)
+    assert max(map(len, lines)) <= 24
+    page.line("\ue000 1\ue000234")
+    assert r"\ue000 1\ue000234" == page.text.splitlines()[-1], "nobody else can write the glue"
 
 
 # ── words and sizes ──────────────────────────────────────────────────────────────────────────────

@@ -63,6 +63,9 @@ def russian() -> Translator:
         ("it says 'nothing fits'", "сказано: 'nothing fits'"),
         ("it says 'a and b is c'", "сказано: 'a and b is c'"),
         ('it says "pad is 5" and <|x|>', 'сказано: "pad is 5" и <|x|>'),
+        # brackets behind brackets, and inside of them
+        ("a is b (nothing fits) (pad is 5)", "a — это b (ничего не подходит) (pad — это 5)"),
+        ("a is b (nothing fits (pad is 5))", "a — это b (ничего не подходит (pad — это 5))"),
         # a number that is counted is no sentence that begins with one
         (
             "nothing fits; 21 of 30 rows have no token",

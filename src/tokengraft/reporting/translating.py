@@ -221,8 +221,8 @@ class Translator:
                 explained += (len(parts) - 1) * _weight((english,))
                 shown = russian_joint.join(part.text for part in parts)
                 yield Reading(explained, shown, _SENTENCES if english in _CLAUSES else 0)
-        if masked.endswith(")") and " (" in masked:
-            at = masked.index(" (")
+        at = _bracket(masked)
+        if at >= 0:
             outer, inner = self.read(text[:at]), self.read(text[at + 2 : -1])
             yield Reading(outer.explained + inner.explained, f"{outer.text} ({inner.text})")
 
@@ -283,6 +283,16 @@ def _cut(
         for rest in _cut(chunks, text, number + 1, end + len(chunk)):
             yield [(start, end), *rest]
         end = text.find(chunk, end + 1)
+
+
+def _bracket(masked: str) -> int:
+    """Where the bracket begins with which a text ends, the space before it included; -1 for none."""
+    depth = 0
+    for at in range(len(masked) - 1, 0, -1):
+        depth += (masked[at] == ")") - (masked[at] == "(")
+        if depth == 0:
+            return at - 1 if masked.endswith(")") and masked[at - 1] == " " else -1
+    return -1
 
 
 def _split(masked: str, joint: str) -> Iterator[tuple[int, int]]:
