@@ -21,6 +21,8 @@ from tokengraft.flow import making
 from tokengraft.formats.byte_ranges import RangeRows, source_of
 from tokengraft.formats.loading import load
 from tokengraft.formats.row_reading import read_statistics
+from tokengraft.reporting import text
+from tokengraft.reporting.screen import Screen
 from tokengraft.row_findings import Rows
 from tokengraft.row_statistics import overlap, scale_of
 
@@ -186,6 +188,29 @@ def test_verdicts_name_the_untrained_rows(goal: Goal, tmp_path: Path) -> None:
     assert f"<|im_start|> ({IM_START})" in said
     assert f"<|im_end|> ({IM_END})" in said
     assert "not read" not in said
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_adapter_is_told_which_rows_to_train(tied: bool, tmp_path: Path) -> None:
+    untrained = (IM_START, IM_END)
+    folder = deep_shapes.trained(tmp_path / "a", untrained=untrained, base=True, tied=tied)
+    said = " ".join(_deep(folder, "lora").reasons)
+    ids = [IM_START, IM_END]
+    both = f'{{"embed_tokens": {ids}' + ("}" if tied else f', "lm_head": {ids}}}')
+    assert f"trainable_token_indices = {both}." in said
+
+
+def test_rows_are_shown_on_one_screen_and_with_numbers_if_all_is_wanted(tmp_path: Path) -> None:
+    audit = _deep(deep_shapes.trained(tmp_path / "a", untrained=(IM_END,)), "lora")
+    assert audit.rows is not None
+    short = text.view(audit, Screen())
+    long = text.view(audit, Screen(), text.Beside(everything=True))
+    line = next(line for line in short.splitlines() if "'<|im_end|>'" in line and "289" in line)
+    assert line.split() == ["289", "'<|im_end|>'", "untrained", "untrained"]
+    assert "from unused" in long
+    assert "from unused" not in short
+    n_tokens = len(audit.rows.structural)
+    assert len(long.splitlines()) > len(short.splitlines()) + n_tokens - 1
 
 
 def test_running_a_base_model_is_not_troubled_by_its_chat_markers(tmp_path: Path) -> None:

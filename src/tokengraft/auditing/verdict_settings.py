@@ -15,6 +15,7 @@ from tokengraft.auditing.asking import (
 from tokengraft.auditing.deep.answers import lora_rows
 from tokengraft.auditing.rule import counted, shown
 from tokengraft.auditing.verdict import MENDING, Case, blocked, told
+from tokengraft.auditing.verdict_tokens import TEACHING
 from tokengraft.families import trained_length
 from tokengraft.findings import Verdict
 from tokengraft.padding import unused_pads
@@ -201,7 +202,8 @@ def lora(case: Case) -> Verdict:
             f"A LoRA adapter changes layers and no embedding row{spare}. With the "
             f"{counted(facts.n_tokens or 0, 'token')} that are there, nothing must change first."
         ),
-        "Should you add tokens, train their rows too: an adapter alone leaves them as they start.",
+        *TEACHING[:1],
+        "An adapter alone leaves such a row as it starts: train the rows of new tokens with it.",
         *_training(case),
     ]
     return case.answer("leave-as-is", reasons, case.command("show"))

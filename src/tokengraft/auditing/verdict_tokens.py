@@ -22,8 +22,8 @@ _DTYPE_BYTES = {"float32": 4, "float64": 8}  # of config.json's names; all other
 TEACHING = (
     (
         "If you only add the token and train nothing: the text becomes one id, and its embedding row "
-        "(the numbers that stand for it inside the model) is one that no training met. The model neither understands the token nor "
-        "writes it."
+        "(the numbers that stand for it inside the model) is one that no training met. The model does not "
+        "understand the token, and writes it never or by chance."
     ),
     (
         "A good start for the row (a mix of the rows of similar tokens) makes training shorter; it does "

@@ -45,7 +45,7 @@ def audit(page: Page, value: Audit, *, everything: bool = False) -> None:
     else:
         _findings_in_short(page, value.findings)
     if value.rows is not None:
-        text_rows.rows(page, value.rows)
+        text_rows.rows(page, value.rows, everything=everything)
     page.heading(say("Facts"))
     page.pairs(facts(say, value.facts) if everything else _facts_in_short(say, value.facts))
     if value.verdicts:

@@ -7,7 +7,7 @@ from typing import Final
 
 from tokengraft.reporting import escape
 from tokengraft.reporting.screen import Cell, Page
-from tokengraft.row_findings import MatrixRows, Rows, RowVerdict, TokenRow
+from tokengraft.row_findings import MatrixRows, Rows, RowVerdict, TokenRow, TokenRows
 
 STYLES: Final[dict[RowVerdict, str]] = {
     "trained": "green",
@@ -17,39 +17,63 @@ STYLES: Final[dict[RowVerdict, str]] = {
 SHOWN: Final = 24
 
 
-def rows(page: Page, value: Rows) -> None:
-    """The section `Rows` of an audit that was asked for them."""
+def rows(page: Page, value: Rows, *, everything: bool = True) -> None:
+    """The section `Rows` of an audit that was asked for them; without numbers on one screen."""
     say = page.say
     page.heading(say("Rows"))
     if value.why_not:
-        page.line(say("not read: {why}", why=say.translated(value.why_not)), "yellow", indent=2)
+        why = say.translated(value.why_not)
+        page.line(say("not read: {why}", why=why), "yellow", indent=2)
         return
     for matrix in value.matrices:
         _matrix(page, matrix)
-    if value.structural:
-        header = (
-            *(say("id"), say("token"), say("matrix"), say("norm")),
-            *(say("from unused"), say("from trained"), say("row")),
+    if not value.structural:
+        return
+    if everything:
+        _with_numbers(page, value.structural[:SHOWN])
+    else:
+        _in_short(page, value.structural[:SHOWN])
+    note = say("A token that is only read needs no trained row in the output matrix.")
+    page.line(note, "dim", indent=2)
+    rest = len(value.structural) - SHOWN
+    if rest > 0:
+        more = say("... and {number} more: --json has all of them", number=say.number(rest))
+        page.line(more, "dim", indent=2)
+
+
+def _in_short(page: Page, tokens: tuple[TokenRows, ...]) -> None:
+    """A line a token: what each matrix says of it."""
+    say = page.say
+    of_both = any(row.reads and row.writes for token in tokens for row in token.rows)
+    sides = (say("both"),) if of_both else (say("input"), say("output"))
+    lines: list[tuple[str | Cell, ...]] = [
+        (
+            say.number(token.id),
+            escape.quoted(token.token),
+            *(Cell(say(row.verdict), STYLES[row.verdict]) for row in token.rows),
         )
-        lines = (
-            (
-                say.number(token.id) if at == 0 else "",
-                escape.quoted(token.token) if at == 0 else "",
-                *_numbers(page, row),
-            )
-            for token in value.structural[:SHOWN]
-            for at, row in enumerate(token.rows)
+        for token in tokens
+    ]
+    page.table((say("id"), say("token"), *sides), lines, right=frozenset({0}))
+
+
+def _with_numbers(page: Page, tokens: tuple[TokenRows, ...]) -> None:
+    """A line a row: its norm, and how far it lies from both references."""
+    say = page.say
+    header = (
+        *(say("id"), say("token"), say("matrix"), say("norm")),
+        *(say("from unused"), say("from trained"), say("row")),
+    )
+    lines = (
+        (
+            say.number(token.id) if at == 0 else "",
+            escape.quoted(token.token) if at == 0 else "",
+            *_numbers(page, row),
         )
-        page.table(header, lines, right=frozenset({0, 3, 4, 5}))
-        page.line(
-            say("A token that is only read needs no trained row in the output matrix."),
-            "dim",
-            indent=2,
-        )
-        rest = len(value.structural) - SHOWN
-        if rest > 0:
-            more = say("... and {number} more: --json has all of them", number=say.number(rest))
-            page.line(more, "dim", indent=2)
+        for token in tokens
+        for at, row in enumerate(token.rows)
+    )
+    page.table(header, lines, right=frozenset({0, 3, 4, 5}))
 
 
 def _numbers(page: Page, row: TokenRow) -> Iterator[str | Cell]:

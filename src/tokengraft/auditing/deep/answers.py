@@ -91,9 +91,20 @@ def _needs_rows(case: Case, lacking: Sequence[TokenRows]) -> Verdict:
             f"markers mean nothing; {counted(len(lacking), 'row')} in {matrices} have to be trained "
             "with it."
         ),
+        f"With PEFT 0.18 or newer: trainable_token_indices = {_indices(case, lacking)}.",
         *told(case.mendable),
     ]
     return case.answer("needs-training", reasons, _recipe(case))
+
+
+def _indices(case: Case, lacking: Sequence[TokenRows]) -> str:
+    """PEFT's setting that trains these rows; of tied matrices it takes the other one along."""
+    read = case.rows.matrices if case.rows is not None else ()
+    names = [m.tensor.removesuffix(".weight").rsplit(".", 1)[-1] for m in read if m.reads]
+    names += [m.tensor.removesuffix(".weight").rsplit(".", 1)[-1] for m in read if not m.reads]
+    names = names[:1] if case.facts.tied else names
+    ids = [token.id for token in lacking]
+    return "{" + ", ".join(f'"{name}": {ids}' for name in names) + "}"
 
 
 def evidence(token: TokenRows) -> str:
