@@ -1,8 +1,8 @@
 """Grade the audit with mutants that know nothing of its rules, and list every miss.
 
-Usage: PYTHONPATH=src:tests:tests/auditing python tools/mutation_campaign.py N [FIRST_SEED]
+Usage: PYTHONPATH=src:tests:tests/auditing python tools/mutation_campaign.py N [FIRST_SEED] [FOLDER...]
 TOKENGRAFT_TF4 and TOKENGRAFT_TF5 name Pythons with transformers 4 and 5; TOKENGRAFT_DATA, if set,
-adds real tokenizers to the tiny ones.
+adds a real tokenizer to the tiny ones. Folders that are given are mutated instead of all these.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from campaign import campaign
@@ -29,14 +30,14 @@ def bases(work: Path) -> list[Path]:
     return [*made, Path(data) / "tokenizers" / "minimind"] if data else made
 
 
-def main(number: int, first: int = 0) -> int:
+def main(number: int, first: int, folders: Sequence[Path]) -> int:
     """Run the campaign; 1 if a mutant that matters was missed."""
     pythons = [os.environ["TOKENGRAFT_TF4"], os.environ["TOKENGRAFT_TF5"]]
     n_counted, missed = 0, []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         seeds = range(first, first + number)
-        for mutant in campaign(bases(work), seeds, pythons, work):
+        for mutant in campaign(folders or bases(work), seeds, pythons, work):
             if mutant.matters:
                 n_counted += 1
                 if not mutant.found:
@@ -48,4 +49,5 @@ def main(number: int, first: int = 0) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:3])))
+    first = int(sys.argv[2]) if sys.argv[2:] else 0
+    sys.exit(main(int(sys.argv[1]), first, [Path(name) for name in sys.argv[3:]]))
