@@ -132,7 +132,10 @@ def campaign(
     """Mutate the bases in turn; a mutant matters if any answer of any library changes."""
     said = texts()
     oracles = [Oracle(python, said) for python in pythons]
+    origins = list(bases)
+    bases = [_neutral(base, work / f"origin-{at}") for at, base in enumerate(bases)]
     try:
+        names = {base: origin.name for base, origin in zip(bases, origins, strict=True)}
         before = {base: (_ask(oracles, base), findings(base)) for base in bases}
         for seed in seeds:
             base = bases[seed % len(bases)]
@@ -143,11 +146,17 @@ def campaign(
             found = findings(target)
             answers = [oracle.answer() for oracle in oracles]
             new = tuple(sorted(found - before[base][1]))
-            yield Mutant(base.name, seed, change, answers != before[base][0], new)
+            yield Mutant(names[base], seed, change, answers != before[base][0], new)
             shutil.rmtree(target)
     finally:
         for oracle in oracles:
             oracle.close()
+
+
+def _neutral(base: Path, target: Path) -> Path:
+    """A link to a folder under a name that says nothing: transformers reads model types into names."""
+    target.symlink_to(base.resolve(), target_is_directory=True)
+    return target
 
 
 def _ask(oracles: Sequence[Oracle], folder: Path) -> list[Any]:

@@ -29,6 +29,10 @@ def _split(**keys: Any) -> Callable[[Any], None]:
     return lambda value: value["pre_tokenizer"]["pretokenizers"][0].update(keys)
 
 
+def _model(key: str, value: Any) -> Callable[[Any], None]:
+    return lambda tokenizer: tokenizer["model"].update({key: value})
+
+
 def _without(step: str, key: str) -> Callable[[Any], None]:
     return lambda value: value[step].pop(key)
 
@@ -135,9 +139,12 @@ DEFECTS = (
             tok(_split(behavior="Somehow"), kind="bpe"),
             tok(_without("decoder", "type")),
             tok(_step("post_processor", {"type": "BertProcessing", "sep": ["!", 33]})),
+            tok(_step("truncation", [{"max_length": 8}])),
+            tok(_model("type", False)),
+            tok(_model("merges", "BPE")),
         ),
         good=(built(), tok(_step("post_processor", {"type": "FromTheFuture"}))),
-        also=frozenset({"T402", "T403"}),
+        also=frozenset({"T204", "T402", "T403"}),
     ),
     Defect(
         "T402",

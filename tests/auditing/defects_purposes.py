@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from planting import Defect, Make, in_json, tokenizer, with_edit, with_files
 
+import tiny
 from tiny import DROP, QWEN_LIKE
 
 _CUT = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
@@ -51,6 +53,36 @@ def _spelled(value: Any) -> None:
 
 def _as_is(_: Any) -> None:
     pass
+
+
+# Two letters behind a space: enough words to show that none crosses a border.
+_WORDS = tuple(f" {one}{two}" for one in "abcdefgh" for two in "ijklmnopqrst")
+
+
+def _wordy(change: Callable[[Any], None], *more: str) -> Make:
+    """As `_plain`, with a vocabulary that was learned from words, and from `more`."""
+
+    def make(folder: Path) -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tiny, "WORDS", (*tiny.WORDS, *_WORDS, *more))
+            return _plain(change)(folder)
+
+    return make
+
+
+def _uncut(value: Any) -> None:
+    value["pre_tokenizer"]["use_regex"] = False
+
+
+def _uncut_in_sequence(value: Any) -> None:
+    _uncut(value)
+    value["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [value["pre_tokenizer"]]}
+
+
+def _split_first(value: Any) -> None:
+    _uncut_in_sequence(value)
+    split = {"type": "Split", "pattern": {"String": " "}, "behavior": "Isolated", "invert": False}
+    value["pre_tokenizer"]["pretokenizers"].insert(0, split)
 
 
 def _seeing(**keys: Any) -> Make:
@@ -109,5 +141,15 @@ DEFECTS = (
         "T409",
         bad=(_plain(_swapped), _plain(_moved)),
         good=(_plain(_as_is), _plain(_spelled)),
+    ),
+    Defect(
+        "T410",
+        bad=(_wordy(_uncut), _wordy(_uncut_in_sequence)),
+        good=(
+            _wordy(_as_is),
+            _wordy(_split_first),
+            _wordy(_uncut, "in the"),
+            _plain(_uncut),
+        ),
     ),
 )

@@ -9,6 +9,7 @@ from tokengraft.auditing import (
     around,
     axes,
     context,
+    cutting,
     dialects,
     ending,
     files,
@@ -44,7 +45,7 @@ from tokengraft.row_findings import Rows
 __all__ = ["RULES", "Rule", "audit", "explain", "facts", "find", "read_rows", "verdict"]
 
 _SUBJECTS = (
-    *(tokens, tables, merges, matching, steps, around),
+    *(tokens, tables, merges, matching, steps, cutting, around),
     *(named, purposes, padding, stopping, ending, rows, axes, context, rope, sizes),
     *(template, writing, files, dialects, safety, hostile),
 )

@@ -48,6 +48,11 @@ _MODEL_TYPES: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("unk_token", "continuing_subword_prefix", "end_of_word_suffix"), str),
     "dropout": (int, float),
 }
+_PARTS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("/truncation", "/padding"), dict),
+    "/model/type": str,
+    "/model/merges": list,
+}
 _BEHAVIORS = ("Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous")
 # Types of the known keys of steps.
 _TYPES: Mapping[str, type | tuple[type, ...]] = {
@@ -120,6 +125,10 @@ def _broken_table(checkpoint: Checkpoint) -> Iterator[str]:
         lost = [key for key in _ADDED_KEYS if isinstance(entry, dict) and key not in entry]
         if lost:
             yield f"added_tokens/{number} has no {lost[0]}"
+    for pointer, types in _PARTS.items():
+        value = checkpoint.value(TOKENIZER, pointer)
+        if value is not None and not isinstance(value, types):
+            yield f"{pointer[1:]} is {value!r:.40}"
     model = object_of(checkpoint, TOKENIZER, "/model")
     for key, types in _MODEL_TYPES.items():
         value = model.get(key)
@@ -273,85 +282,6 @@ def one_sided_spelling(checkpoint: Checkpoint) -> Iterator[Found]:
     if spaces and bool(first) != bool(stripped):
         fate = "put there and not taken back" if first else "taken away and never put there"
         yield Found(place(TOKENIZER), f"a space before each text is {fate}")
-
-
-@rule(
-    "T408",
-    severity="warning",
-    title="both files say alike whether a space goes before a text",
-    bears_on=("inference", "lora"),
-)
-def prefix_space_differs(checkpoint: Checkpoint) -> Iterator[Found]:
-    """Byte-level tokenizers may put a space before each text, so that its first word is like others.
-
-    What it checks:
-        Where the pre-tokenizer of tokenizer.json is ByteLevel alone, its `add_prefix_space` is that
-        of tokenizer_config.json; a missing key there means false. Qwen2's class is T402's.
-
-    Why it matters:
-        transformers 4 takes the flag of tokenizer_config.json and changes the step; transformers 5
-        and servers on the plain library follow the file. The first word becomes another id.
-
-    Example:
-        "add_prefix_space": true in tokenizer.json, and tokenizer_config.json without the key.
-
-    Fix and its safety:
-        Write the flag of tokenizer.json into tokenizer_config.json, if that file is the one the model
-        was trained with, by hand. No row changes.
-
-    Sources:
-        transformers 4.57, tokenization_utils_fast.py, `__init__`, the end of it; measured.
-    """
-    step = object_of(checkpoint, TOKENIZER, "/pre_tokenizer")
-    config = object_of(checkpoint, TOKENIZER_CONFIG)
-    here, there = step.get("add_prefix_space"), config.get("add_prefix_space", False)
-    if step.get("type") != "ByteLevel" or not config or not isinstance(here, bool):
-        return
-    if isinstance(there, bool) and here != there:
-        yield Found(
-            place(TOKENIZER, "/pre_tokenizer/add_prefix_space"),
-            f"add_prefix_space is {str(here).lower()} in tokenizer.json, {str(there).lower()} in "
-            f"tokenizer_config.json{'' if 'add_prefix_space' in config else ', which lacks the key'}",
-            "transformers 4 follows tokenizer_config.json, all others tokenizer.json",
-        )
-
-
-@rule(
-    "T409",
-    severity="warning",
-    title="each step stands under the heading that it was written for",
-    bears_on=("inference", "lora"),
-)
-def step_under_another_heading(checkpoint: Checkpoint) -> Iterator[Found]:
-    """ByteLevel is the name of four steps; as a normalizer it does not cut text into words.
-
-    What it checks:
-        A ByteLevel among the normalizers has none of the keys `add_prefix_space`, `trim_offsets` and
-        `use_regex`, which only its namesakes under other headings have.
-
-    Why it matters:
-        The file loads without a message. Text is spelled in bytes and never cut, so that merges join
-        what the model always saw apart.
-
-    Example:
-        The normalizer of tokenizer.json is {"type": "ByteLevel", "use_regex": true}, and the
-        pre_tokenizer is null.
-
-    Fix and its safety:
-        None here: take tokenizer.json from its publisher again.
-
-    Sources:
-        tokenizers 0.23, normalizers/byte_level.rs and pre_tokenizers/byte_level.rs; measured.
-    """
-    foreign = ("add_prefix_space", "trim_offsets", "use_regex")
-    for value, pointer in steps_of(checkpoint, "normalizer"):
-        told = [key for key in foreign if key in value]
-        if value.get("type") == "ByteLevel" and told:
-            yield Found(
-                place(TOKENIZER, pointer),
-                "a ByteLevel that was written to cut text stands among the normalizers",
-                f"no normalizer reads {listed(told)}",
-            )
 
 
 def _writes_mark(value: dict[str, JsonValue]) -> bool:
