@@ -89,7 +89,7 @@ REFUSED = [
 ]
 SHOWN = [
     (0, "verify {}/out --against {}/base"),
-    (0, "verify {}/out --deep --with transformers,sentencepiece"),
+    (0, "verify {}/out --deep --with sentencepiece"),
     (1, "verify {}/out --against {}/base2"),
     (1, "verify {}/edited --against {}/base"),
     (1, "verify {}/more"),

@@ -52,7 +52,7 @@ TEXTS: Final = {
     "note": "заметка",
     "safe": "безопасно",
     "unsafe": "небезопасно",
-    "display-only": "только показать",
+    "display-only": "только для сведения",
     "fix{safety}: {fix}": "исправление{safety}: {fix}",
     "put the files into step (every plan does so first)": (
         "согласовать файлы (каждый план начинает с этого)"
@@ -73,7 +73,7 @@ TEXTS: Final = {
     "trained context": "обученный контекст",
     "weights": "веса",
     "tensors": "тензоры",
-    "stop ids": "стоп-номера",
+    "stop ids": "стоп-токены",
     "named tokens": "именованные токены",
     "rows read": "строки прочитаны",
     "not read: {why}": "не прочитаны: {why}",
@@ -126,7 +126,7 @@ TEXTS: Final = {
     "{tokens} added into spare rows": "добавлено в свободные строки: {tokens}",
     "Tokens": "Токены",
     "Rows": "Строки",
-    "id": "номер",
+    "id": "id",
     "token": "токен",
     "use": "роль",
     "... and {tokens} more: --json or the sidecar has all of them": (
@@ -144,12 +144,12 @@ TEXTS: Final = {
     "piece {id}": "кусок {id}",
     "Learned from corpora": "Выучено по корпусам",
     "{corpus}, {size}: {pieces}, ids {first} to {last}; {steps} of them are steps to others": (
-        "{corpus}, {size}: {pieces}, номера от {first} до {last}; из них {steps} — ступени к другим"
+        "{corpus}, {size}: {pieces}, id от {first} до {last}; из них {steps} — ступени к другим"
     ),
     "the corpus takes {before} ids before and {after} after: {share}% fewer, "
     "{short} bytes an id before and {long} after": (
-        "корпус занимает {before} номеров до и {after} после: на {share}% меньше, "
-        "байт на номер {short} до и {long} после"
+        "корпус занимает {before} id до и {after} после: на {share}% меньше, "
+        "байт на id {short} до и {long} после"
     ),
     "learned and rejected: {merges}, used less than those kept or less than {least} times "
     "({examples}, ...)": (
