@@ -59,6 +59,7 @@ UNSAID: Final[Mapping[str, frozenset[str]]] = {
     ),
     "formats": frozenset(
         {
+            *("{} if {} == {}", "{} else {}"),  # Jinja
             *("{}: version", "version = 1"),  # a place and a key
             "--set {}",  # a line of the recipe that a plan carries
             *("`replace({}, {})`", "if true"),  # code of a template

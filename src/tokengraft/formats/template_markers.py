@@ -42,13 +42,19 @@ class Edited:
     places: tuple[Place, ...] = ()
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """Characters of one span that become another text."""
 
     span: Span
     begin: int
     end: int
     text: str
+
+    def written(self, template: str) -> str:
+        """The new text as it is spelled where it goes: escaped in a constant."""
+        if self.span.kind != "string":
+            return self.text
+        return quoted(self.text, template[self.span.begin])
 
 
 def replaced(text: str, new: Mapping[str, str], known: Iterable[str] = ()) -> Edited:
@@ -65,8 +71,8 @@ def replaced(text: str, new: Mapping[str, str], known: Iterable[str] = ()) -> Ed
         return Edited(text, (Place(1, f"Jinja cannot read the template: {why}"),) if text else ())
     literal = "\n".join(meaning(text, s) for s in found if s.kind in LITERAL or s.kind == "comment")
     known = [token for token in known if token in literal]
-    parts = list(_parts(text, found, pattern((*new, *known)), new))
-    result = splice(text, [(p.begin, p.end, _written(text, p)) for p in parts])
+    parts = list(parts_of(text, found, pattern((*new, *known)), new))
+    result = splice(text, [(p.begin, p.end, p.written(text)) for p in parts])
     misread = tuple(_misread(text, result, found, parts))
     if misread:
         return Edited(text, misread)
@@ -82,9 +88,9 @@ def pattern(tokens: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, ordered)) or r"(?!)")
 
 
-def _parts(
+def parts_of(
     text: str, found: Sequence[Span], finder: re.Pattern[str], new: Mapping[str, str]
-) -> Iterator[_Part]:
+) -> Iterator[Part]:
     """What becomes of each span; a token over several joined constants goes into the first."""
     for group in _groups(text, found):
         chars = [(span, unit) for span in group for unit in units(text, span)]
@@ -94,7 +100,7 @@ def _parts(
             inside = chars[match.start() : match.end()]
             for number, (span, held) in enumerate(_by_span(inside)):
                 told = "" if number else new[match.group()]
-                yield _Part(span, held[0].begin, held[-1].end, told)
+                yield Part(span, held[0].begin, held[-1].end, told)
 
 
 def _by_span(chars: Sequence[tuple[Span, Unit]]) -> list[tuple[Span, list[Unit]]]:
@@ -121,11 +127,11 @@ def _groups(text: str, found: Sequence[Span]) -> Iterator[list[Span]]:
 def _joined(text: str, tokens: Sequence[Span], at: int) -> tuple[list[Span], int]:
     """Constants from a place on that are one text, and the place behind them."""
     group, end = _neighbours(tokens, at)
-    if not _is_free(text, tokens[at - 1], before=True):
+    if not is_free(_source(text, tokens[at - 1]), tokens[at - 1], before=True):
         return group, end
     while end + 1 < len(tokens) and _source(text, tokens[end]) in _JOINS:
         more, behind = _neighbours(tokens, end + 1)
-        if not more or (behind < len(tokens) and not _is_free(text, tokens[behind], before=False)):
+        if not more or not _ends_free(text, tokens, behind):
             break
         group, end = [*group, *more], behind
     return group, end
@@ -139,9 +145,14 @@ def _neighbours(tokens: Sequence[Span], at: int) -> tuple[list[Span], int]:
     return list(tokens[at:end]), end
 
 
-def _is_free(text: str, beside: Span, *, before: bool) -> bool:
-    """Whether what stands beside a constant leaves it as it is."""
-    source = _source(text, beside)
+def _ends_free(text: str, tokens: Sequence[Span], behind: int) -> bool:
+    if behind == len(tokens):
+        return True
+    return is_free(_source(text, tokens[behind]), tokens[behind], before=False)
+
+
+def is_free(source: str, beside: Span, *, before: bool) -> bool:
+    """Whether what stands beside a constant that is added to others leaves it as it is."""
     if beside.kind == "name":
         return source in _OPENERS if before else source != "is"
     return source not in (_BEFORE if before else _AFTER)
@@ -151,12 +162,7 @@ def _source(text: str, span: Span) -> str:
     return text[span.begin : span.end]
 
 
-def _written(text: str, part: _Part) -> str:
-    quote = text[part.span.begin]
-    return quoted(part.text, quote) if part.span.kind == "string" else part.text
-
-
-def _words(text: str, parts: Sequence[_Part], new: Mapping[str, str]) -> Iterator[Place]:
+def _words(text: str, parts: Sequence[Part], new: Mapping[str, str]) -> Iterator[Place]:
     """Tokens that are spelled like words: a role or a key of the same name is no token."""
     words = {told: old for old, told in new.items() if old.isidentifier()}
     for part in parts:
@@ -167,10 +173,10 @@ def _words(text: str, parts: Sequence[_Part], new: Mapping[str, str]) -> Iterato
 
 
 def _misread(
-    text: str, result: str, found: Sequence[Span], parts: Sequence[_Part]
+    text: str, result: str, found: Sequence[Span], parts: Sequence[Part]
 ) -> Iterator[Place]:
     """Where Jinja reads something else than was meant: a new text that looks like code."""
-    told: dict[Span, list[_Part]] = {}
+    told: dict[Span, list[Part]] = {}
     for part in parts:
         told.setdefault(part.span, []).append(part)
     expected = [(span.kind, _expected(text, span, told.get(span, ()))) for span in found]
@@ -183,7 +189,7 @@ def _misread(
             return
 
 
-def _expected(text: str, span: Span, parts: Sequence[_Part]) -> str:
+def _expected(text: str, span: Span, parts: Sequence[Part]) -> str:
     """What a span shall stand for, from its characters and not from how they are written."""
     if not parts:
         return meaning(text, span)

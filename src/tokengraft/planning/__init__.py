@@ -24,7 +24,7 @@ from tokengraft.planning.library import CountCorpus, Library, no_corpus
 from tokengraft.planning.named import set_pad, set_stop
 from tokengraft.planning.portable import portable
 from tokengraft.planning.predicting import edited_files, edited_weights, predicted
-from tokengraft.planning.protocol import as_copies, follow_markers, set_protocol
+from tokengraft.planning.protocol import as_copies, follow_markers, set_layouts, set_protocol
 from tokengraft.planning.rows import RowPlan, plan_rows
 from tokengraft.planning.slow import with_table
 from tokengraft.planning.starting import check_rows
@@ -161,6 +161,7 @@ def _drafted(checkpoint: Checkpoint, recipe: Recipe, ports: Ports) -> Draft:
     draft, more = set_chat(draft, recipe, ports.render)
     wished = as_copies(draft, (*wishes(recipe), *more))
     draft = follow_markers(add_all(draft, wished, ports.library))
+    draft = set_layouts(draft, recipe.add)
     if recipe.pad is not None:
         draft = set_pad(draft, recipe.pad)
     draft = set_stop(draft, recipe.stop)

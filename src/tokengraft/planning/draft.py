@@ -80,11 +80,12 @@ class Draft:
         vocab: new pieces of the model's own vocabulary.
         planned: what is said of each token, by id; rows are filled in at the end.
         renamed: old text to new text, for every place that names a token by text.
+        layouts: sequence to the token that chat templates write in its place.
         markers: old text to the text of another token that chat templates write in its place.
         settings: JSON values that shall hold.
         removed: JSON keys that shall go.
         templates: chat templates as they shall be, by place, with the base's texts of tokens:
-            `renamed` and `markers` are applied over them.
+            `layouts`, `renamed` and `markers` are applied over them.
         written: small text files to be made anew.
         new_rows: rows that need a value.
         reconciled: sentences on what was put into step before file by file is compared.
@@ -98,6 +99,7 @@ class Draft:
     vocab: Mapping[str, TokenId] = field(default_factory=dict)
     planned: Mapping[TokenId, PlannedToken] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
+    layouts: Mapping[str, str] = field(default_factory=dict)
     markers: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[Place, JsonValue] = field(default_factory=dict)
     removed: tuple[Place, ...] = ()

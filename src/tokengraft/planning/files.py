@@ -105,7 +105,7 @@ def file_edits(draft: Draft) -> FileEdits:
     edits.extend([*pieces.edits, *grown.appended])
     edits.extend(WriteFile(path=path, text=text) for path, text in sorted(written.items()))
     problems.extend(pieces.problems)
-    notes = (*grown.notes, *pieces.notes)
+    notes = (*grown.notes, *pieces.notes, *templates.notes)
     return FileEdits(tuple(edits), tuple(reconciled), missing, tuple(problems), notes)
 
 

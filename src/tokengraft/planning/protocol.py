@@ -8,11 +8,13 @@ it and at texts that it knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple, assert_never
 
 from tokengraft.checkpoint import JsonValue
+from tokengraft.formats.template_markers import pattern
+from tokengraft.formats.template_text import special_texts
 from tokengraft.formats.turns import turns
 from tokengraft.planning.draft import Draft
 from tokengraft.planning.tokens import rename_token, text_problem
@@ -156,6 +158,28 @@ def _as_copy(draft: Draft, add: Add, old: str) -> Add:
     flags = {flag: getattr(there, flag) for flag in FLAGS if flag not in given}
     starts = given & {"like", "sequence"} or ("init" in given and add.init != "copy")
     return add.model_copy(update=flags if starts else {**flags, "like": old})
+
+
+def set_layouts(draft: Draft, adds: Sequence[Add]) -> Draft:
+    """Have templates write a new token where they write the beginning of a turn that it stands for.
+
+    A `sequence` that does not begin with a special token is a start for the row and nothing else.
+    """
+    special = special_texts(draft.tokenizer)[1]
+    first = pattern(draft.tokenizer.added_ids)
+    layouts: dict[str, str] = {}
+    for number, add in enumerate(adds):
+        token_id = draft.id_of(add.text)
+        begins = add.sequence is not None and first.match(add.sequence)
+        if not begins or begins.group() not in special or begins.group() == add.sequence:
+            continue
+        if token_id is None or token_id not in draft.planned or add.sequence is None:
+            continue
+        if add.sequence in layouts:
+            what = f"{layouts[add.sequence]!r} stands for the same sequence"
+            draft = draft.with_problem(f"add[{number}].sequence", what, "keep one of the two")
+        layouts.setdefault(add.sequence, add.text)
+    return replace(draft, layouts=layouts)
 
 
 def follow_markers(draft: Draft) -> Draft:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from tokengraft.formats.template_layouts import with_tokens
 from tokengraft.formats.template_markers import replaced
 from tokengraft.planning.draft import Draft
 from tokengraft.plans import JsonChange, SetKey
@@ -20,6 +21,7 @@ class TemplateEdits:
     changes: list[tuple[str, JsonChange]] = field(default_factory=list)
     written: dict[str, str] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def template_edits(draft: Draft) -> TemplateEdits:
@@ -28,6 +30,8 @@ def template_edits(draft: Draft) -> TemplateEdits:
     new = {**draft.renamed, **draft.markers}
     for template in draft.tokenizer.templates:
         text = draft.template_text(template)
+        if draft.layouts:
+            text = _with_layouts(draft, template, text, found)
         if new:
             text = _with_new_texts(draft, template, text, new, found)
         if text != template.text:
@@ -47,9 +51,28 @@ def _with_new_texts(
 ) -> str:
     known = (token.content for token in draft.added.values())
     edited = replaced(text, new, (*known, *draft.tokenizer.added_ids))
-    place = template.file + (f"#{template.pointer}" if template.pointer else "")
+    place = _place(template)
     found.problems += [(f"{place}, line {at.line}", at.why) for at in edited.places]
     return edited.text
+
+
+def _with_layouts(draft: Draft, template: ChatTemplate, text: str, found: TemplateEdits) -> str:
+    """Write tokens for whole beginnings of turns; what still writes a beginning is understood."""
+    edited = with_tokens(text, draft.layouts, draft.tokenizer.added_ids)
+    if edited.text == text:
+        sequences = ", ".join(map(repr, draft.layouts))
+        found.notes.append(
+            f"{_place(template)} is left alone: it writes {sequences} in no one place"
+        )
+        return text
+    found.notes += [
+        f"{_place(template)}, line {at.line}, is left as it is: {at.why}" for at in edited.places
+    ]
+    return edited.text
+
+
+def _place(template: ChatTemplate) -> str:
+    return template.file + (f"#{template.pointer}" if template.pointer else "")
 
 
 def _other_place(draft: Draft, template: ChatTemplate) -> Iterator[tuple[str, str]]:
