@@ -179,3 +179,18 @@ def test_a_sequence_without_a_special_token_leaves_templates_alone(tmp_path: Pat
 def test_every_template_with_turn_markers_is_tried() -> None:
     assert set(BEGINNINGS) == set(MARKERS)
     assert Tiny().n_tokens() > 0
+
+
+def test_a_layout_and_a_role_of_the_models_own_go_together(tmp_path: Path) -> None:
+    recipe = (
+        recipe_of({"<|im_start|>user\n": "<|user|>", "<|im_start|>assistant\n": "<|answer|>"})
+        + '[roles]\nplanner = { token = "<|planner|>", side = "output" }\n'
+    )
+    (tmp_path / "recipe.toml").write_text(f"version = 1\n{recipe}", encoding="utf-8")
+    base = build(tmp_path / "src")
+    making.apply(tmp_path / "recipe.toml", base=str(base), out=tmp_path / "out")
+    out = load(tmp_path / "out")
+    anchors = out.value("tokenizer_config.json", "/response_template/start_anchor")
+    assert anchors == ["<|answer|>", "<|im_start|>assistant\n"]
+    found = making.verify(tmp_path / "out", witnesses=("transformers",))
+    assert found.passed, [check for check in found.checks if check.status == "fail"]

@@ -24,6 +24,7 @@ from tokengraft.vocabulary import TokenId
 
 FLAGS = ("special", "lstrip", "rstrip", "single_word", "normalized")
 NAMES = ("bos", "eos")
+CONFIG = "tokenizer_config.json"
 # Texts at which llama.cpp ends generation, whatever the files say.
 # Source: llama.cpp, src/llama-vocab.cpp, end-of-generation tokens by name.
 LLAMA_CPP_ENDS = frozenset(
@@ -179,7 +180,25 @@ def set_layouts(draft: Draft, adds: Sequence[Add]) -> Draft:
             what = f"{layouts[add.sequence]!r} stands for the same sequence"
             draft = draft.with_problem(f"add[{number}].sequence", what, "keep one of the two")
         layouts.setdefault(add.sequence, add.text)
-    return replace(draft, layouts=layouts)
+    return _anchored(replace(draft, layouts=layouts)) if layouts else draft
+
+
+def _anchored(draft: Draft) -> Draft:
+    """Let responses be read behind the new beginnings too, where a file says how to read them."""
+    whole = draft.value(CONFIG, "/response_template")
+    anchor = whole.get("start_anchor") if isinstance(whole, dict) else None
+    olds = [anchor] if isinstance(anchor, str) else anchor if isinstance(anchor, list) else []
+    anchors: dict[str, None] = {}
+    for old in (text for text in olds if isinstance(text, str)):
+        new = old
+        for sequence, token in draft.layouts.items():
+            new = new.replace(sequence, token)
+        anchors |= {new: None, old: None}
+    if len(anchors) <= len(olds) or not isinstance(whole, dict):
+        return draft
+    return draft.with_setting(
+        CONFIG, "/response_template", {**whole, "start_anchor": list(anchors)}
+    )
 
 
 def follow_markers(draft: Draft) -> Draft:
