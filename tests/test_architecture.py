@@ -32,7 +32,7 @@ NOUNS = {
     "spelling",
     "extensions",
 }
-FORMATS = {"formats", "families", "sandbox", "hub"}
+FORMATS = {"formats", "families", "positions", "sandbox", "hub"}
 ROOMS = {"auditing", "planning", "rows", "applying", "training", "verifying", "exporting"}
 FACES = {"cli", "web", "__main__"}
 BELOW_ROOMS = GROUND | NOUNS | FORMATS
@@ -41,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(NOUNS, GROUND | NOUNS),
     **dict.fromkeys(FORMATS, GROUND | NOUNS),
     "formats": GROUND | NOUNS | {"families"},  # which matrix is which, a family file says
+    "positions": GROUND | NOUNS | {"families"},  # and which keys speak of positions
     **dict.fromkeys(ROOMS, BELOW_ROOMS),
     "planning": BELOW_ROOMS | {"rows"},  # initialisers turn a recipe's words into row sources
     "reporting": BELOW_ROOMS | ROOMS,

@@ -284,7 +284,6 @@ def test_linear_and_dynamic_scaling_keep_the_length_that_engines_multiply(
     ("recipe", "said"),
     [
         ("[context]\nlength = 256\n", "within the 256 positions"),
-        ('[context]\nlength = 999\nmethod = "longrope"\n', "longrope needs"),
         (add(" <|x|>"), "white space"),
         (add("   "), "only white space"),
         (add("é\\u0120x"), "would decode to something else"),

@@ -14,17 +14,11 @@ UNSAID: Final[Mapping[str, frozenset[str]]] = {
             "recipe new",  # the name of a command
             # headings of rule pages, which have a translation of their own
             *("What it checks", "Why it matters", "Fix and its safety"),
-            # keys and values
-            "config.json#{} = {}",
-            "{}#/model_max_length = {}",
-            *(
-                f'config.json#{{}}/{key} = {{{{"rope_type": "yarn", "factor": {{}}, '
-                '"original_max_position_embeddings": {}}}'
-                for key in ("rope_parameters", "rope_scaling")
-            ),
         }
     ),
     "applying": frozenset({"plan.json: {}"}),  # a place
+    "families": frozenset({"families/{}.toml: rope_facts"}),  # a place
+    "positions": frozenset({'method = "{}"', "transformers 5"}),  # a key with its value, a name
     "planning": frozenset(
         {
             *("add {}: init", "add {}: {}"),  # places in a recipe
@@ -42,6 +36,7 @@ UNSAID: Final[Mapping[str, frozenset[str]]] = {
     "verifying": frozenset(
         {
             "one {} two",  # is encoded
+            *("transformers 4", "transformers 5"),  # names
             # prompts that a model continues
             *("Once upon a time there was a lighthouse", "def fibonacci(n):"),
             "The capital of France is",

@@ -19,7 +19,7 @@ from tokengraft.errors import TokengraftError
 from tokengraft.families import families
 from tokengraft.formats.loading import load
 from tokengraft.formats.recipe_file import parse_recipe
-from tokengraft.layout import Family
+from tokengraft.layout import Family, RopeFacts
 from tokengraft.planning import Ports
 
 ROWS, WIDTH = 384, 8
@@ -171,4 +171,18 @@ def facts(family: Family) -> str:
         lines.append(
             f"trained length (config → trained): {pairs}; {escaped(family.trained_length_source)}"
         )
+    lines += rope_lines(family.rope_facts)
     return "".join(f"- {line}\n" for line in (*lines, *map(escaped, family.notes)))
+
+
+def rope_lines(rope: RopeFacts) -> Iterator[str]:
+    """What a family's file says of rotary positions beyond that it has them."""
+    for model_type, known in rope.methods.items():
+        read = ", ".join(f"`{method}`" for method in known) or "none"
+        yield f"scaling that the classes of `{model_type}` read: {read}"
+    if rope.full_attention_only:
+        listed = ", ".join(f"`{one}`" for one in sorted(rope.full_attention_only))
+        yield f"scaled in layers with full attention alone: {listed}"
+    if rope.trained_scaling:
+        pairs = ", ".join(f"{kind} at {length:,}" for kind, length in rope.trained_scaling)
+        yield f"trained with scaling: {pairs}"

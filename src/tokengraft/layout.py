@@ -2,10 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 Part = Literal["input", "output", "bias", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class RopeFacts:
+    """What is known of a family's rotary positions; data from `families/*.toml`, never code.
+
+    Model types stand for the classes of transformers that read such a config.
+
+    Attributes:
+        theta_key, share_key: where the older spelling keeps the base frequency, and the share of a
+            head that turns, as JSON pointers.
+        methods: by model type, the scaling methods that its classes read, where not all five.
+        legacy: model types whose older spelling names the method `type`, and may hold nothing but
+            that and the method's own numbers.
+        full_attention_only: model types that scale the layers of full attention alone; their sliding
+            layers turn by a frequency of their own.
+        length_is_scaled: model types whose config names the scaled length under every method.
+        states_head_dim: model types that stop unless the config names `head_dim`.
+        defaults: by model type, what its classes take where the config is silent: `rope_theta` (0:
+            classes of two versions differ), `local_theta`, `head_dim`, `share`, `length`.
+        trained_scaling: pairs (method, length that the config names) with which the family's own
+            models were trained, so that other numbers are not what their weights know.
+    """
+
+    theta_key: str = "/rope_theta"
+    share_key: str = "/partial_rotary_factor"
+    methods: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    legacy: frozenset[str] = frozenset()
+    full_attention_only: frozenset[str] = frozenset()
+    length_is_scaled: frozenset[str] = frozenset()
+    states_head_dim: frozenset[str] = frozenset()
+    defaults: Mapping[str, Mapping[str, float]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    trained_scaling: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +61,7 @@ class Family:
             `trained_length_source` says who says so, and of whose models.
         tied_default: what a missing `tie_word_embeddings` means.
         rope: whether positions are rotary (else the context cannot be lengthened by config).
+        rope_facts: more on rotary positions.
     """
 
     name: str
@@ -39,6 +77,7 @@ class Family:
     tied_default: bool
     rope: bool
     notes: tuple[str, ...]
+    rope_facts: RopeFacts = RopeFacts()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,15 @@ operation; a finding's fix is one of the same operations.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tokengraft.documents import Document, Value
 
 Use = Literal["role", "tool", "thinking", "marker", "word"]
 ContextMethod = Literal["linear", "dynamic", "yarn", "llama3", "longrope"]
+Factor = Annotated[float, Field(gt=0, lt=1e6)]  # what a rotary frequency is divided by
 
 
 class Add(Value):
@@ -94,6 +95,19 @@ class Context(Value):
     length: int = Field(gt=0)
     method: ContextMethod = "yarn"
     original: int | None = Field(default=None, gt=0)
+    short_factor: tuple[Factor, ...] | None = Field(default=None, min_length=1)
+    long_factor: tuple[Factor, ...] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _lists_belong_to_longrope(self) -> Self:
+        lists = (self.short_factor, self.long_factor)
+        if any(lists) and not all(lists):
+            raise ValueError("short_factor and long_factor are given together or not at all")
+        if any(lists) and self.method != "longrope":
+            raise ValueError(
+                f"short_factor and long_factor belong to longrope, not to {self.method}"
+            )
+        return self
 
 
 class Extend(Value):

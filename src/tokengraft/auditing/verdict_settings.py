@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 
-from tokengraft.auditing.asking import (
-    TOKENIZER_CONFIG,
-    context_length_of,
-    n_rows_of,
-    object_of,
-    rope_scaling_of,
-    rope_type_of,
-)
+from tokengraft.auditing.asking import n_rows_of
 from tokengraft.auditing.deep.answers import lora_rows
 from tokengraft.auditing.rule import counted, shown
 from tokengraft.auditing.verdict import MENDING, Case, blocked, told
 from tokengraft.auditing.verdict_tokens import TEACHING
+from tokengraft.checkpoint import JsonValue
 from tokengraft.families import trained_length
 from tokengraft.findings import Verdict
 from tokengraft.padding import unused_pads
+from tokengraft.positions import Stretch, config_of, kind_of, stretch, usual
 from tokengraft.vocabulary import Tokenizer
 
 _GENERATION = re.compile(r"\{%-?\s*generation\b")
-STRETCH = 4  # what Qwen and others validated with YaRN, and what the preset asks for
+MANY = 8  # numbers of a list that a verdict still shows
 _NEW_PAD = "<|pad|>"
 
 
@@ -31,8 +27,9 @@ def context(case: Case) -> Verdict:
     if case.blocking:
         return blocked(case)
     family = case.checkpoint.family
-    length, pointer = context_length_of(case.checkpoint)
-    if length is None:
+    found = config_of(case.checkpoint)
+    length = None if found is None else found.length
+    if found is None or length is None:
         reasons = ["config.json, where the context length stands, is not here or names none."]
         return case.answer("unknown", reasons, case.command("show"))
     if family.name == "generic":
@@ -47,26 +44,26 @@ def context(case: Case) -> Verdict:
     if wrong:
         following = case.command("audit", "--write-recipe", "recipe.toml")
         return case.answer("safe-change", told(wrong), following)
-    scaling, place = rope_scaling_of(case.checkpoint)
-    if any(isinstance(value, dict) for value in scaling.values()):
-        reasons = [
-            f"Each layer type scales positions in its own way ({place}); no plan edits that yet."
-        ]
-        return case.answer("do-not", reasons, case.command("show"))
-    if rope_type_of(scaling) != "default":
+    wish = usual(case.checkpoint)
+    if wish is None:
+        kind = kind_of(found.in_force())
         reasons = [
             (
-                f"The context is {length:,} positions, and positions are stretched already: {place} is "
-                f"{rope_type_of(scaling)}. Stretching twice is not something the model was made for."
+                f"The context is {length:,} positions, and they are scaled already: {kind}. A recipe "
+                "with another length states that anew, from the length that was trained."
             )
         ]
         return case.answer("leave-as-is", reasons, case.command("show"))
-    return _stretched(case, length, pointer)
+    return _stretched(case, stretch(case.checkpoint, wish))
 
 
-def _stretched(case: Case, length: int, pointer: str) -> Verdict:
-    trained, source = trained_length(case.checkpoint.family, length)
-    base = trained or length
+def _stretched(case: Case, found: Stretch) -> Verdict:
+    if found.problems:
+        reasons = [f"The context cannot be lengthened by a recipe: {found.problems[0].what}."]
+        return case.answer("do-not", reasons, case.command("show"))
+    assert found.config is not None
+    base, target = found.original[0], found.wish.length
+    trained, source = trained_length(case.checkpoint.family, found.config.length)
     if trained:
         known = f"{base:,} positions were trained ({source}). Up to there, change nothing."
     else:
@@ -74,31 +71,29 @@ def _stretched(case: Case, length: int, pointer: str) -> Verdict:
             f"config.json names {base:,} positions; how many were trained is unknown. Up to there, "
             "change nothing."
         )
-    target, prefix = base * STRETCH, case.checkpoint.text_config
-    newer = object_of(case.checkpoint, "config.json", f"{prefix}/rope_parameters")
-    key = "rope_parameters" if newer else "rope_scaling"
-    keys = [
-        f"config.json#{pointer} = {target}",
-        (
-            f'config.json#{prefix}/{key} = {{"rope_type": "yarn", "factor": {float(STRETCH)}, '
-            f'"original_max_position_embeddings": {base}}}'
-        ),
-    ]
-    limit = case.checkpoint.value(TOKENIZER_CONFIG, "/model_max_length")
-    if isinstance(limit, int) and not isinstance(limit, bool) and limit < target:
-        keys.append(f"{TOKENIZER_CONFIG}#/model_max_length = {target}")
+    keys = [f"{file}#{key} = {_shown(value)}" for (file, key), value in found.settings.items()]
     reasons = [
         known,
         f"For {target:,} positions a plan sets: {'; '.join(keys)}. No weight changes.",
         (
-            "This stretch (YaRN) is always on: short texts get a little worse too. That the model is "
-            "good at the new length is not proved by these keys."
+            "This stretch is always on: short texts get a little worse too. That the model is good at "
+            "the new length is not proved by these keys."
         ),
     ]
     if case.checkpoint.tokenizer is None:
         reasons.append("A plan wants the tokenizer's files beside config.json; they are not here.")
         return case.answer("safe-change", reasons, case.command("show"))
     return case.answer("safe-change", reasons, case.with_preset("context"))
+
+
+def _shown(value: JsonValue) -> str:
+    """A setting as JSON; lists of factors by their lengths."""
+    if isinstance(value, dict):
+        value = {
+            key: f"{len(inner)} numbers" if isinstance(inner, list) and len(inner) > MANY else inner
+            for key, inner in value.items()
+        }
+    return json.dumps(value)
 
 
 def pad(case: Case) -> Verdict:

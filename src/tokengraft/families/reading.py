@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
+from tokengraft.families.rope_facts import read_rope_facts
 from tokengraft.layout import Family
 
 GENERIC = "generic"
@@ -16,7 +17,15 @@ _LISTS = ("model_types", "input_rows", "output_rows", "output_bias", "notes")
 _POINTERS = ("vocab_keys", "length_keys")
 _FLAGS = ("tied_default", "rope")
 _KEYS = frozenset(
-    (*_LISTS, *_POINTERS, *_FLAGS, "refuse", "trained_length", "trained_length_source")
+    (
+        *_LISTS,
+        *_POINTERS,
+        *_FLAGS,
+        "refuse",
+        "rope_facts",
+        "trained_length",
+        "trained_length_source",
+    )
 )
 
 
@@ -86,6 +95,7 @@ def read_family(name: str, text: str) -> Family:
         tied_default=document.get("tied_default", False),
         rope=document.get("rope", False),
         notes=lists["notes"],
+        rope_facts=read_rope_facts(name, lists["model_types"], document.get("rope_facts", {})),
     )
 
 

@@ -9,7 +9,7 @@ from tokengraft.checkpoint import Checkpoint
 from tokengraft.documents import Problem
 from tokengraft.errors import RecipeError, UsageError
 from tokengraft.events import Listen, ignore
-from tokengraft.families import context_of, trained_length
+from tokengraft.families import trained_length
 from tokengraft.flow.corpora import corpus_problem
 from tokengraft.flow.making import load, plan_recipe
 from tokengraft.flow.ports import render_port
@@ -17,6 +17,7 @@ from tokengraft.formats.recipe_file import parse_recipe, read_recipe, toml_text
 from tokengraft.formats.turns import Turns, turns
 from tokengraft.planning import later_sections
 from tokengraft.planning.chat import chat_problems, chat_refusals
+from tokengraft.positions import config_of, kind_of, stretch, usual
 from tokengraft.recipes import Recipe
 from tokengraft.vocabulary import Tokenizer
 
@@ -215,25 +216,30 @@ def _pad(checkpoint: Checkpoint) -> str:
 
 
 def _context(checkpoint: Checkpoint) -> str:
-    config = checkpoint.value("config.json")
-    length, _ = context_of(
-        checkpoint.family,
-        config=config if isinstance(config, dict) else {},
-        text_config=checkpoint.text_config,
-    )
-    trained, source = trained_length(checkpoint.family, length)
-    base = trained or length
-    if base is None or not checkpoint.family.rope:
-        why = "no config.json says a length" if base is None else "its positions are not rotary"
-        return f"# The context of this checkpoint cannot be lengthened by a recipe: {why}.\n"
-    known = f"config.json names {base} positions; what was trained is unknown"
-    if trained:
-        known = f"{base} positions were trained ({source})"
+    config, wish = config_of(checkpoint), usual(checkpoint)
+    if config is None or config.length is None:
+        return _no_context("no config.json says a length")
+    if wish is None:
+        return (
+            f"# Positions are scaled already: {kind_of(config.in_force())}. A [context] with another "
+            "length states that\n# anew, from the length that was trained.\n"
+        )
+    found = stretch(checkpoint, wish)
+    if found.problems:
+        return _no_context(found.problems[0].what)
+    original, source = found.original
+    known = f"config.json names {original} positions; what was trained is unknown"
+    if trained_length(checkpoint.family, config.length)[0] is not None:
+        known = f"{original} positions were trained ({source})"
     return (
         f"# {known}.\n"
-        "# YaRN is static: it also touches shorter texts.\n"
-        f'[context]\nlength = {base * 4}\nmethod = "yarn"\n'
+        "# The scaling is static: it also touches shorter texts.\n"
+        f'[context]\nlength = {wish.length}\nmethod = "{wish.method}"\n'
     )
+
+
+def _no_context(why: str) -> str:
+    return f"# The context of this checkpoint cannot be lengthened by a recipe: {why}.\n"
 
 
 WRITERS: Mapping[str, Callable[[Checkpoint], str]] = {

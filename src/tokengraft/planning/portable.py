@@ -13,11 +13,11 @@ from dataclasses import asdict, replace
 
 from tokengraft.checkpoint import JsonValue
 from tokengraft.planning.draft import Draft
+from tokengraft.positions import lacks_older_spelling, older_spelling, rope_config
 
 TOKENIZER, CONFIG = "tokenizer_config.json", "config.json"
 MAP = "special_tokens_map.json"
 NEW_LIST, OLD_LIST = "/extra_special_tokens", "/additional_special_tokens"
-DEFAULT_THETA = 10_000  # what transformers 4 takes where it finds no rope_theta
 
 
 def portable(draft: Draft) -> Draft:
@@ -62,27 +62,19 @@ def _text(entry: JsonValue) -> str | None:
 
 def _old_rope(draft: Draft, prefix: str) -> Draft:
     """`rope_theta` and `rope_scaling` beside `rope_parameters`, where leaving them out would tell."""
-    new = draft.value(CONFIG, f"{prefix}/rope_parameters")
-    if not isinstance(new, dict) or any(isinstance(value, dict) for value in new.values()):
-        return draft  # each layer type has its own: version 4 has no one spelling for that
-    if draft.value(CONFIG, f"{prefix}/rope_scaling") or _has(draft, f"{prefix}/rope_theta"):
+    value = draft.checkpoint.value(CONFIG)
+    if not isinstance(value, dict) or (CONFIG, f"{prefix}/rope_scaling") in draft.settings:
         return draft
-    theta = new.get("rope_theta", DEFAULT_THETA)
-    scaling = {key: value for key, value in new.items() if key != "rope_theta"}
-    is_scaled = new.get("rope_type", "default") != "default"
-    if not is_scaled and theta == DEFAULT_THETA:
+    config = rope_config(draft.checkpoint.family, value, prefix)
+    if not lacks_older_spelling(config):
         return draft
-    draft = draft.with_setting(CONFIG, f"{prefix}/rope_theta", theta)
-    draft = draft.with_setting(CONFIG, f"{prefix}/rope_scaling", scaling if is_scaled else None)
+    for pointer, setting in older_spelling(config, config.newer):
+        draft = draft.with_setting(CONFIG, prefix + pointer, setting)
     sentence = (
         f"{CONFIG} spells RoPE as transformers 5 alone reads it, and version 4 would take the "
         "frequency 10000 without scaling: rope_theta and rope_scaling are written beside it"
     )
     return replace(draft, reconciled=(*draft.reconciled, sentence))
-
-
-def _has(draft: Draft, pointer: str) -> bool:
-    return draft.value(CONFIG, pointer) is not None
 
 
 def _full_table(draft: Draft) -> Draft:

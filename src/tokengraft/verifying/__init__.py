@@ -21,6 +21,7 @@ from tokengraft.verifying.files import hash_files, manifest, plan_and_receipt, u
 from tokengraft.verifying.ids import check_ids
 from tokengraft.verifying.logits import check_logits
 from tokengraft.verifying.markers import check_protocol, check_renames
+from tokengraft.verifying.positions import ask_positions, check_positions
 from tokengraft.verifying.records import Graft, failed, read_graft, skipped
 from tokengraft.verifying.sentencepiece_witness import ask_sentencepiece
 from tokengraft.verifying.shapes import check_shapes, safetensors_witness
@@ -100,6 +101,7 @@ def _checks(graft: Graft, wish: Wish, corpus: Corpus, listen: Listen) -> Iterato
     yield from _guarded("files-as-planned", lambda: files_as_planned(graft, known))
     yield from _guarded("shapes", lambda: check_shapes(graft, known))
     yield from _guarded("safetensors", lambda: safetensors_witness(graft))
+    yield from _guarded("positions", lambda: check_positions(graft, known))
     before = None if known is None else known.tokenizer
     yield from _guarded("ids", lambda: check_ids(graft, before))
     yield from _guarded("old-names", lambda: check_renames(graft))
@@ -113,6 +115,7 @@ def _asked_for(graft: Graft, wish: Wish, known: Checkpoint | None) -> Iterator[C
     if "transformers" in wish.witnesses:
         yield from _guarded("transformers", lambda: ask_transformers(graft))
         yield from _guarded("chat-read-back", lambda: ask_about_chats(graft))
+        yield from _guarded("transformers-positions", lambda: ask_positions(graft))
     else:
         yield skipped("transformers", "not asked for: --with transformers")
     if "sentencepiece" in wish.witnesses:
