@@ -141,6 +141,7 @@ DEFECTS = (
             tok(_step("post_processor", {"type": "BertProcessing", "sep": ["!", 33]})),
             tok(_step("truncation", [{"max_length": 8}])),
             tok(_model("type", False)),
+            tok(_model("type", "bpe")),
             tok(_model("merges", "BPE")),
         ),
         good=(built(), tok(_step("post_processor", {"type": "FromTheFuture"}))),

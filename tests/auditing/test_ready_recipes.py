@@ -33,7 +33,7 @@ REAL: dict[str, tuple[Goal, ...]] = {
     "tokenizers/qwen3-30b-a3b": ("inference", "context"),
     "tokenizers/gpt2": ("pad", "tools"),
     "tokenizers/phi-2": ("pad",),
-    "tokenizers/minimind": ("thinking", "context"),
+    "tokenizers/minimind": ("thinking", "context", "protocol"),
     "tokenizers/roberta": ("pad",),
     "models/stories260K": GOALS,
     "edge/qwen2-boundless-crlf": ("context", "protocol", "roles"),

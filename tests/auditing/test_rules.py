@@ -123,6 +123,11 @@ def test_an_unknown_code_is_answered_with_near_ones() -> None:
     with pytest.raises(UsageError) as raised:
         auditing.explain("T199")
     assert "explain T1" in raised.value.hint
+    assert "T101" in raised.value.detail
+    assert "C101" not in raised.value.detail
+    with pytest.raises(UsageError, match="no rule X9") as raised:
+        auditing.explain("X9")
+    assert "tokengraft explain" == raised.value.hint
 
 
 def test_two_rules_cannot_share_a_code() -> None:

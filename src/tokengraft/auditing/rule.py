@@ -155,12 +155,14 @@ def explain(code: str) -> Rule:
     """
     found = RULES.get(code.upper())
     if found is None:
-        same = [known for known in sorted(RULES) if known[0] == code[:1].upper()] or sorted(RULES)
+        same = [known for known in sorted(RULES) if known[0] == code[:1].upper()]
         near = difflib.get_close_matches(code.upper(), same, n=1) or same
         raise UsageError(
             f"there is no rule {shown(code)}",
-            detail=f"the codes are {', '.join(sorted(RULES))}",
-            hint=f"tokengraft explain {near[0]}",
+            detail=f"the codes are {', '.join(same)}"
+            if same
+            else "codes begin with T, R, E, C, J, F or S",
+            hint=f"tokengraft explain {near[0]}" if near else "tokengraft explain",
         )
     return found
 

@@ -50,7 +50,6 @@ _MODEL_TYPES: Mapping[str, type | tuple[type, ...]] = {
 }
 _PARTS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("/truncation", "/padding"), dict),
-    "/model/type": str,
     "/model/merges": list,
 }
 _BEHAVIORS = ("Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous")
@@ -130,6 +129,8 @@ def _broken_table(checkpoint: Checkpoint) -> Iterator[str]:
         if value is not None and not isinstance(value, types):
             yield f"{pointer[1:]} is {value!r:.40}"
     model = object_of(checkpoint, TOKENIZER, "/model")
+    if "type" in model and model["type"] not in _MODELS | {"WordPiece"}:
+        yield f"model/type is {model['type']!r:.40}"
     for key, types in _MODEL_TYPES.items():
         value = model.get(key)
         if value is not None and (
