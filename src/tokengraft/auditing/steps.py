@@ -124,6 +124,8 @@ def _broken_table(checkpoint: Checkpoint) -> Iterator[str]:
         lost = [key for key in _ADDED_KEYS if isinstance(entry, dict) and key not in entry]
         if lost:
             yield f"added_tokens/{number} has no {lost[0]}"
+    if "added_tokens" in object_of(checkpoint, TOKENIZER) and entries is None:
+        yield "added_tokens is null"
     for pointer, types in _PARTS.items():
         value = checkpoint.value(TOKENIZER, pointer)
         if value is not None and not isinstance(value, types):
