@@ -86,6 +86,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
         ("tokenizer.json", b'{"model": {"vocab": {"a": 1.5}}}'),
         ("tokenizer.json", b'{"model": {"vocab": {}}, "added_tokens": [{"id": 1}]}'),
         ("tokenizer.json", b'{"model": {"vocab": {}}, "added_tokens": {"a": 1}}'),
+        ("tokenizer.json", b'{"model": {"vocab": {}}, "added_tokens": null}'),
         ("tokenizer.json", b'{"model": {"vocab": [["a"], 3]}}'),
         ("tokenizer_config.json", b'{"added_tokens_decoder": {"x": {"content": "a"}}}'),
         ("tokenizer_config.json", b'{"added_tokens_decoder": {"1": {"content": 3}}}'),

@@ -118,7 +118,7 @@ def _id(value: JsonValue, file: str, pointer: str) -> TokenId:
 
 
 def _added_tokens(main: Mapping[str, JsonValue]) -> Declared:
-    file, entries = "tokenizer.json", main.get("added_tokens") or []
+    file, entries = "tokenizer.json", main.get("added_tokens", [])
     if not isinstance(entries, list):
         raise MalformedFile("added_tokens is no list", subject=f"{file}#/added_tokens")
     tokens = []
