@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
-from chat_templates import NAMED
+from chat_templates import NAMED, TEMPLATES
 from tokengraft.planning.chat import Asked, Render, Said, teach
 from tokengraft.planning.chat.learning import learn
 from tokengraft.planning.chat.probing import TOOL
@@ -106,9 +107,46 @@ class Taught:
 def taught(text: str, wanted: Wanted, render: Render) -> Taught:
     """Teach a template what is wanted, as planning does."""
     shape = learn(text, render, NAMED)
-    new, made = teach(text, shape, wanted, render, NAMED)
-    reading = response_template(shape, wanted, made, [shape.end, "</s>", "<|endoftext|>"])
-    return Taught(text, new, shape, made, wanted, reading, render)
+    made = teach(text, shape, wanted, render, NAMED)
+    reading = response_template(shape, wanted, made.made, [shape.end, "</s>", "<|endoftext|>"])
+    return Taught(text, made.text, shape, made.made, wanted, reading, render)
+
+
+ALL = want(INPUTS, OUTPUTS, WITH_RESULTS, MODULES)
+# Each shape with all that it can hold.
+CASES = {
+    "chatml": ("chatml", ALL),
+    "chatml, two roles": ("chatml", want(INPUTS, CRITICS, TOOLS, MODULES)),
+    "chatml, joined": ("chatml", want(INPUTS, {}, TOOLS, MODULES, "thinking")),
+    "qwen": ("qwen", ALL),
+    "qwen, its own calls": ("qwen", want({}, OUTPUTS)),
+    "qwen, joined": ("qwen", want({}, {}, TOOLS, MODULES, "reasoning_content")),
+    "qwen, tools alone": ("qwen", want({}, {}, TOOLS)),
+    "headers": ("headers", ALL),
+    "pipes": ("pipes", ALL),
+    "turns": ("turns", ALL),
+    "brackets": ("brackets", want(INPUTS, OUTPUTS, None, MODULES)),
+    "prompted": ("prompted", want(INPUTS, {}, TOOLS, MODULES)),
+    "switched": ("switched", want(INPUTS, {}, TOOLS, MODULES)),
+}
+REAL = {
+    "Qwen-Qwen3-0.6B": ALL,
+    "Qwen-Qwen2.5-7B-Instruct": ALL,
+    "NousResearch-Hermes-3-Llama-3.1-8B-tool_use": ALL,
+    "meta-llama-Llama-3.1-8B-Instruct": ALL,
+    "mistralai-Mistral-Nemo-Instruct-2407": want(INPUTS, OUTPUTS, None, MODULES),
+    "google-gemma-2-2b-it": ALL,
+    "microsoft-Phi-3.5-mini-instruct": ALL,
+}
+
+
+def example(name: str, data: Callable[[], Path]) -> tuple[str, Wanted]:
+    """The text of a case's template, from here or from the real ones, and what it is taught."""
+    if name in CASES:
+        template, wanted = CASES[name]
+        return TEMPLATES[template], wanted
+    text = (data() / "templates" / f"{name}.jinja").read_bytes().decode()
+    return text, REAL[name]
 
 
 # ── messages at random ───────────────────────────────────────────────────────────────────────────

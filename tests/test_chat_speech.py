@@ -11,20 +11,17 @@ from hypothesis import strategies as st
 
 from chat_templates import TEMPLATES
 from chats import (
-    CRITICS,
-    INPUTS,
-    MODULES,
-    OUTPUTS,
-    TOOLS,
+    CASES,
+    REAL,
     USER,
     WITH_RESULTS,
     Message,
     Taught,
+    example,
     renderer,
     speeches,
     taught,
     texts,
-    want,
 )
 from tokengraft.planning.chat import Render
 from tokengraft.planning.chat.responding import SERVED
@@ -32,32 +29,6 @@ from tokengraft.planning.chat.responding import SERVED
 parsing = pytest.importorskip("transformers.utils.chat_parsing", reason="needs transformers 5")
 pytestmark = pytest.mark.oracle5
 
-ALL = want(INPUTS, OUTPUTS, WITH_RESULTS, MODULES)
-# Each shape with all that it can hold.
-CASES = {
-    "chatml": ("chatml", ALL),
-    "chatml, two roles": ("chatml", want(INPUTS, CRITICS, TOOLS, MODULES)),
-    "chatml, joined": ("chatml", want(INPUTS, {}, TOOLS, MODULES, "thinking")),
-    "qwen": ("qwen", ALL),
-    "qwen, its own calls": ("qwen", want({}, OUTPUTS)),
-    "qwen, joined": ("qwen", want({}, {}, TOOLS, MODULES, "reasoning_content")),
-    "qwen, tools alone": ("qwen", want({}, {}, TOOLS)),
-    "headers": ("headers", ALL),
-    "pipes": ("pipes", ALL),
-    "turns": ("turns", ALL),
-    "brackets": ("brackets", want(INPUTS, OUTPUTS, None, MODULES)),
-    "prompted": ("prompted", want(INPUTS, {}, TOOLS, MODULES)),
-    "switched": ("switched", want(INPUTS, {}, TOOLS, MODULES)),
-}
-REAL = {
-    "Qwen-Qwen3-0.6B": ALL,
-    "Qwen-Qwen2.5-7B-Instruct": ALL,
-    "NousResearch-Hermes-3-Llama-3.1-8B-tool_use": ALL,
-    "meta-llama-Llama-3.1-8B-Instruct": ALL,
-    "mistralai-Mistral-Nemo-Instruct-2407": want(INPUTS, OUTPUTS, None, MODULES),
-    "google-gemma-2-2b-it": ALL,
-    "microsoft-Phi-3.5-mini-instruct": ALL,
-}
 # These strip contents; Qwen 3 takes leading line ends off the last turn.
 STRIPPING = (
     *("headers", "turns", "meta-llama-Llama-3.1-8B-Instruct", "google-gemma-2-2b-it"),
@@ -74,13 +45,9 @@ def render() -> Iterator[Render]:
 
 @pytest.fixture(scope="module", params=[*CASES, *REAL])
 def case(request: pytest.FixtureRequest, render: Render) -> tuple[str, Taught]:
-    name = request.param
-    if name in CASES:
-        template, wanted = CASES[name]
-        return template, taught(TEMPLATES[template], wanted, render)
-    folder = request.getfixturevalue("data") / "templates"
-    text = (folder / f"{name}.jinja").read_text(encoding="utf-8")
-    return name, taught(text, REAL[name], render)
+    text, wanted = example(request.param, lambda: request.getfixturevalue("data"))
+    name = CASES[request.param][0] if request.param in CASES else request.param
+    return name, taught(text, wanted, render)
 
 
 def mode(case: Taught, message: Message) -> dict[str, Any]:

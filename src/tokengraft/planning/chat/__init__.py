@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.documents import Problem
@@ -88,9 +88,18 @@ def set_chat(draft: Draft, recipe: Recipe, render: Render | None) -> tuple[Draft
     return (draft, ()) if refused or not shapes else _taught(draft, recipe, shapes, render)
 
 
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """A template as it shall be, what was decided for it, and sentences on what needs care."""
+
+    text: str
+    made: Design
+    notes: tuple[str, ...] = ()
+
+
 def teach(
     text: str, shape: Shape, want: Wanted, render: Render, named: Mapping[str, str]
-) -> tuple[str, Design]:
+) -> Taught:
     """Edit one template, and show the edit conversations before anybody relies on it.
 
     Raises:
@@ -98,8 +107,7 @@ def teach(
     """
     made = design(shape, want)
     new = write(text, shape, want, made)
-    check(Edit(text, new, shape, want, made), render, named)
-    return new, made
+    return Taught(new, made, check(Edit(text, new, shape, want, made), render, named))
 
 
 def _taught(
@@ -108,7 +116,7 @@ def _taught(
     want, named = wanted(recipe), _named(draft)
     assert want is not None
     able = {text for text, shape in shapes.items() if shape.calls.declared or shape.calls.shown}
-    taught: dict[str, tuple[str, Design]] = {}
+    taught: dict[str, Taught] = {}
     for template in draft.tokenizer.templates:
         text = draft.template_text(template)
         # In a list of templates the one for tools is chosen where there are tools.
@@ -119,8 +127,10 @@ def _taught(
             return _refused(draft, template, recipe, error), ()
     leading = _leading(draft, shapes, able)
     for template in draft.tokenizer.templates:
-        draft = draft.with_template(template, taught[draft.template_text(template)][0])
-    draft = _with_responses(draft, want, shapes[leading], taught[leading][1])
+        draft = draft.with_template(template, taught[draft.template_text(template)].text)
+    for note in dict.fromkeys(note for one in taught.values() for note in one.notes):
+        draft = draft.with_note(note)
+    draft = _with_responses(draft, want, shapes[leading], taught[leading].made)
     tokens = dict.fromkeys(token for shape in shapes.values() for token in own_tokens(shape, want))
     missing = [token for token in tokens if draft.id_of(token) is None]
     if missing:

@@ -52,9 +52,11 @@ class Edit:
     made: Design
 
 
-def check(edit: Edit, render: Render, named: Mapping[str, str]) -> None:
+def check(edit: Edit, render: Render, named: Mapping[str, str]) -> tuple[str, ...]:
     """Compare a template with its edit.
 
+    Returns:
+        What holds only with care, in sentences.
     Raises:
         NotUnderstoodError: the edit would break something; the reason names it.
     """
@@ -64,6 +66,7 @@ def check(edit: Edit, render: Render, named: Mapping[str, str]) -> None:
     _check_speech(edit, render, named, tools)
     if edit.wanted.tools is not None:
         _check_tools(edit, render, named)
+    return tuple(_cares(edit, render, named))
 
 
 # ── what stays ───────────────────────────────────────────────────────────────────────────────────
@@ -147,6 +150,20 @@ def _check_inputs(
             if not said.text.endswith(shape.prompt):
                 why = f"no generation prompt would follow a turn of {role!r}"
                 raise NotUnderstoodError("roles", why)
+
+
+def _cares(edit: Edit, render: Render, named: Mapping[str, str]) -> Iterator[str]:
+    """Llama 3 writes tools into the first message, whatever its role is."""
+    for role, token in edit.wanted.inputs.items():
+        message: JsonObject = {"role": role, "content": SAID}
+        with_user = Asked(edit.new, (user(), assistant(), message), (TOOL,))
+        alone = replace(with_user, messages=(message, assistant(), user()))
+        one, other = render((with_user, alone), named)
+        if one.text is not None and token in one.text and token not in (other.text or ""):
+            yield (
+                f"where there are tools, the chat template takes the first message for a user's: a "
+                f"turn of {role!r} must not come first there"
+            )
 
 
 # ── what the model says ──────────────────────────────────────────────────────────────────────────

@@ -90,11 +90,15 @@ class TurnLines:
         tests = [f"{self._message}.role == 'assistant'"]
         tests += [f"{turn}.startswith({head})"] if self._shape.head else []
         tests.append(f"{turn}.endswith({close})")
-        yield f"    {{%- if {' and '.join(tests)} %}}"
-        yield from self._speech(close)
-        yield from self._wrapped_result()
-        yield "    {%- else %}"
+        word = "if"
+        for line in self._wrapped_result():
+            yield line
+            word = "elif"
+        # What ends a turn stands last, for those who look for it in the text of a template.
+        yield f"    {{%- {word} not ({' and '.join(tests)}) %}}"
         yield f"        {{{{- {turn} }}}}"
+        yield "    {%- else %}"
+        yield from self._speech(close)
         yield "    {%- endif %}"
         yield "{%- endif %}"
 
@@ -290,7 +294,7 @@ class TurnLines:
             quoted(f"{around.open}{pair.open}\n"),
             quoted(f"\n{pair.close}{around.close}"),
         )
-        yield f"    {{%- elif {' and '.join(tests)} %}}"
+        yield f"    {{%- if {' and '.join(tests)} %}}"
         yield f"        {{{{- {before} + {inside} + {after} }}}}"
 
 
