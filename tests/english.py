@@ -22,7 +22,8 @@ _CODE: Final = re.compile(r"[_./\\#<>|{}=\[\]\d@%*^$+]|--")
 _WORD: Final = re.compile(r"[A-Za-z]{2,}(?:['-][A-Za-z]+)*")
 # Commands, and sections of a recipe.
 _COMMAND: Final = re.compile(
-    r"^ *(\$ )?tokengraft .*$|\[\w+\] \w+ = .*$|\b\w+ = [^\s),]+|\{%.*?%\}", re.MULTILINE
+    r"^ *(\$ )?tokengraft .*$|\btokengraft( [a-z]+)+|\[\w+\] \w+ = .*$|\b\w+ = [^\s),]+|\{%.*?%\}",
+    re.MULTILINE,
 )
 _NAME: Final = re.compile("[a-z][A-Z]")  # BertProcessing
 

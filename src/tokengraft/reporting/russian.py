@@ -76,6 +76,11 @@ def number(shown: str) -> str:
     return shown.replace(",", " ")
 
 
+def decimal(shown: str) -> str:
+    """A number with a fraction as English shows it."""
+    return shown.replace(".", ",")
+
+
 def size(amount: str, unit: str) -> str:
     """A size as English shows it, e.g. `5.1` and `GB`."""
-    return f"{amount.replace('.', ',')} {UNITS[unit]}"
+    return f"{decimal(amount)} {UNITS[unit]}"

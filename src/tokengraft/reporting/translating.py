@@ -7,7 +7,8 @@ way, and what nothing explains (token texts, file names, keys, commands) stays a
 
 A target template names values by number: `{0}` the value itself, translated; `{0:row|rows|rows}` the
 number that the value begins with and the form that agrees with it; `{0?is|are|are}` the form alone;
-`{0:}` nothing. Braces that are meant are doubled on both sides.
+`{0:}` nothing; `{0,}` a number with a fraction, as the language writes it. Braces that are meant are
+doubled on both sides.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tokengraft.reporting import russian
 
 _WORD: Final = re.compile(r"[A-Za-z]+")
 _PLACE: Final = re.compile(r"\{\{|\}\}|\{\}")
-_TARGET: Final = re.compile(r"\{\{|\}\}|\{(\d+)(?:([:?])([^{}]*))?\}")
+_TARGET: Final = re.compile(r"\{\{|\}\}|\{(\d+)(?:([:?,])([^{}]*))?\}")
 _NUMBER: Final = re.compile(r"[+-]?(\d{1,3}(?:,\d{3})+|\d+)")
 _SIZE: Final = re.compile(r"(\d+(?:\.\d)?) (B|kB|MB|GB|TB|PB)")
 _COUNTED: Final = re.compile(r"(\d[\d,]*) (\S.*)", re.DOTALL)
@@ -30,7 +31,9 @@ _COUNTED: Final = re.compile(r"(\d[\d,]*) (\S.*)", re.DOTALL)
 _QUOTED: Final = re.compile(r"""(?<![^\s(\[{,:=])(?:'[^'\n]*'|"[^"\n]*")(?![A-Za-z0-9])""")
 # Two words in a row: a sentence, no name.
 _PROSE: Final = re.compile(r"[A-Za-z]{2,} [a-z]{2,}")
-_SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+(?=[^a-z\s])|(?<=:)\s+")
+# Commands stand in texts as they are typed.
+_COMMAND: Final = re.compile(r"(tokengraft|hf|pip) ")
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+(?=[^a-z\s])|(?<=[:;])\s+")
 # What joins the parts of a text, with the English words that are explained by it.
 _JOINTS: Final = (
     *(("\n", "\n"), ("; ", "; "), (", ", ", ")),
@@ -79,7 +82,7 @@ def chunks_of(english: str) -> tuple[str, ...]:
 
 
 def target_of(text: str) -> tuple[str | tuple[int, str, str], ...]:
-    """The parts of a target template: literal text, or (number of the value, `:` or `?`, forms)."""
+    """The parts of a target template: literal text, or (number of the value, how, forms)."""
     parts: list[str | tuple[int, str, str]] = []
     end = 0
     for place in _TARGET.finditer(text):
@@ -196,7 +199,7 @@ class Translator:
             yield Reading(_weight((noun,)), f"{_plain(number)} {_form(number, forms)}")
 
     def _sentences(self, text: str, masked: str) -> Iterator[Reading]:
-        """Split where a sentence ends or a colon stands; each place is tried."""
+        """Split where a sentence or a clause ends, or a colon stands; each place is tried."""
         if text.endswith((".", ":", ";")) and not text.endswith("..."):
             whole = self.read(text[:-1])
             yield Reading(whole.explained, whole.text + text[-1], whole.rank)
@@ -307,7 +310,8 @@ def _fits(template: Template, raw: list[str], values: list[Reading]) -> bool:
     """Whether a template may hold these values.
 
     What is counted is a number and its noun, and no sentence that begins with one. A short template
-    does not reach into a sentence of somebody else, which would come out half translated.
+    holds no more words that are not known than it explains: a sentence of somebody else would come
+    out half translated.
     """
     forms = [part for part in template.target if not isinstance(part, str) and part[2]]
     for at, _, _ in forms:
@@ -315,11 +319,15 @@ def _fits(template: Template, raw: list[str], values: list[Reading]) -> bool:
             return False
         if any(joint in raw[at] for joint in ("; ", ". ", ": ")):
             return False
-    strange = any(
-        not value.explained and _PROSE.search(_mask(text))
-        for text, value in zip(raw, values, strict=True)
-    )
-    return template.weight >= _LONG or not strange
+    if template.weight >= _LONG:
+        return True
+    left = (_mask(value.text) for text, value in zip(raw, values, strict=True) if _is_said(text))
+    strange = sum(len(word) for text in left if _PROSE.search(text) for word in _WORD.findall(text))
+    return strange <= template.weight + sum(value.explained for value in values)
+
+
+def _is_said(text: str) -> bool:
+    return _COMMAND.match(text) is None
 
 
 def _mask(text: str) -> str:
@@ -335,6 +343,8 @@ def _filled(template: Template, raw: list[str], values: list[Reading]) -> str:
         at, how, forms = part
         if not how:
             shown.append(values[at].text)
+        elif how == ",":
+            shown.append(russian.decimal(raw[at]))
         elif forms:
             number = _NUMBER.match(raw[at])
             assert number is not None, "what fits begins with a number"
