@@ -35,6 +35,12 @@ SAYS: tuple[tuple[type, tuple[str, ...]], ...] = (
 )
 
 
+# Messages of other programs about bugs and panics of theirs, which are quoted as they came.
+FOREIGN = re.compile(
+    r"(line \d+: )?[A-Z]\w+(Error|Exception)\b|Exception: |memory allocation|Exceeds the limit"
+)
+
+
 @pytest.fixture(autouse=True)
 def speaks_russian(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
@@ -46,6 +52,8 @@ def speaks_russian(
     yield
     left = {}
     for text in dict.fromkeys(filter(None, said)):
+        if FOREIGN.match(text):
+            continue
         words = words_left(RUSSIAN.translated(text), MADE_UP | KEYS | _names(request))
         if len(words) > 1:
             left[text] = words

@@ -50,13 +50,14 @@ FACTS = Facts(
     stop_ids=(151643,),
     turn_end="<|im_end|>",
 )
+UNSTOPPED = "the chat template ends turns with <|im_end|> (151645), generation stops at 151643 only"
 FINDINGS = (
     Finding(
         rule="R301",
         severity="error",
         subject="generation_config.json#/eos_token_id",
-        summary="the turn end <|im_end|> (151645) is not in the stop list",
-        detail="generation goes on after the answer: 151643 alone ends it",
+        summary=UNSTOPPED,
+        detail="a chat goes on past the end of its turn until it meets the length limit",
         fix=Fix(operation="stop", settings={"tokens": "auto"}),
         safety="safe",
     ),
@@ -64,17 +65,22 @@ FINDINGS = (
         rule="T101",
         severity="warning",
         subject="tokenizer.json#/added_tokens",
-        summary="22 added tokens here, 26 in tokenizer_config.json",
+        summary="tokenizer.json declares 22 added tokens, tokenizer_config.json 26",
         fix=Fix(operation="reconcile"),
         safety="safe",
     ),
-    Finding(rule="E201", severity="note", subject=f"{INPUT}[151669]", summary="267 spare rows"),
+    Finding(
+        rule="E202",
+        severity="note",
+        subject=f"{INPUT}[151646]",
+        summary="3 more added tokens with an untrained row",
+    ),
 )
 AUDIT = Audit(
     source="Qwen/Qwen3-30B-A3B-Base",
     verdict="safe-change",
     verdicts={"inference": "safe-change", "roles": "needs-training", "lora": "do-not"},
-    reasons=("answers do not stop where they should",),
+    reasons=(f"generation_config.json#/eos_token_id: {UNSTOPPED}.",),
     findings=FINDINGS,
     facts=FACTS,
 )
@@ -113,8 +119,14 @@ PLAN = Plan(
     base=Fingerprint(layout=SHA),
     base_name="Qwen/Qwen3-30B-A3B-Base",
     recipe="version = 1\n",
-    reconciled=("tokenizer.json: 4 tokens that only tokenizer_config.json names",),
-    notes=("the context of 131072 was never trained",),
+    reconciled=(
+        "tokenizer.json declares 22 added tokens, tokenizer_config.json 26: <think>, </think> "
+        "(ids 151667 to 151668) are written into tokenizer.json first",
+    ),
+    notes=(
+        "unchanged files in out are the very files of the base (hard links): do not edit them, and "
+        "do not train or save into that folder",
+    ),
     edits=(
         ROWS,
         ROWS.model_copy(update={"tensor": OUTPUT}),
@@ -156,17 +168,31 @@ RECEIPT = Receipt(
         ReceiptFile(path="pytorch_model.bin", before="ee" * 32, after=None),
     ),
 )
+MANIFEST = (
+    "14 files, 61,064,245 bytes: each has the sha256 that MANIFEST.sha256 gives, and there are no "
+    "others"
+)
 VERIFIED = Verification(
     passed=True,
     checks=(
-        Check(name="manifest", status="pass", evidence="14 files, every digest"),
-        Check(name="kept rows", status="skipped", evidence="no weights here"),
-        Check(name="logits", status="unknown", evidence="needs tokengraft[train]"),
+        Check(name="manifest", status="pass", evidence=MANIFEST),
+        Check(name="transformers", status="skipped", evidence="not asked for: --with transformers"),
+        Check(
+            name="logits",
+            status="unknown",
+            evidence="torch not installed: pip install 'tokengraft[train]'",
+        ),
     ),
 )
 REFUTED = Verification(
     passed=False,
-    checks=(Check(name="kept rows", status="fail", evidence="row 17 of lm_head.weight differs"),),
+    checks=(
+        Check(
+            name="kept-rows",
+            status="fail",
+            evidence="1 rows were to be kept and differ: lm_head.weight[17]",
+        ),
+    ),
 )
 DIFF = answers.Diff(
     a="base",
@@ -214,7 +240,7 @@ DOCTOR = answers.Doctor(
     folder=".",
     versions={"python": "3.11.9", "tokenizers": "0.23.3", "torch": None},
     abilities=(
-        answers.Ability(name="reflink", status="no", evidence="ext4"),
+        answers.Ability(name="shared blocks", status="no", evidence="ext4 cannot share blocks"),
         answers.Ability(name="renameat2", status="yes"),
     ),
     stages=(answers.DeadStage(path=".out.tokengraft-1", size_bytes=5_000_000),),
@@ -238,7 +264,7 @@ RUN = answers.Run(
     plan=PLAN,
     receipt=RECEIPT,
     verify=VERIFIED,
-    undone=("[train] was left undone",),
+    undone=("[train] was left undone: the new rows have their starting values only",),
     resumed=("apply: OUT was made by this very plan before",),
     reports=("out.html",),
     seconds=12.5,

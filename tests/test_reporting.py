@@ -92,7 +92,7 @@ GOLDEN: dict[str, tuple[Document, Beside]] = {
     "plan-nothing": (samples.NOTHING, Beside()),
     "receipt": (
         samples.RECEIPT,
-        Beside(place="out", seconds=3.21, undone=("[train] was left undone",)),
+        Beside(place="out", seconds=3.21, undone=samples.RUN.undone),
     ),
     "verified": (samples.VERIFIED, Beside()),
     "refuted": (samples.REFUTED, Beside()),

@@ -109,7 +109,7 @@ def test_sarif_names_rule_level_and_place() -> None:
     assert place == "generation_config.json"
     assert third["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == "."
     logical = third["locations"][0]["logicalLocations"][0]["fullyQualifiedName"]
-    assert logical == "model.embed_tokens.weight[151669]"
+    assert logical == "model.embed_tokens.weight[151646]"
 
 
 def test_a_rule_in_sarif_has_its_page_and_where_known_an_address() -> None:
@@ -169,7 +169,7 @@ def test_github_annotations_are_one_line_each_and_cannot_be_forged() -> None:
         github.findings(samples.AUDIT)
         .splitlines()[0]
         .startswith(
-            "::error file=generation_config.json,title=R301 generation_config.json#/eos_token_id::the turn"
+            "::error file=generation_config.json,title=R301 generation_config.json#/eos_token_id::the chat"
         )
     )
 

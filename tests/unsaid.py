@@ -16,6 +16,7 @@ UNSAID: Final[Mapping[str, frozenset[str]]] = {
             *("What it checks", "Why it matters", "Fix and its safety"),
         }
     ),
+    "nouns": frozenset({"Value error"}),  # is cut off
     "applying": frozenset({"plan.json: {}"}),  # a place
     "families": frozenset({"families/{}.toml: rope_facts"}),  # a place
     "positions": frozenset({'method = "{}"', "transformers 5"}),  # a key with its value, a name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class Value(BaseModel):
@@ -36,6 +36,12 @@ class Document(Value):
             pydantic.ValidationError: the value is not such a document.
         """
         return cls.model_validate_json(json.dumps(value))
+
+
+def complaint(error: ValidationError) -> str:
+    """What is wrong first, in pydantic's words, as a sentence of ours would begin."""
+    told = error.errors()[0]["msg"].removeprefix("Value error, ")
+    return told[:1].lower() + told[1:]
 
 
 def schema_field(kind: str) -> str:

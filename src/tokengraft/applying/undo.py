@@ -14,6 +14,7 @@ from tokengraft.applying.records import PLAN, RECEIPT, TOOL, UNDO_RECORD, restor
 from tokengraft.applying.store import Stage, staging
 from tokengraft.applying.syscalls import SYSTEM, Syscalls
 from tokengraft.checkpoint import MANIFEST, FileEntry
+from tokengraft.documents import complaint
 from tokengraft.errors import MalformedFile, PreconditionError, SourceChanged
 from tokengraft.events import Done, Listen, Started, ignore
 from tokengraft.formats.folders import is_graft_record, read_small, walk
@@ -134,7 +135,7 @@ def _receipt(out: Path, files: dict[str, FileEntry]) -> Receipt:
         return Receipt.from_dict(value)
     except ValidationError as error:
         raise MalformedFile(
-            "the file is no receipt", detail=error.errors()[0]["msg"], subject=RECEIPT
+            "the file is no receipt", detail=complaint(error), subject=RECEIPT
         ) from error
 
 

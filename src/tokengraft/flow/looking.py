@@ -21,7 +21,7 @@ from tokengraft.answers import (
     Tokens,
 )
 from tokengraft.checkpoint import RECORD_FOLDER, Checkpoint, JsonValue
-from tokengraft.documents import Document, ErrorDocument
+from tokengraft.documents import Document, ErrorDocument, complaint
 from tokengraft.errors import MalformedFile, UnsupportedFormat, UsageError
 from tokengraft.events import Listen, Progress, ignore
 from tokengraft.findings import Audit, Facts
@@ -76,7 +76,7 @@ def show(path: Path, listen: Listen = ignore) -> Document:
         return kind.from_dict(value)
     except ValidationError as error:
         raise MalformedFile(
-            f"{path} is no {schema}", detail=error.errors()[0]["msg"], subject=str(path)
+            f"{path} is no {schema}", detail=complaint(error), subject=str(path)
         ) from error
 
 

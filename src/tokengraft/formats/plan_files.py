@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from tokengraft.documents import complaint
 from tokengraft.errors import MalformedFile, PreconditionError, ReadFailed, StalePlan
 from tokengraft.formats.json_text import parse_json
 from tokengraft.plans import (
@@ -139,7 +140,7 @@ def parse_plan(text: bytes, *, file: str) -> Plan:
         first = error.errors()[0]
         place = "/".join(str(part) for part in first["loc"])
         raise MalformedFile(
-            "the file is no plan", detail=first["msg"], subject=f"{file}#/{place}"
+            "the file is no plan", detail=complaint(error), subject=f"{file}#/{place}"
         ) from error
 
 

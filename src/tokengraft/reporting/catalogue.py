@@ -74,6 +74,10 @@ class Words:
         shown = sizes.number(number)
         return shown if self.language == "en" else russian.number(shown)
 
+    def decimal(self, shown: str) -> str:
+        """A number with a fraction as English writes it, e.g. seconds or a percentage."""
+        return shown if self.language == "en" else shown.replace(".", ",")
+
     def size(self, size_bytes: int) -> str:
         amount, unit = sizes.size(size_bytes)
         return f"{amount} {unit}" if self.language == "en" else russian.size(amount, unit)

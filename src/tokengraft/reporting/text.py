@@ -80,7 +80,7 @@ def chapter(number: int, title: str, command: str, screen: Screen) -> str:
 def _run(page: Page, story: Run, beside: Beside) -> None:
     say = page.say
     for step in story.resumed:
-        page.line(say("resumed: {step}", step=step), "dim")
+        page.line(say("resumed: {step}", step=say.translated(step)), "dim")
     page.heading(say("1. Audit"))
     text_audit.audit(page, story.audit)
     page.heading(say("2. Plan"))

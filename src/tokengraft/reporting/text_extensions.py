@@ -63,7 +63,7 @@ def _gain(say: Words, extension: Extension) -> str:
         "{short} bytes an id before and {long} after",
         before=say.number(before),
         after=say.number(after),
-        share=f"{100 * (1 - after / max(before, 1)):.1f}",
+        share=say.decimal(f"{100 * (1 - after / max(before, 1)):.1f}"),
         short=f"{extension.size_bytes / max(before, 1):.2f}",
         long=f"{extension.size_bytes / max(after, 1):.2f}",
     )

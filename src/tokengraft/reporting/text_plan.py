@@ -200,7 +200,7 @@ def taken_words(say: Words, taken: Taken | None) -> str:
         return ""
     match taken.kind:
         case "bounded":
-            return say("at most {share}%", share=f"{100 * (taken.at_most or 0):.2g}")
+            return say("at most {share}%", share=say.decimal(f"{100 * (taken.at_most or 0):.2g}"))
         case "parents":
             return say("at most a parent's")
         case "unknown":

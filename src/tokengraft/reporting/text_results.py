@@ -32,7 +32,7 @@ def receipt(
         page.line(f"! {say.translated(note)}", "yellow", indent=2)
     rows = [(say("plan"), value.plan), (say("made by"), value.tool)]
     if seconds is not None:
-        rows.append((say("time"), say("{seconds} s", seconds=f"{seconds:.1f}")))
+        rows.append((say("time"), say("{seconds} s", seconds=say.decimal(f"{seconds:.1f}"))))
     page.pairs(rows)
 
 

@@ -104,7 +104,7 @@ def _matrix(page: Page, matrix: MatrixRows) -> None:
             trained=say.number(found.n_trained),
             high=f"{found.trained_median:.3g}",
             indicator=say(found.indicator),
-            overlap=f"{100 * found.overlap:.1f}",
+            overlap=say.decimal(f"{100 * found.overlap:.1f}"),
         ),
         "dim",
         indent=4,

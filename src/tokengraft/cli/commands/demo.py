@@ -46,9 +46,9 @@ def demo(session: Session, out: Path | None) -> None:
     from tokengraft.reporting.text import Beside, view
 
     then = next_commands.command("doctor", folder)
-    terminal.write(
-        "\n" + view(f"{folder}  ({seconds:.1f} s)", session.screen, Beside(next=(then,)))
-    )
+    say = session.words
+    took = say("{seconds} s", seconds=say.decimal(f"{seconds:.1f}"))
+    terminal.write("\n" + view(f"{folder}  ({took})", session.screen, Beside(next=(then,))))
 
 
 def _kept(chapter: flow.Chapter) -> DemoChapter:
