@@ -120,12 +120,16 @@ PLAN = Plan(
     base_name="Qwen/Qwen3-30B-A3B-Base",
     recipe="version = 1\n",
     reconciled=(
-        "tokenizer.json declares 22 added tokens, tokenizer_config.json 26: <think>, </think> "
-        "(ids 151667 to 151668) are written into tokenizer.json first",
+        (
+            "tokenizer.json declares 22 added tokens, tokenizer_config.json 26: <think>, </think> "
+            "(ids 151667 to 151668) are written into tokenizer.json first"
+        ),
     ),
     notes=(
-        "unchanged files in out are the very files of the base (hard links): do not edit them, and "
-        "do not train or save into that folder",
+        (
+            "unchanged files in out are the very files of the base (hard links): do not edit them, and "
+            "do not train or save into that folder"
+        ),
     ),
     edits=(
         ROWS,

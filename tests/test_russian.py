@@ -15,7 +15,7 @@ from unsaid import UNSAID
 SAID: Final = said.rooms()
 ROOMS: Final = russian.rooms()
 EMPTY: Final = russian.Room({}, {}, {})
-_PLACES = re.compile(r"\{(\d+)(?:[:?][^{}]*)?\}")
+_PLACES = re.compile(r"\{(\d+)(?:[:?,][^{}]*)?\}")
 
 
 def _templates(room: str) -> set[str]:

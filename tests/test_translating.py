@@ -20,6 +20,7 @@ TEMPLATES = {
     "it says {}": "сказано: {0}",
     "done in {} {} by hand": "сделано вручную: {0}{1:}",
     'braces {{"a": {}}} stay': 'скобки {{"a": {0}}} остаются',
+    "its norm is {}": "его норма {0,}",
     "Look at this: {}": "Посмотрите: {0}",
     "whole": "целиком",
 }
@@ -45,6 +46,7 @@ def russian() -> Translator:
         ("the plan adds 3 new tokens to a.json", "план добавляет 3 токена в a.json"),
         ("1 token of the list are not special", "не специальный: 1 токен списка"),
         ("2 tokens of the list are not special", "не специальны: 2 токена списка"),
+        ("its norm is -0.25", "его норма -0,25"),
         # lists, their tails, and what is in brackets
         ("a, b and 5 more", "a, b и ещё 5"),
         ("a.json and b.json is x", "a.json и b.json — это x"),

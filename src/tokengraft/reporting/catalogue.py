@@ -76,7 +76,7 @@ class Words:
 
     def decimal(self, shown: str) -> str:
         """A number with a fraction as English writes it, e.g. seconds or a percentage."""
-        return shown if self.language == "en" else shown.replace(".", ",")
+        return shown if self.language == "en" else russian.decimal(shown)
 
     def size(self, size_bytes: int) -> str:
         amount, unit = sizes.size(size_bytes)

@@ -79,9 +79,9 @@ def _with_numbers(page: Page, tokens: tuple[TokenRows, ...]) -> None:
 def _numbers(page: Page, row: TokenRow) -> Iterator[str | Cell]:
     say = page.say
     yield say("both" if row.reads and row.writes else "input" if row.reads else "output")
-    yield f"{row.norm:.3g}"
+    yield say.decimal(f"{row.norm:.3g}")
     for spreads in (row.z_unused, row.z_trained):
-        yield "" if spreads is None else f"{spreads:+.1f}"
+        yield "" if spreads is None else say.decimal(f"{spreads:+.1f}")
     yield Cell(say(row.verdict), STYLES[row.verdict])
 
 
@@ -100,9 +100,9 @@ def _matrix(page: Page, matrix: MatrixRows) -> None:
             "{unused} unused rows at {low}, {trained} frequent pieces at {high} ({indicator}); "
             "overlap {overlap}%",
             unused=say.number(found.n_unused),
-            low=f"{found.unused_median:.3g}",
+            low=say.decimal(f"{found.unused_median:.3g}"),
             trained=say.number(found.n_trained),
-            high=f"{found.trained_median:.3g}",
+            high=say.decimal(f"{found.trained_median:.3g}"),
             indicator=say(found.indicator),
             overlap=say.decimal(f"{100 * found.overlap:.1f}"),
         ),
@@ -111,7 +111,7 @@ def _matrix(page: Page, matrix: MatrixRows) -> None:
     )
     said = say(
         "untrained by the limit {limit}: {all} of all tokens, {flagged} of the frequent pieces",
-        limit=f"{found.upper:.3g}",
+        limit=say.decimal(f"{found.upper:.3g}"),
         all=say.number(found.untrained.count),
         flagged=say.number(found.flagged),
     )
