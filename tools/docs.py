@@ -49,7 +49,8 @@ class Step:
 
     command: str
     keep: str = "."
-    until: str = "^Next$"
+    until: str = "^(Next|Дальше)$"
+    language: str = "en"
 
     def cut(self, output: str) -> str:
         kept: list[str] = []
@@ -67,6 +68,10 @@ class Step:
             kept.pop()
         return "\n".join([f"$ {self.command}", *kept]) + "\n"
 
+    @property
+    def output(self) -> str:
+        return outputs(self.language)[self.command]
+
 
 AUDIT = f"tokengraft audit {BASE}"
 PLAN = f"tokengraft plan {BASE} examples/agent.toml -o plan.json"
@@ -79,6 +84,16 @@ STORIES: Mapping[str, tuple[Step, ...]] = {
         Step(PLAN, "^PLAN|^untouched|^Put|declares|^  </tool|  402[67] |row 4026 "),
         Step(APPLY, "^DONE"),
         Step(VERIFY, "^VERIFIED|(tensors-against-base|old-text) |passed,"),
+    ),
+    "story-ru": (
+        Step(AUDIT, "^ВЕРДИКТ|^  - |^  [а-я]|^  2", "^  - Остальное", "ru"),
+        Step(
+            PLAN,
+            "^ПЛАН|^[а-я]|^Сначала|объявляет|^    [<t]|  402[67] |строка 4030 ",
+            language="ru",
+        ),
+        Step(APPLY, "^ГОТОВО", language="ru"),
+        Step(VERIFY, "^ПРОВЕРЕНО|(tensors-against-base|old-text) |верно [0-9]", language="ru"),
     ),
     "start-audit": (Step(AUDIT, until="^Facts"),),
     "start-goal": (Step(f"{AUDIT} --goal roles", until="^Findings"),),
@@ -96,21 +111,22 @@ STORIES: Mapping[str, tuple[Step, ...]] = {
 
 
 @functools.cache
-def outputs() -> Mapping[str, str]:
+def outputs(language: str) -> Mapping[str, str]:
     """Run the commands of all stories, each once and in order, beside the model and the examples."""
-    commands = dict.fromkeys(step.command for steps in STORIES.values() for step in steps)
+    steps = (step for steps in STORIES.values() for step in steps if step.language == language)
+    commands = dict.fromkeys(step.command for step in steps)
     with tempfile.TemporaryDirectory() as made:
         for part in (BASE, "examples"):
             shutil.copytree(REPO / part, Path(made, part))
-        return {command: ran(command, Path(made)) for command in commands}
+        return {command: ran(command, Path(made), language) for command in commands}
 
 
 def told(name: str) -> str:
     """Show a story as a block of a terminal."""
-    return "```console\n" + "\n".join(s.cut(outputs()[s.command]) for s in STORIES[name]) + "```\n"
+    return "```console\n" + "\n".join(s.cut(s.output) for s in STORIES[name]) + "```\n"
 
 
-def ran(command: str, folder: Path) -> str:
+def ran(command: str, folder: Path, language: str) -> str:
     """What a command prints on stdout; a bug of ours ends the generator."""
     environ = {
         **{key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "TMPDIR")},
@@ -118,6 +134,7 @@ def ran(command: str, folder: Path) -> str:
         "NO_COLOR": "1",
         "TERM": "dumb",
         "LANG": "C.UTF-8",
+        "TOKENGRAFT_LANG": language,
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": str(REPO / "src"),
     }
