@@ -93,7 +93,7 @@ STORIES: Mapping[str, tuple[Step, ...]] = {
             language="ru",
         ),
         Step(APPLY, "^ГОТОВО", language="ru"),
-        Step(VERIFY, "^ПРОВЕРЕНО|(tensors-against-base|old-text) |верно [0-9]", language="ru"),
+        Step(VERIFY, "^ПРОВЕРЕНО|old-text |верно [0-9]", language="ru"),
     ),
     "start-audit": (Step(AUDIT, until="^Facts"),),
     "start-goal": (Step(f"{AUDIT} --goal roles", until="^Findings"),),
