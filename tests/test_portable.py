@@ -118,3 +118,21 @@ def test_a_table_is_written_where_the_plan_changes_it(tmp_path: Path) -> None:
     assert isinstance(table, dict)
     assert [int(key) for key in table] == [*Tiny().table(), Tiny().n_tokens()]
     assert load(folder).value("tokenizer_config.json", "/added_tokens_decoder") is None
+
+
+@pytest.mark.parametrize("v5", [False, True])
+def test_a_table_that_is_written_whole_survives_renames_that_follow_each_other(
+    v5: bool,
+    tmp_path: Path,
+) -> None:
+    files = {"tokenizer_config.json": V5_TOKENIZER if v5 else {}}
+    recipe = (
+        '[[rename]]\nfrom = "<|im_start|>"\nto = "<|turn|>"\n'
+        '[[rename]]\nfrom = "<|im_end|>"\nto = "<|im_start|>"\n'
+    )
+    after = planned(build(tmp_path / "src", files=files), recipe).after
+    table = after.value("tokenizer_config.json", "/added_tokens_decoder")
+    assert isinstance(table, dict)
+    assert [entry["content"] for entry in table.values()][1:3] == ["<|turn|>", "<|im_start|>"]  # type: ignore[index, call-overload]
+    listed = after.value("tokenizer_config.json", "/additional_special_tokens")
+    assert listed == ["<|turn|>", "<|im_start|>"]

@@ -23,6 +23,8 @@ KINDS: Final[tuple[PieceKind, ...]] = (
     *("normal", "unknown", "control", "user-defined", "unused", "byte"),
 )
 MODEL_TYPES: Final = {1: "Unigram", 2: "BPE", 3: "WORD", 4: "CHAR"}
+# Names under which ids are the places of pieces (XLM-RoBERTa's file counts from one on).
+SENTENCEPIECE_FILES = ("tokenizer.model", "spiece.model")
 MAX_PIECES = 1 << 22  # sixteen times the largest published vocabulary
 
 # Field numbers of ModelProto, SentencePiece and TrainerSpec.

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import MalformedFile, UnsupportedFormat
-from tokengraft.formats.sentencepiece_file import is_sentencepiece
+from tokengraft.formats.sentencepiece_file import SENTENCEPIECE_FILES, is_sentencepiece
 from tokengraft.vocabulary import Tokenizer
 
 # The pattern of transformers 4.57, `PRETOKENIZE_REGEX` of models/qwen2/tokenization_qwen2.py.
@@ -46,7 +46,6 @@ _BY_MODEL_TYPE: Final[Mapping[str, str]] = MappingProxyType(
         "roberta": "RobertaTokenizer",
     }
 )
-SENTENCEPIECE_FILES = ("tokenizer.model", "spiece.model")
 
 
 def is_slow(checkpoint: Checkpoint) -> bool:

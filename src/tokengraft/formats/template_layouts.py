@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from tokengraft.formats.template_markers import Edited, Part, is_free, parts_of, pattern
+from tokengraft.formats.template_markers import JOINS, Edited, Part, is_free, parts_of, pattern
 from tokengraft.formats.template_pieces import Place, computed
 from tokengraft.formats.template_spans import (
     LITERAL,
@@ -23,7 +23,6 @@ from tokengraft.formats.template_spans import (
     units,
 )
 
-_JOINS = frozenset({"+", "~"})
 _Edit = tuple[int, int, str]
 
 
@@ -101,7 +100,7 @@ def _value_end(tokens: Sequence[Span], sources: Sequence[str], at: int) -> int:
 
 
 def _ends_there(tokens: Sequence[Span], sources: Sequence[str], end: int) -> bool:
-    return end < len(tokens) and (sources[end] in _JOINS or tokens[end].kind == "variable_end")
+    return end < len(tokens) and (sources[end] in JOINS or tokens[end].kind == "variable_end")
 
 
 def _literal(tokens: Sequence[Span], sources: Sequence[str], at: int, step: int) -> Span | None:
@@ -111,7 +110,7 @@ def _literal(tokens: Sequence[Span], sources: Sequence[str], at: int, step: int)
     if not 0 <= other < len(tokens):
         return None
     literal = tokens[other]
-    if sources[beside] in _JOINS and literal.kind == "string":
+    if sources[beside] in JOINS and literal.kind == "string":
         within = 0 <= beyond < len(tokens)
         return (
             literal

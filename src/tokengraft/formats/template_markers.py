@@ -26,7 +26,7 @@ from tokengraft.formats.template_spans import (
 )
 from tokengraft.formats.template_text import syntax_error
 
-_JOINS = frozenset({"+", "~"})
+JOINS = frozenset({"+", "~"})
 # Beside these an operand of `+` or `~` is not written as it stands.
 _BEFORE = frozenset({"*", "/", "//", "%", "**", "-", ".", "|"})
 _AFTER = frozenset({".", "[", "(", "|", "*", "/", "//", "%", "**"})
@@ -129,7 +129,7 @@ def _joined(text: str, tokens: Sequence[Span], at: int) -> tuple[list[Span], int
     group, end = _neighbours(tokens, at)
     if not is_free(_source(text, tokens[at - 1]), tokens[at - 1], before=True):
         return group, end
-    while end + 1 < len(tokens) and _source(text, tokens[end]) in _JOINS:
+    while end + 1 < len(tokens) and _source(text, tokens[end]) in JOINS:
         more, behind = _neighbours(tokens, end + 1)
         if not more or not _ends_free(text, tokens, behind):
             break

@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from tokengraft.checkpoint import JsonValue
 from tokengraft.errors import MalformedFile
 from tokengraft.formats.json_text import parse_json
-from tokengraft.formats.sentencepiece_file import is_sentencepiece, read_sentencepiece
+from tokengraft.formats.sentencepiece_file import (
+    SENTENCEPIECE_FILES,
+    is_sentencepiece,
+    read_sentencepiece,
+)
 from tokengraft.vocabulary import TokenId
 
 MAX_TOKEN_ID = 1 << 31
 # Files that hold a vocabulary where there is no tokenizer.json.
-VOCABULARIES = ("vocab.json", "tokenizer.model", "spiece.model", "vocab.txt")
+VOCABULARIES = ("vocab.json", *SENTENCEPIECE_FILES, "vocab.txt")
 
 
 def read_vocabulary(
@@ -50,7 +54,7 @@ def slow_model(small_files: Mapping[str, bytes]) -> tuple[str, Mapping[str, Toke
         vocab = parse_json(small_files["vocab.json"], file="vocab.json").value
         kind = "BPE" if "merges.txt" in small_files else "WordLevel"
         return kind, _vocab_map(vocab, "vocab.json", "")
-    for file in ("tokenizer.model", "spiece.model"):
+    for file in SENTENCEPIECE_FILES:
         data = small_files.get(file, b"")
         if is_sentencepiece(data):
             model = read_sentencepiece(data, file=file)

@@ -8,7 +8,7 @@ by the same comparison that writes new tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from tokengraft.checkpoint import Checkpoint, JsonValue
 from tokengraft.documents import Problem
@@ -131,6 +131,10 @@ class Draft:
         """The text that an id had in the base, None if it is new."""
         old = self.tokenizer.added.get(token_id)
         return None if old is None else old.content
+
+    def token_table(self) -> dict[str, JsonValue]:
+        """The added tokens as `added_tokens_decoder` holds them, all of them."""
+        return {str(token_id): {**asdict(token)} for token_id, token in sorted(self.added.items())}
 
     def with_token(self, token: PlannedToken) -> Draft:
         token_id = TokenId(token.id)

@@ -14,7 +14,7 @@ from tokengraft.formats.json_text import escape_key, pointer_parts
 from tokengraft.formats.tokenizer_files import FLAGS, effective_ids
 from tokengraft.planning.draft import Draft
 from tokengraft.planning.growing import growth, runs
-from tokengraft.planning.mentions import Renamer, mention_changes
+from tokengraft.planning.mentions import ELSEWHERE, Renamer, mention_changes
 from tokengraft.planning.pieces import piece_edits
 from tokengraft.planning.templates import template_edits
 from tokengraft.planning.vocabularies import vocabulary_edits
@@ -113,7 +113,8 @@ def _setting_changes(draft: Draft) -> Iterator[tuple[str, JsonChange]]:
     """Keys that get a value, and keys that go. A list of special tokens gets the new ones too."""
     renamer = Renamer.of(draft)
     for (file, pointer), value in draft.settings.items():
-        whole = renamer.value(value, pointer_parts(pointer))
+        has_new_texts = (file, pointer) in ELSEWHERE  # written from the table as it shall be
+        whole = value if has_new_texts else renamer.value(value, pointer_parts(pointer))
         if (file, pointer) in LISTS and isinstance(whole, list):
             whole = [*whole, *_listable(draft, whole)]
         yield file, SetKey(pointer=pointer, value=whole)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tokengraft.formats.sentencepiece_file import (
+    SENTENCEPIECE_FILES,
     Sentencepiece,
     is_sentencepiece,
     read_sentencepiece,
@@ -19,8 +20,6 @@ from tokengraft.formats.sentencepiece_file import (
 from tokengraft.planning.draft import Draft
 from tokengraft.plans import NewPiece, PatchPieces, RenamedPiece
 from tokengraft.vocabulary import AddedToken, TokenId
-
-FILES = ("tokenizer.model", "spiece.model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ def piece_edits(draft: Draft) -> PieceEdits:
         MalformedFile: a file that begins as such a model is none.
     """
     edits, problems, notes = [], [], []
-    for file in FILES:
+    for file in SENTENCEPIECE_FILES:
         data = draft.checkpoint.small_files.get(file, b"")
         if not is_sentencepiece(data):
             continue

@@ -9,7 +9,7 @@ Source: transformers 4.57.6 and 5.23.0, measured with both; docs/decisions/0007-
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from tokengraft.checkpoint import JsonValue
 from tokengraft.planning.draft import Draft
@@ -85,10 +85,7 @@ def _full_table(draft: Draft) -> Draft:
         return draft
     if isinstance(draft.value(TOKENIZER, pointer), dict) or len(draft.added) > MAX_TABLE:
         return draft
-    table: dict[str, JsonValue] = {
-        str(token_id): {**asdict(token)} for token_id, token in sorted(draft.added.items())
-    }
-    return draft.with_setting(TOKENIZER, pointer, table)
+    return draft.with_setting(TOKENIZER, pointer, draft.token_table())
 
 
 # The table is a value of the plan, written out in it; beyond this, tokenizer.json alone has it, which

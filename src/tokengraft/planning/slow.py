@@ -9,15 +9,15 @@ Source: transformers 4.57.6 and 5.23.0, `_from_pretrained`.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 from tokengraft.checkpoint import JsonValue
 from tokengraft.formats.slow_tokenizers import is_slow, refuse_unknown_class
 from tokengraft.planning.draft import Draft
+from tokengraft.planning.mentions import Renamer
 
 CONFIG = "tokenizer_config.json"
 MAP = "special_tokens_map.json"
-TABLE = "/added_tokens_decoder"
+TABLE = "added_tokens_decoder"
 
 
 def with_table(draft: Draft) -> Draft:
@@ -31,15 +31,15 @@ def with_table(draft: Draft) -> Draft:
     refuse_unknown_class(draft.checkpoint)
     if any(declared.file == CONFIG for declared in draft.tokenizer.declared):
         return draft
-    table: dict[str, JsonValue] = {
-        str(token_id): {**asdict(token)} for token_id, token in sorted(draft.added.items())
-    }
-    values = {TABLE: table, **_names(draft)}
+    table, names = draft.token_table(), _names(draft)
     if CONFIG in draft.checkpoint.json:
-        for pointer, value in values.items():
-            draft = draft.with_setting(CONFIG, pointer, value)
+        draft = draft.with_setting(CONFIG, f"/{TABLE}", table)
+        for key, value in names.items():
+            draft = draft.with_setting(CONFIG, f"/{key}", value)
     else:
-        document = {pointer[1:]: value for pointer, value in values.items()}
+        renamed = Renamer.of(draft).value(names)
+        assert isinstance(renamed, dict)
+        document = {TABLE: table, **renamed}
         text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
         draft = draft.with_file(CONFIG, text)
     return draft.with_note(
@@ -49,19 +49,11 @@ def with_table(draft: Draft) -> Draft:
 
 
 def _names(draft: Draft) -> dict[str, JsonValue]:
-    """What the special tokens map alone says, as keys of tokenizer_config.json."""
+    """What the special tokens map alone says, by key, in the texts of the base."""
     listed = draft.checkpoint.value(MAP)
     names = listed if isinstance(listed, dict) else {}
     return {
-        f"/{key}": _renamed(draft, value)
+        key: value
         for key, value in names.items()
         if draft.checkpoint.value(CONFIG, f"/{key}") is None
     }
-
-
-def _renamed(draft: Draft, value: JsonValue) -> JsonValue:
-    if isinstance(value, list):
-        return [_renamed(draft, entry) for entry in value]
-    if isinstance(value, dict):
-        return {key: _renamed(draft, entry) for key, entry in value.items()}
-    return draft.renamed.get(value, value) if isinstance(value, str) else value

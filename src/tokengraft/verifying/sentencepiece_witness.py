@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tokengraft.checkpoint import Checkpoint
-from tokengraft.formats.slow_tokenizers import SENTENCEPIECE_FILES
+from tokengraft.formats.sentencepiece_file import SENTENCEPIECE_FILES
 from tokengraft.plans import PatchPieces, Plan
 from tokengraft.results import Check
 from tokengraft.sandbox.sentencepiece import SentencepieceChild
