@@ -60,6 +60,13 @@ def _bos(token_id: int, **more: Any) -> Callable[[Any], None]:
 
 _SHOWN = TEMPLATE + "{{ '<|call|>' }}"
 _THINK = Added("<|call|>")
+_ROBERTA = {
+    "type": "RobertaProcessing",
+    "sep": ["<|im_end|>", IM_END],
+    "cls": ["<|im_end|>", IM_END],
+    "trim_offsets": True,
+    "add_prefix_space": False,
+}
 DEFECTS = (
     Defect(
         "T301",
@@ -140,6 +147,7 @@ DEFECTS = (
             tok(_without("decoder", "type")),
             tok(_step("post_processor", {"type": "BertProcessing", "sep": ["!", 33]})),
             tok(_step("truncation", [{"max_length": 8}])),
+            tok(_step("post_processor", {**_ROBERTA, "sep": True})),
             tok(_model("type", False)),
             tok(_model("type", "bpe")),
             tok(_model("merges", "BPE")),

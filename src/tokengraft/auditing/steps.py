@@ -61,7 +61,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("prepend", "content", "replacement"), str),
     **dict.fromkeys(("start", "stop"), int),
     **dict.fromkeys(("pretokenizers", "normalizers", "decoders", "processors"), list),
-    **dict.fromkeys(("single", "pair"), list),
+    **dict.fromkeys(("single", "pair", "sep", "cls"), list),
     "special_tokens": dict,
     "pattern": dict,
 }
