@@ -148,6 +148,7 @@ DEFECTS = (
             tok(_step("post_processor", {"type": "BertProcessing", "sep": ["!", 33]})),
             tok(_step("truncation", [{"max_length": 8}])),
             tok(_step("post_processor", {**_ROBERTA, "sep": True})),
+            tok(_step("post_processor", {**_ROBERTA, "cls": ["<|im_end|>"]})),
             tok(_model("type", False)),
             tok(_model("type", "bpe")),
             tok(_model("merges", "BPE")),

@@ -286,6 +286,15 @@ def test_what_was_not_at_hand_makes_a_verdict_unknown(
     assert not any("every token has one and" in reason for reason in audit.reasons)
 
 
+def test_what_is_mended_says_what_else_was_read_and_what_was_not(tmp_path: Path) -> None:
+    whole = _audit(tiny.build(tmp_path / "a", base=True)).reasons[-1]
+    assert whole.startswith("The rest is in step. ")
+    config = {"config.json": None, "vocab.json": None}
+    part = _audit(tiny.build(tmp_path / "b", base=True, shards=0, files=config)).reasons[-1]
+    assert part.startswith("What else was read is in step. ")
+    assert "Embedding rows: unknown" in part
+
+
 def test_a_known_defect_outweighs_what_is_unknown(data: Path) -> None:
     assert _audit(data / "edge" / "ort-added-tokens").verdict == "do-not"
 

@@ -158,11 +158,7 @@ def _broken(step: str, value: dict[str, JsonValue]) -> Iterator[str]:
         return
     yield from (f"{kind} has no {key}" for key in needed if key not in value)
     for key, types in _TYPES.items():
-        if (
-            key in value
-            and not isinstance(value[key], types)
-            and not (key == "pair" and value[key] is None)
-        ):
+        if key in value and not _fits(key, value[key], types):
             yield f"{key} of {kind} is {value[key]!r:.40}"
     if kind == "Split" and "behavior" in value and value["behavior"] not in _BEHAVIORS:
         yield f"behavior of Split is {value['behavior']!r:.40}"
@@ -175,6 +171,12 @@ def _broken(step: str, value: dict[str, JsonValue]) -> Iterator[str]:
     inner |= {"decoder": "decoders", "post_processor": "processors"}
     if kind == "Sequence" and not isinstance(value.get(inner[step]), list):
         yield f"Sequence has no {inner[step]}"
+
+
+def _fits(key: str, value: JsonValue, types: type | tuple[type, ...]) -> bool:
+    if key in ("sep", "cls"):  # [text, id]
+        return isinstance(value, list) and [type(part) for part in value] == [str, int]
+    return isinstance(value, types) or (key == "pair" and value is None)
 
 
 @rule(

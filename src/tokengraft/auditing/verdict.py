@@ -129,7 +129,10 @@ def _in_step(case: Case, *, short: bool = False) -> list[str]:
         part(case) for part, letter in zip(parts, rules, strict=True) if letter not in wrong
     ]
     kept = [sentence for sentence in sentences if sentence]
-    return [f"The rest is in step. {' '.join(kept)}"] if short and kept else kept
+    if not short or not kept:
+        return kept
+    rest = "What else was read is in step." if case.unread else "The rest is in step."
+    return [f"{rest} {' '.join(kept)}"]
 
 
 def _ids(case: Case) -> str:
