@@ -13,8 +13,8 @@ from oracles import traps
 from oracles.asking import ask, remembered, shared
 from oracles.traps import NEW, PAD, RENAMED, START
 from tiny import Tiny, build
-from tokengraft.errors import RecipeError
 from tokengraft.flow import making
+from tokengraft.plans import PatchJson, SetKey
 
 pytestmark = [pytest.mark.oracle4, pytest.mark.oracle5]
 
@@ -189,11 +189,15 @@ def test_ours_keeps_a_post_processor_and_baked_padding_in_step(
         assert answer["auto"]["processed"][2][0] == 151644
 
 
-def test_ours_refuses_what_only_an_edit_of_the_pre_tokenizer_could_do(home: Path) -> None:
+def test_ours_names_the_class_that_keeps_an_edit_of_the_pre_tokenizer(home: Path) -> None:
     recipe = home / "word.toml"
     recipe.write_text('version = 1\n[[add]]\ntext = " словцо"\nuse = "word"\n', encoding="utf-8")
-    with pytest.raises(RecipeError):
-        making.make_plan(str(home / "bases" / "plain"), recipe)
+    plan = making.make_plan(str(home / "bases" / "plain"), recipe).plan
+    changes = plan.file_edits()["tokenizer_config.json"]
+    assert isinstance(changes, PatchJson)
+    keys = {c.pointer: c.value for c in changes.changes if isinstance(c, SetKey)}
+    # transformers 5 builds the pre-tokenizer of Qwen2Tokenizer in code, whatever the file says.
+    assert keys["/tokenizer_class"] == "PreTrainedTokenizerFast"
 
 
 # ── what transformers would have made ────────────────────────────────────────────────────────────

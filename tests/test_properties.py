@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -281,7 +282,7 @@ STEPS: dict[str, str] = {
     "context": "[context]\nlength = 512\n",
     "rename a": '[[rename]]\nfrom = "<think>"\nto = "<muse>"\n',
     "rename b": '[[rename]]\nfrom = "<tool_call>"\nto = "<call>"\n',
-    "pad": '[pad]\ntoken = "</think>"\n',
+    "pad": '[pad]\ntoken = "<|idle|>"\n',
 }
 
 
@@ -294,6 +295,10 @@ def test_steps_on_different_existing_tokens_give_the_same_in_any_order(
     shape: Tiny, names: list[str]
 ) -> None:
     found = []
+    # The one token that the chat template does not write, since no other can be padding.
+    n_rows = None if shape.n_rows is None else shape.n_rows + 1
+    idle = Added("<|idle|>", special=True)
+    shape = replace(shape, added=(*shape.added, idle), n_rows=n_rows)
     for order in itertools.islice(itertools.permutations(names), 3):
         with planned(shape, "version = 1\n") as (base, _):
             at = base

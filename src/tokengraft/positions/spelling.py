@@ -76,7 +76,7 @@ def lacks_older_spelling(config: RopeConfig) -> bool:
 def _older(config: RopeConfig, method: Json, beside: Json) -> JsonValue:
     """`rope_scaling`: null where nothing is scaled and nothing else is to be said there."""
     kept = _layout(beside)
-    kind = method["rope_type"]
+    kind = method.get("rope_type") or method.get("type") or "default"  # a base frequency alone
     if kind == "default" and not kept:
         return None
     if config.model_type in config.family.rope_facts.legacy:
