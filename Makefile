@@ -42,7 +42,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.core
-	$(BIN)/python $(INSTALL) -c constraints.txt -e '.[dev]' torch transformers
+	$(BIN)/python $(INSTALL) -c constraints.txt -e '.[dev,train]'
 	@touch $@
 
 $(VENV_TF4)/.done: constraints-tf4.txt | $(VENV_TF4)/bin/python
