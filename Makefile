@@ -4,6 +4,7 @@
 #   make PYTHON=python3.12 demo     choose the interpreter
 #   make PIP_FLAGS=--no-index test  more flags for pip
 #   make PYTEST_FLAGS=-x test       more flags for pytest
+#   make PART=2/4 campaign          one of four parts; what has passed is not run again
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -14,6 +15,7 @@ VENV_TF4 := .venv-tf4
 BIN := $(VENV)/bin
 JOBS ?= 2
 PIP_FLAGS ?=
+PART ?= 1/1
 PYTEST_FLAGS ?=
 
 # The first interpreter that runs and is new enough (a name on PATH may be a stub that only fails).
@@ -78,8 +80,8 @@ docs-check: $(VENV)/.dev
 
 check: test docs-check  ## all that a change must pass
 
-campaign: $(VENV)/.dev $(VENV_TF4)/.done  ## the long tests, tests/slow and tests/campaigns: hours
-	$(BIN)/pytest $(PYTEST_FLAGS) $(wildcard tests/slow tests/campaigns)
+campaign: $(VENV)/.dev $(VENV_TF4)/.done  ## the long tests, tests/slow and tests/campaigns: hours; PART=1/4
+	$(BIN)/pytest --part $(PART) $(PYTEST_FLAGS) tests/campaigns tests/slow
 
 bench: $(VENV)/.dev  ## measure: time, memory and bytes written
 	set -e; for script in benchmarks/bench_*.py; do $(BIN)/python "$$script"; done

@@ -23,6 +23,7 @@ OURS = frozenset(
         "TOKENGRAFT_TF5",
         "TOKENGRAFT_REQUIRE_DATA",
         "TOKENGRAFT_REQUIRE_ORACLES",
+        "TOKENGRAFT_REQUIRE_FAULTS",
     }
 )
 UNWANTED = (

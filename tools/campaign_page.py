@@ -1,0 +1,74 @@
+"""Write docs/explanation/campaign.md from the results that campaigns left in docs/explanation/campaign/.
+
+Usage: python tools/campaign_page.py [--check]
+
+A result is a JSON file: `order` (its place on the page), `title`, `method` (how, one paragraph),
+`figures` (name to number or text, in the order of the page), `versions` (of what was used).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "explanation"
+PAGE = DOCS / "campaign.md"
+HEAD = """# What the fault campaigns found
+
+The promises of [transactions](transactions.md) are tried by campaigns that kill, refuse, interrupt, cut the power of
+and race the program thousands of times. `make campaign` runs them (at most three hours on two cores; it goes on where it
+was cut); this page is written by them and by nothing else. A campaign in which one case failed leaves no figures.
+"""
+
+
+def page(results: list[dict[str, Any]]) -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for result in sorted(results, key=lambda result: (result["order"], result["title"])):
+        rows = [f"| {name} | {_number(value)} |" for name, value in result["figures"].items()]
+        parts.append(
+            "\n".join(
+                [
+                    f"## {result['title']}",
+                    "",
+                    result["method"],
+                    "",
+                    "| | |",
+                    "|---|---:|",
+                    *rows,
+                    "",
+                ]
+            )
+        )
+    return "\n".join([*parts, _versions(results)])
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _versions(results: list[dict[str, Any]]) -> str:
+    found: dict[str, set[str]] = {}
+    for result in results:
+        for name, version in result["versions"].items():
+            found.setdefault(name, set()).add(version)
+    said = ", ".join(f"{name} {' and '.join(sorted(found[name]))}" for name in sorted(found))
+    return f"## Versions\n\n{said or 'none yet'}.\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the page, or say whether it is what the results make."""
+    files = sorted((DOCS / "campaign").glob("*.json"))
+    text = page([json.loads(path.read_text(encoding="utf-8")) for path in files])
+    if "--check" in arguments:
+        same = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text
+        print("campaign.md is up to date" if same else "campaign.md is not what the results make")
+        return 0 if same else 1
+    PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
