@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokengraft.checkpoint import Checkpoint
-from tokengraft.errors import StalePlan
+from tokengraft.errors import StalePlan, TokengraftError
 from tokengraft.events import Listen, Progress
 
 if TYPE_CHECKING:
     from tokengraft.planning import Digest, Ports
     from tokengraft.planning.chat import Asked, Said
+    from tokengraft.planning.values import OpenValues
     from tokengraft.rows.initializers import Encode
 
 BLOCK_BYTES = 8 << 20
@@ -107,6 +108,29 @@ def render_port(conversations: Sequence[Asked], named: Mapping[str, str]) -> lis
     return answers
 
 
+def values_problem(path: Path) -> str:
+    """Why a file cannot be read for rows, as far as it can be seen from outside; empty if it can."""
+    if not path.exists():
+        return f"there is no file {path} (paths are relative to the recipe)"
+    return "" if path.is_file() else f"{path} is no file"
+
+
+def values_port(folder: Path, opened: ExitStack) -> OpenValues:
+    """Open files of rows, whose paths are relative to the recipe's folder."""
+    from tokengraft.formats.row_file import RowFile, open_rows
+
+    def open_values(named: str) -> RowFile:
+        path = folder / named
+        if problem := values_problem(path):
+            return RowFile(problem=problem)
+        try:
+            return open_rows(path, opened)
+        except TokengraftError as error:
+            return RowFile(problem=f"{path} cannot be used: {error.summary} ({error.detail})")
+
+    return open_values
+
+
 @contextmanager
 def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterator[Ports]:
     """All ports of planning; the children that answer end with the context.
@@ -119,11 +143,15 @@ def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterato
     from tokengraft.planning import Ports
 
     tokenizer = checkpoint.small_files.get("tokenizer.json")
-    with nullcontext() if tokenizer is None else AskedLibrary(tokenizer) as library:
+    with (
+        nullcontext() if tokenizer is None else AskedLibrary(tokenizer) as library,
+        ExitStack() as opened,
+    ):
         yield Ports(
             encode=encode_port(checkpoint),
             digest=digest_port(checkpoint, listen),
             library=library,
             count=corpus_port(tokenizer, folder, listen),
             render=render_port,
+            values=values_port(folder, opened),
         )

@@ -12,7 +12,7 @@ from tokengraft.events import Listen, ignore
 from tokengraft.families import trained_length
 from tokengraft.flow.corpora import corpus_problem
 from tokengraft.flow.making import load, plan_recipe
-from tokengraft.flow.ports import render_port
+from tokengraft.flow.ports import render_port, values_problem
 from tokengraft.formats.recipe_file import parse_recipe, read_recipe, toml_text
 from tokengraft.formats.turns import Turns, turns
 from tokengraft.planning import later_sections
@@ -60,7 +60,8 @@ def check_recipe(
         wish, text = read_recipe(recipe, overrides=overrides)
         source = source if source is not None else wish.base
         if source is None:
-            return (*later_sections(wish), *chat_problems(wish), *_corpora(wish, recipe.parent))
+            seen = (*later_sections(wish), *chat_problems(wish))
+            return (*seen, *_files(wish, recipe.parent))
         checkpoint, folder = load(source, listen), recipe.parent
         plan_recipe(checkpoint, wish, text=text, source=source, folder=folder, listen=listen)
     except RecipeError as error:
@@ -69,8 +70,10 @@ def check_recipe(
     return ()
 
 
-def _corpora(wish: Recipe, folder: Path) -> Iterator[Problem]:
-    """What is wrong with the files of `[[extend]]`, as far as no checkpoint is needed to see it."""
+def _files(wish: Recipe, folder: Path) -> Iterator[Problem]:
+    """What is wrong with files that it names, as far as no checkpoint is needed to see it."""
+    if wish.rows is not None and (what := values_problem(folder / wish.rows.values)):
+        yield Problem(where="rows.values", what=what)
     for number, extend in enumerate(wish.extend):
         if what := corpus_problem(folder / extend.corpus):
             yield Problem(where=f"extend[{number}].corpus", what=what)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.documents import Problem
@@ -30,6 +33,7 @@ from tokengraft.planning.slow import with_table
 from tokengraft.planning.starting import check_rows
 from tokengraft.planning.tokens import add_all, rename_all
 from tokengraft.planning.trying import try_out
+from tokengraft.planning.values import OpenValues, no_values
 from tokengraft.planning.wishes import wishes
 from tokengraft.planning.words import settle_words
 from tokengraft.plans import IdTables, Plan, PlannedRow, PlannedToken
@@ -41,7 +45,6 @@ Digest = Callable[[str], str]
 
 # Sections of the recipe that are read and not yet carried out, with what they would do.
 LATER = {
-    "rows": "rows made elsewhere",
     "lora": "baking adapters in",
 }
 
@@ -56,6 +59,7 @@ class Ports:
         library: the tokenizers library with the base's tokenizer.json, None where there is none.
         count: reads a corpus that the recipe names, and counts it.
         render: conversations to what chat templates make of them, None where none may be run.
+        values: opens a file of rows that the recipe names.
     """
 
     encode: Encode | None
@@ -63,14 +67,16 @@ class Ports:
     library: Library | None = None
     count: CountCorpus = no_corpus
     render: Render | None = None
+    values: OpenValues = no_values
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A plan, and the snapshot that it predicts."""
+    """A plan, the snapshot that it predicts, and the rows of its sidecar by tensor."""
 
     plan: Plan
     after: Checkpoint
+    values: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
 
 
 def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports: Ports) -> Outcome:
@@ -88,7 +94,7 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
     for where, what in files.problems:
         draft = draft.with_problem(where, what)
     _raise_problems(draft.problems)
-    rows = plan_rows(draft, ports.encode)
+    rows = plan_rows(draft, ports.encode, recipe.rows, ports.values)
     _raise_problems(rows.problems)
     tokens = _tokens(draft, files, rows)
     edits = all_edits(checkpoint, files, rows)
@@ -113,6 +119,7 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
             totals=totals(checkpoint, edits, small, weights),
         ),
         after=after,
+        values=rows.values,
     )
 
 

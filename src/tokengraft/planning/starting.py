@@ -23,8 +23,16 @@ class Starts:
     problems: tuple[Problem, ...] = ()
 
 
-def starts(draft: Draft, jobs: Sequence[Job], encode: Encode | None) -> Starts:
+def starts(
+    draft: Draft,
+    jobs: Sequence[Job],
+    encode: Encode | None,
+    done: Mapping[TokenId, frozenset[int]],
+) -> Starts:
     """Find where every new row starts, in one matrix for each job.
+
+    Args:
+        done: by token, the matrices (places in `jobs`) whose rows are known already.
 
     Texts are encoded in few calls, because a child process does it: all that initializers ask for
     in one round, and then what they ask for where the answer was empty.
@@ -32,13 +40,19 @@ def starts(draft: Draft, jobs: Sequence[Job], encode: Encode | None) -> Starts:
     known: dict[str, list[int]] = {}
     while True:
         asked: dict[str, None] = {}
-        result = _round(draft, jobs, None if encode is None else _recording(known, asked))
+        ask = None if encode is None else _recording(known, asked)
+        result = _round(draft, jobs, ask, done)
         if encode is None or not asked:
             return result
         known |= dict(zip(asked, encode(list(asked)), strict=True))
 
 
-def _round(draft: Draft, jobs: Sequence[Job], encode: Encode | None) -> Starts:
+def _round(
+    draft: Draft,
+    jobs: Sequence[Job],
+    encode: Encode | None,
+    done: Mapping[TokenId, frozenset[int]],
+) -> Starts:
     n_tokens = draft.tokenizer.n_tokens
     if draft.checkpoint.layout is not None and draft.checkpoint.layout.n_rows:
         n_tokens = min(n_tokens, draft.checkpoint.layout.n_rows)
@@ -46,7 +60,11 @@ def _round(draft: Draft, jobs: Sequence[Job], encode: Encode | None) -> Starts:
     found: dict[TokenId, Start] = {}
     problems: list[Problem] = []
     for row in draft.new_rows:
-        start = start_of(row.init, _token(draft, row), matrices)
+        known = done.get(row.token_id, frozenset())
+        asked = [matrix for at, matrix in enumerate(matrices) if at not in known]
+        if not asked:
+            continue
+        start = start_of(row.init, _token(draft, row), asked)
         if start is None:
             problems.append(_nothing(row, can_ask=encode is not None))
         else:
