@@ -65,8 +65,7 @@ def first_new(base: Path) -> int:
     return checkpoint.tokenizer.n_tokens
 
 
-@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
-@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(("dtype", "tied"), [("BF16", False), ("F16", True), ("F32", False)])
 def test_given_rows_are_written_as_they_are_and_proved(
     tmp_path: Path, dtype: Any, tied: bool
 ) -> None:
