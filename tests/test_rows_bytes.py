@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import grafts
 import tiny
 from raw_tensors import tensor_bytes, write_safetensors
+from tokengraft.applying import mixing
 from tokengraft.applying.rows import RowFactory, changed_rows, mean_of
 from tokengraft.errors import MalformedFile, StalePlan, UnsupportedFormat
 from tokengraft.formats.loading import load
@@ -174,6 +175,28 @@ def test_a_mix_adds_its_parents_one_by_one_in_the_order_of_their_ids(
         total = total + weight * old[row]
     assert _rows(path, ref, Mix(parents=parents, rows=3)) == narrow(total, dtype) * 3
     assert _rows(path, ref, Mix(parents=())) == bytes(width * WIDTH[dtype])
+
+
+@pytest.mark.parametrize("most_bytes", [8, 400, 8 << 20])
+def test_sums_made_at_once_have_the_bits_that_each_has_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_bytes: int
+) -> None:
+    monkeypatch.setattr(mixing, "AT_ONCE_BYTES", most_bytes)
+    path, ref = _tensor(tmp_path, "BF16", (40, 5), _random("BF16", 40, 5))
+    dice = random.Random(4)
+    sources: list[RowSource] = [
+        Mix(
+            parents=tuple(
+                (dice.randrange(40), dice.choice((1.0, -0.3, 1e-30, 1e300)))
+                for _ in range(dice.choice((0, 1, 2, 9, 40)))
+            ),
+            rows=dice.choice((1, 1, 2)),
+        )
+        for _ in range(60)
+    ]
+    sources[20:20] = [Keep(first=3, count=2), Mean(first=0, count=40), Stored(index=7)]
+    alone = b"".join(_rows(path, ref, source) for source in sources)
+    assert alone == _rows(path, ref, *sources)
 
 
 @pytest.mark.parametrize("shape", [(1000, 7), (1000,)], ids=str)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import struct
 import unicodedata
 from collections.abc import Sequence
@@ -268,9 +269,17 @@ def test_texts_that_hold_a_token_are_left_out_and_counted() -> None:
 
 
 def test_a_hundred_thousand_literals_are_looked_for_in_seconds() -> None:
-    literals = [f"<|t{number}|>" for number in range(100_000)]
-    texts = [*["lorem <|ipsum dolor t1|>" * 40] * 500, "a<|t99999|>"]
+    literals = [f"<|token{number}|>" for number in range(100_000)]
+    texts = [*["lorem <|tokens dolor t1|> <|token" * 40] * 500, "a<|token99999|>"]
     assert corpora.leave_out(texts, literals, folded=False)[1] == 1
+
+
+def test_literals_with_one_beginning_and_many_lengths_are_all_found() -> None:
+    dice = random.Random(0)
+    for _ in range(300):
+        words = ["".join(dice.choices("ab", k=dice.randint(2, 12))) for _ in range(8)]
+        kept = [text for text in words[3:] if not any(word in text for word in words[:3])]
+        assert kept == corpora.leave_out(words[3:], words[:3], folded=False)[0]
 
 
 def test_a_corpus_of_the_user_keeps_its_line_ends(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ sum, so the bits are the same on any machine. Shapes: `D` elements a row.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import assert_never
 
 import numpy as np
 
+from tokengraft.applying.mixing import batches, mixed
 from tokengraft.errors import MalformedFile, StalePlan
 from tokengraft.formats.rows import Floats, RowReader, Rows, narrow
 from tokengraft.plans import Keep, Mean, Mix, RemapRows, RowSource, Stored
@@ -50,28 +51,34 @@ class RowFactory:
             if kept:
                 yield from (source for source in sources if isinstance(source, Keep))
             else:
-                yield from _blocks(self._bytes_of(source) for source in sources)
+                yield from _blocks(self._computed(sources))
+
+    def _computed(self, sources: Iterable[RowSource]) -> Iterator[tuple[bytes, int]]:
+        """The bytes of each row, and how often it comes; neighbouring sums are made at once."""
+        for are_sums, group in groupby(sources, lambda source: isinstance(source, Mix)):
+            if are_sums:
+                mixes = (source for source in group if isinstance(source, Mix))
+                for batch in batches(mixes, self.base.width):
+                    yield from self._mixed(batch)
+            else:
+                yield from map(self._bytes_of, group)
+
+    def _mixed(self, batch: Sequence[Mix]) -> Iterator[tuple[bytes, int]]:
+        data, size = narrow(mixed(self.base, batch), self.base.ref.dtype), self.base.ref.row_bytes
+        for at, source in enumerate(batch):
+            yield data[at * size : (at + 1) * size], source.rows
 
     def _bytes_of(self, source: RowSource) -> tuple[bytes, int]:
-        """The bytes of one row, and how often it comes."""
+        """The bytes of one row that is no sum, and how often it comes."""
         match source:
-            case Mix():
-                return narrow(self._mix(source), self.base.ref.dtype), source.rows
             case Mean():
                 return self._mean(source), source.rows
             case Stored():
                 return self._stored(source), 1
-            case Keep():
-                raise AssertionError("kept rows are copied, not computed")
+            case Keep() | Mix():
+                raise AssertionError("kept rows are copied, and sums are made many at once")
             case _:
                 assert_never(source)
-
-    def _mix(self, source: Mix) -> Floats:
-        sum_D = np.zeros(self.base.width, np.float64)
-        with np.errstate(all="ignore"):
-            for parent, weight in sorted(source.parents, key=lambda pair: pair[0]):
-                sum_D += weight * self.base.floats(parent, 1)[0]
-        return sum_D
 
     def _mean(self, source: Mean) -> bytes:
         key = (source.first, source.count)

@@ -119,9 +119,9 @@ class Draft:
 
     def id_of(self, text: str) -> TokenId | None:
         """The id of a text in the draft, added tokens first."""
-        for token_id in sorted(self.added, reverse=True):
-            if self.added[token_id].content == text:
-                return token_id
+        there = [token_id for token_id, token in self.added.items() if token.content == text]
+        if there:
+            return max(there)
         if text in self.renamed or text in self.tokenizer.added_ids:
             return None  # it was an added token and has another text now
         found = self.vocab.get(text)

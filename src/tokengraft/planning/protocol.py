@@ -170,11 +170,13 @@ def set_layouts(draft: Draft, adds: Sequence[Add]) -> Draft:
     first = pattern(draft.tokenizer.added_ids)
     layouts: dict[str, str] = {}
     for number, add in enumerate(adds):
-        token_id = draft.id_of(add.text)
-        begins = add.sequence is not None and first.match(add.sequence)
-        if not begins or begins.group() not in special or begins.group() == add.sequence:
+        begins = None if add.sequence is None else first.match(add.sequence)
+        if add.sequence is None or begins is None:
             continue
-        if token_id is None or token_id not in draft.planned or add.sequence is None:
+        if begins.group() not in special or begins.group() == add.sequence:
+            continue
+        token_id = draft.id_of(add.text)
+        if token_id is None or token_id not in draft.planned:
             continue
         if add.sequence in layouts:
             what = f"{layouts[add.sequence]!r} stands for the same sequence"

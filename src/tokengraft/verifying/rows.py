@@ -20,6 +20,7 @@ from tokengraft.tensors import TensorRef
 from tokengraft.verifying import mixing
 from tokengraft.verifying.streams import Span, read
 
+TOGETHER_BYTES = 4 << 20  # of rows as float64 that are rounded in one go
 MAX_MEANS = 64  # different ranges to average over; an honest plan has a handful
 
 
@@ -206,33 +207,61 @@ def wrong_rows(
 ) -> tuple[int, list[int]]:
     """Compute every new row again and compare; return how many there are, and the wrong ones."""
     n_new, wrong = 0, []
-    for row, source in numbered(edit):
-        if isinstance(source, Keep):
-            continue
-        expected = _expected(source, out, seen, values)
-        for at in range(row, row + source.n_rows):
-            file.seek(out.begin + at * out.row_bytes)
-            n_new += 1
-            if not mixing.is_same(file.read(out.row_bytes), expected, out.dtype):
-                wrong.append(at)
+    for first, sources in _together(edit, max(1, TOGETHER_BYTES // (8 * out.row_bytes))):
+        expected = _expected(sources, out, seen, values)
+        at = first
+        for source, row in zip(sources, expected, strict=True):
+            for number in range(at, at + source.n_rows):
+                file.seek(out.begin + number * out.row_bytes)
+                if not mixing.is_same(file.read(out.row_bytes), row, out.dtype):
+                    wrong.append(number)
+            at += source.n_rows
+        n_new += at - first
     return n_new, wrong
 
 
-def _expected(source: RowSource, out: TensorRef, seen: Seen, values: Span | None) -> bytes:
-    match source:
-        case Mix():
-            parents = sorted(source.parents, key=lambda pair: pair[0])
-            wide = mixing.widen(b"".join(seen.rows[i] for i, _ in parents), out.dtype)
-            width = out.row_bytes // mixing.width_bytes(out.dtype)
-            row_D = mixing.mix([weight for _, weight in parents], wide, width)
-            return mixing.narrow(row_D, out.dtype)
-        case Mean():
-            return mixing.narrow(seen.means[source.first, source.count], out.dtype)
-        case Stored():
-            begin = source.index * out.row_bytes
-            if values is None or begin + out.row_bytes > values.size_bytes:
-                raise MalformedFile(f"value {source.index} is not in the sidecar", subject=out.name)
-            begin += values.begin
-            return read(Span(values.path, begin, begin + out.row_bytes))
-        case Keep():
-            raise AssertionError(source)
+def _together(edit: RemapRows, most: int) -> Iterator[tuple[int, list[RowSource]]]:
+    """Neighbouring new rows, up to `most` sources at once, with the number of the first row."""
+    first = 0
+    sources: list[RowSource] = []
+    for row, source in numbered(edit):
+        if sources and (isinstance(source, Keep) or len(sources) == most):
+            yield first, sources
+            sources = []
+        if not isinstance(source, Keep):
+            first = first if sources else row
+            sources.append(source)
+    if sources:
+        yield first, sources
+
+
+def _expected(
+    sources: Sequence[RowSource], out: TensorRef, seen: Seen, values: Span | None
+) -> list[bytes]:
+    """The row that each source gives; all of them are rounded in one go."""
+    width = out.row_bytes // mixing.width_bytes(out.dtype)
+    wide_ND = np.zeros((len(sources), width), np.float64)
+    ready: dict[int, bytes] = {}
+    for at, source in enumerate(sources):
+        match source:
+            case Mix():
+                parents = sorted(source.parents, key=lambda pair: pair[0])
+                wide = mixing.widen(b"".join(seen.rows[i] for i, _ in parents), out.dtype)
+                wide_ND[at] = mixing.mix([weight for _, weight in parents], wide, width)
+            case Mean():
+                wide_ND[at] = seen.means[source.first, source.count]
+            case Stored():
+                ready[at] = _stored(source, out, values)
+            case Keep():
+                raise AssertionError(source)
+    data, size = mixing.narrow(wide_ND, out.dtype), out.row_bytes
+    made = (data[at * size : (at + 1) * size] for at in range(len(sources)))
+    return [ready.get(at, row) for at, row in enumerate(made)]
+
+
+def _stored(source: Stored, out: TensorRef, values: Span | None) -> bytes:
+    begin = source.index * out.row_bytes
+    if values is None or begin + out.row_bytes > values.size_bytes:
+        raise MalformedFile(f"value {source.index} is not in the sidecar", subject=out.name)
+    begin += values.begin
+    return read(Span(values.path, begin, begin + out.row_bytes))

@@ -221,20 +221,26 @@ def _forms(text: str) -> set[str]:
 
 
 def _finder(literals: Sequence[str]) -> Callable[[str], bool]:
-    """Look for any of the literals; 100,000 of them cost little more than one."""
+    """Look for any of the literals; 100,000 of them cost little more than one.
+
+    Those with the same beginning are told apart by length: one look-up a length, not one a literal.
+    """
     width = min((len(literal) for literal in literals), default=0)
     width = min(width, 6)
-    by_start: dict[str, list[str]] = {}
+    by_start: dict[str, dict[int, set[str]]] = {}
     for literal in literals:
-        by_start.setdefault(literal[:width], []).append(literal)
+        by_start.setdefault(literal[:width], {}).setdefault(len(literal), set()).add(literal)
 
     def holds(text: str) -> bool:
         if not by_start:
             return False
         for at in range(len(text) - width + 1):
-            for literal in by_start.get(text[at : at + width], ()):
-                if text.startswith(literal, at):
+            for length, those in by_start.get(text[at : at + width], _NONE).items():
+                if text[at : at + length] in those:
                     return True
         return False
 
     return holds
+
+
+_NONE: dict[int, set[str]] = {}
