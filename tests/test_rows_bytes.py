@@ -290,10 +290,9 @@ def test_changed_rows_say_exactly_what_differs(data: st.DataObject) -> None:
         new += range(source.first, source.first + source.count) if kept else [-1] * source.n_rows
     edit = RemapRows(tensor="t", n_rows_before=before, n_rows_after=len(new), rows=tuple(sources))
     back: list[int] = []
-    at = old = 0
-    for begin, count, replaced in changed_rows(edit):
+    at = 0
+    for begin, count, was, replaced in changed_rows(edit):
         back += new[at:begin]
-        old = min(begin, before)
-        back += range(old, old + replaced)
+        back += range(was, was + replaced)
         at = begin + count
     assert back + new[at:] == list(range(before))

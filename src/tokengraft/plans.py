@@ -6,7 +6,6 @@ A plan and its sidecar are all that `apply` knows; together they are the portabl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
@@ -14,6 +13,7 @@ from pydantic import Field, JsonValue, model_validator
 from tokengraft.documents import Document, Value
 from tokengraft.extensions import Extension
 from tokengraft.findings import Finding
+from tokengraft.renumbering import RemoveLines, Renumber, Renumbering
 from tokengraft.vocabulary import AddedToken
 
 # Above this many tokens a plan keeps its tables as columns of the sidecar.
@@ -115,7 +115,9 @@ class InsertTokens(Value):
     count: int = Field(gt=0)
 
 
-JsonChange = Annotated[SetKey | RemoveKey | RenameKey | InsertTokens, Field(discriminator="kind")]
+JsonChange = Annotated[
+    SetKey | RemoveKey | RenameKey | InsertTokens | Renumber, Field(discriminator="kind")
+]
 
 
 class PatchJson(Value):
@@ -142,10 +144,14 @@ class NewPiece(Value):
 
 
 class PatchPieces(Value):
-    """Change some pieces of a SentencePiece model; all other bytes stay."""
+    """Change some pieces of a SentencePiece model; all other bytes stay.
+
+    `removed` are ids of the base; pieces behind them move down, since their places are their ids.
+    """
 
     kind: Literal["patch-pieces"] = "patch-pieces"
     path: str
+    removed: tuple[int, ...] = ()
     renamed: tuple[RenamedPiece, ...] = ()
     appended: tuple[NewPiece, ...] = ()
 
@@ -207,7 +213,7 @@ class AddLowRank(Value):
 
 
 # What changes a small file in place or writes it.
-FileEdit = PatchJson | PatchPieces | AppendMerges | WriteFile
+FileEdit = PatchJson | PatchPieces | AppendMerges | RemoveLines | WriteFile
 Edit = Annotated[FileEdit | DropFile | RemapRows | AddLowRank, Field(discriminator="kind")]
 
 
@@ -237,6 +243,7 @@ class PlannedToken(Value):
     """One token that the plan names: an added, renamed or claimed one, or one put into step.
 
     Attributes:
+        id: its id in the result; that in the base where the action is `remove`.
         init, why: the initializer that gave its rows, and why `auto` took it.
         takes: what writing it takes from old tokens; null where no row is written.
         piece: how the model's own vocabulary spells the token, None for an added token. `text` is
@@ -246,7 +253,7 @@ class PlannedToken(Value):
 
     text: str
     id: int = Field(ge=0)
-    action: Literal["add", "rename", "claim", "keep"]
+    action: Literal["add", "rename", "claim", "keep", "remove"]
     use: str = ""
     init: str = ""
     why: str = ""
@@ -356,6 +363,7 @@ class Plan(Document):
     edits: tuple[Edit, ...] = ()
     tokens: tuple[PlannedToken, ...] = ()
     extensions: tuple[Extension, ...] = ()
+    renumbering: Renumbering | None = None
     ids: IdTables | None = None
     files: tuple[PlannedFile, ...] = ()
     totals: Totals
@@ -372,29 +380,13 @@ class Plan(Document):
     def file_edits(self) -> dict[str, FileEdit]:
         return {e.path: e for e in self.edits if isinstance(e, FileEdit)}
 
+    def removed_ids(self) -> tuple[int, ...]:
+        """Ids of the base that go; empty in every plan but one that renumbers."""
+        return tuple(sorted(token.id for token in self.tokens if token.action == "remove"))
+
     def dropped(self) -> frozenset[str]:
         return frozenset(e.path for e in self.edits if isinstance(e, DropFile))
 
     def digest(self) -> str:
         """sha256 of the canonical text, by which a receipt names the plan."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
-
-
-def expand(sources: Iterable[RowSource], first: int, count: int) -> list[RowSource]:
-    """The sources of rows `first` to `first + count - 1`, one each."""
-    found: list[RowSource] = []
-    row = 0
-    for source in sources:
-        begin, end = max(first, row), min(first + count, row + source.n_rows)
-        for at in range(begin, end):
-            match source:
-                case Keep():
-                    found.append(Keep(first=source.first + at - row, count=1))
-                case Mix():
-                    found.append(Mix(parents=source.parents))
-                case Mean():
-                    found.append(Mean(first=source.first, count=source.count))
-                case Stored():
-                    found.append(source)
-        row += source.n_rows
-    return found

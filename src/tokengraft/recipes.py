@@ -46,6 +46,37 @@ class Rename(Value):
     to: str = Field(min_length=1)
 
 
+class Remove(Value):
+    """Take one token out; the ids above it move down."""
+
+    text: str | None = Field(default=None, min_length=1)
+    id: int | None = Field(default=None, ge=0)
+    renumber: bool = False
+    shrink: bool = False
+
+    @model_validator(mode="after")
+    def _names_one_token(self) -> Self:
+        if (self.text is None) == (self.id is None):
+            raise ValueError("either text or id names the token")
+        return self
+
+
+class Trim(Value):
+    """Take out what a corpus never uses; the ids above each token move down."""
+
+    corpus: str | None = None
+    min_count: int = Field(default=1, gt=0)
+    unused_added: bool = False
+    renumber: bool = False
+    shrink: bool = True
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if self.corpus is None and not self.unused_added:
+            raise ValueError("give a corpus, or unused_added = true, or both")
+        return self
+
+
 class Protocol(Value):
     """Replace the turn markers everywhere at once."""
 
@@ -151,6 +182,8 @@ class Recipe(Document):
     base: str | None = None
     add: tuple[Add, ...] = ()
     rename: tuple[Rename, ...] = ()
+    remove: tuple[Remove, ...] = ()
+    trim: Trim | None = None
     protocol: Protocol | None = None
     roles: dict[str, str | RoleToken] = Field(default_factory=dict)
     tools: Tools | None = None

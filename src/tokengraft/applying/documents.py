@@ -26,6 +26,7 @@ from tokengraft.plans import (
     RemapRows,
     WriteFile,
 )
+from tokengraft.renumbering import RemoveLines
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,12 @@ def rewritten_files(checkpoint: Checkpoint, plan: Plan) -> Iterator[Rewritten]:
     tokens = sorted(plan.tokens, key=lambda token: token.id)
     for edit in plan.edits:
         match edit:
-            case PatchJson(path=path) | PatchPieces(path=path) | AppendMerges(path=path):
+            case (
+                PatchJson(path=path)
+                | PatchPieces(path=path)
+                | AppendMerges(path=path)
+                | RemoveLines(path=path)
+            ):
                 data = _old(checkpoint, plan, path)
                 changes = patched(data, edit, tokens)
                 new = apply_splices(data, changes)

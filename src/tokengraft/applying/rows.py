@@ -133,28 +133,20 @@ def _blocks(rows: Iterable[tuple[bytes, int]]) -> Iterator[bytes]:
         yield b"".join(waiting)
 
 
-def changed_rows(edit: RemapRows) -> Iterator[tuple[int, int, int]]:
-    """Where rows differ from the base's: (first row after, rows after, rows before) of each run.
+def changed_rows(edit: RemapRows) -> Iterator[tuple[int, int, int, int]]:
+    """Where rows differ from the base's: (first after, rows after, first before, rows before) a run.
 
-    A run holds the place of as many old rows as there are at the same numbers; rows past the old
-    end replace nothing.
+    Between two runs both have the same rows, moved or not: kept rows are matched in the base's order,
+    so that a removed row is a run of none after. What is kept out of that order counts as written.
     """
-    at = 0
-    runs: list[tuple[int, int]] = []
+    at = seen = 0  # rows of the result and of the base that are dealt with
+    begin = 0  # where the present run begins in the result
     for source in edit.rows:
-        unmoved = isinstance(source, Keep) and source.first == at
-        if not unmoved:
-            if runs and runs[-1][1] == at:
-                runs[-1] = (runs[-1][0], at + source.n_rows)
-            else:
-                runs.append((at, at + source.n_rows))
+        if isinstance(source, Keep) and source.first >= seen:
+            if begin < at or seen < source.first:
+                yield begin, at - begin, seen, source.first - seen
+            seen = source.first + source.count
+            begin = at + source.count
         at += source.n_rows
-    before = edit.n_rows_before
-    if at < before:  # rows were taken away at the end
-        if runs and runs[-1][1] == at:
-            runs[-1] = (runs[-1][0], at)
-        else:
-            runs.append((at, at))
-    for begin, end in runs:
-        last = before if end == at else min(end, before)
-        yield begin, end - begin, max(0, last - min(begin, before))
+    if begin < at or seen < edit.n_rows_before:
+        yield begin, at - begin, seen, edit.n_rows_before - seen

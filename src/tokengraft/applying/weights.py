@@ -52,11 +52,11 @@ class Shard:
         for old, new in zip(self.weights.tensors, self.after, strict=True):
             if old.name not in self.edits:
                 continue
-            for first, count, replaced in changed_rows(self.edits[old.name]):
+            for first, count, was, replaced in changed_rows(self.edits[old.name]):
                 begin = new.begin + first * old.row_bytes
                 length = replaced * old.row_bytes
                 spans.append((begin, begin + count * old.row_bytes, length))
-                old_row = old.begin + min(first, old.shape[0]) * old.row_bytes
+                old_row = old.begin + was * old.row_bytes
                 ranges.append((old_row, old_row + length))
         size = sum(end - begin for begin, end in ranges)
         return Undoing(self.entry.path, tuple(spans), size, old_bytes(self.entry, ranges))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from tokengraft.events import Listen, Progress
-from tokengraft.planning.library import CountCorpus, Counted
+from tokengraft.planning.library import CountCorpus, Counted, CountUses, Used
 from tokengraft.sandbox.tokenizers import TokenizerChild
 
 BLOCK_BYTES = 1 << 20
@@ -66,24 +67,20 @@ class _Reading:
             yield left
 
 
+T = TypeVar("T")
+
+
 def corpus_port(tokenizer: bytes | None, folder: Path, listen: Listen) -> CountCorpus:
     """Count the runs of ids of a corpus, whose path is relative to the recipe's folder."""
 
     def count(corpus: str, spaces: bool) -> Counted:  # noqa: FBT001 - a port is called by position
-        path = folder / corpus
-        problem = corpus_problem(path)
-        if problem or tokenizer is None:
-            return Counted(problem=problem or "the folder has no tokenizer.json")
-        reading = _Reading(path, listen)
-        try:
-            with TokenizerChild() as child:
-                child.load(tokenizer)
-                runs, n_ids = child.count(reading.texts(), spaces=spaces)
-        except UnicodeDecodeError as error:
-            at = reading.size_bytes
-            return Counted(problem=f"{path} is not UTF-8 ({error.reason}, within {at:,} bytes)")
-        except OSError as error:
-            return Counted(problem=f"{path} cannot be read: {error.strerror}")
+        reading = _Reading(folder / corpus, listen)
+        found, problem = _asked(
+            reading, tokenizer, lambda child: child.count(reading.texts(), spaces=spaces)
+        )
+        if found is None:
+            return Counted(problem=problem)
+        runs, n_ids = found
         return Counted(
             units=tuple((tuple(run[:-1]), run[-1]) for run in runs),
             n_ids=n_ids,
@@ -92,3 +89,35 @@ def corpus_port(tokenizer: bytes | None, folder: Path, listen: Listen) -> CountC
         )
 
     return count
+
+
+def uses_port(tokenizer: bytes | None, folder: Path, listen: Listen) -> CountUses:
+    """Count the ids of a corpus, whose path is relative to the recipe's folder."""
+
+    def count(corpus: str) -> Used:
+        reading = _Reading(folder / corpus, listen)
+        counts, problem = _asked(reading, tokenizer, lambda child: child.uses(reading.texts()))
+        if counts is None:
+            return Used(problem=problem)
+        return Used(counts=counts, size_bytes=reading.size_bytes, sha256=reading.digest)
+
+    return count
+
+
+def _asked(
+    reading: _Reading, tokenizer: bytes | None, ask: Callable[[TokenizerChild], T]
+) -> tuple[T | None, str]:
+    """What a child that has the base's tokenizer says of a corpus, or why it says nothing."""
+    path = reading.path
+    problem = corpus_problem(path)
+    if problem or tokenizer is None:
+        return None, problem or "the folder has no tokenizer.json"
+    try:
+        with TokenizerChild() as child:
+            child.load(tokenizer)
+            return ask(child), ""
+    except UnicodeDecodeError as error:
+        at = reading.size_bytes
+        return None, f"{path} is not UTF-8 ({error.reason}, within {at:,} bytes)"
+    except OSError as error:
+        return None, f"{path} cannot be read: {error.strerror}"

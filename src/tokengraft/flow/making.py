@@ -259,7 +259,7 @@ def apply_planned(
         cache=hub_cache(),
         listen=listen,
     )
-    _warn_of_links(out, copy, listen)
+    _warn(planned.plan, out, copy, listen)
     return Applied(receipt, planned.plan, undone(planned.recipe))
 
 
@@ -284,12 +284,18 @@ def _apply_plan_file(
         cache=hub_cache(),
         listen=listen,
     )
-    _warn_of_links(out, copy, listen)
+    _warn(found.plan, out, copy, listen)
     return Applied(receipt, found.plan, undone(planned.recipe))
 
 
-def _warn_of_links(out: Path, copy: CopyMode, listen: Listen) -> None:
-    """Say what a hard link means where somebody is about to use the folder."""
+def _warn(plan: Plan, out: Path, copy: CopyMode, listen: Listen) -> None:
+    """Say what moved ids and hard links mean where somebody is about to use the folder."""
+    if plan.renumbering is not None:
+        text = (
+            f"ids moved: {out} answers to other ids than its base, so adapters, grafts, cached ids, "
+            "draft models and GGUF files made for the base do not fit it"
+        )
+        listen(Note("apply", text))
     if copy == "link":
         text = (
             f"unchanged files in {out} are the very files of the base (hard links): do not edit "

@@ -138,7 +138,7 @@ def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterato
     Args:
         folder: where the paths of the recipe start.
     """
-    from tokengraft.flow.corpora import corpus_port
+    from tokengraft.flow.corpora import corpus_port, uses_port
     from tokengraft.flow.library import AskedLibrary
     from tokengraft.planning import Ports
 
@@ -152,6 +152,7 @@ def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterato
             digest=digest_port(checkpoint, listen),
             library=library,
             count=corpus_port(tokenizer, folder, listen),
+            uses=uses_port(tokenizer, folder, listen),
             render=render_port,
             values=values_port(folder, opened),
         )

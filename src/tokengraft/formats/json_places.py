@@ -156,6 +156,11 @@ class Container:
         self.members.remove(member)
         self._by_key.pop(member.key, None)
 
+    def keep_only(self, members: list[Member]) -> None:
+        """Let the others go; these may have other keys than before."""
+        self.members = members
+        self._by_key = {member.key: member for member in members}
+
     def rekey(self, member: Member, key: str) -> None:
         self._by_key.pop(member.key, None)
         member.old_key, member.key = member.old_key or member.key, key

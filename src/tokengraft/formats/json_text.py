@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from tokengraft.checkpoint import JsonText, JsonValue
 from tokengraft.errors import LimitExceeded, MalformedFile, UsageError
 from tokengraft.formats.json_places import INDEX, Container, Text, order_of
+from tokengraft.formats.json_sift import Sift, sift
 
 MAX_SIZE_BYTES = 256 * 2**20
 MAX_DEPTH = 64
@@ -68,7 +69,7 @@ class Rekey:
     key: str
 
 
-Change = Set | Unset | Append | Extend | Rekey
+Change = Set | Unset | Append | Extend | Rekey | Sift
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +286,10 @@ def _make(text: Text, change: Change) -> None:
     container = None if member.is_new else text.enter(member)
     if member.is_new or (isinstance(change, Set) and not parts):
         member.replace(_changed(member.value, parts[done:], change))
-    elif container is None or not (parts or isinstance(change, Append | Extend)):
+    elif container is None or not (parts or isinstance(change, Append | Extend | Sift)):
         raise _misfit(change)
+    elif isinstance(change, Sift):
+        sift(container, change.visit)
     elif text.is_empty(member):
         value: JsonValue = {} if container.is_object else []
         member.replace(_changed(value, parts[done:], change))

@@ -8,7 +8,14 @@ from typing import assert_never
 from tokengraft.checkpoint import JsonValue
 from tokengraft.errors import MalformedFile
 from tokengraft.formats.json_text import Append, Change, Extend, Rekey, Set, Splice, Unset, splices
-from tokengraft.formats.sentencepiece_file import Piece, appended, read_sentencepiece, renamed
+from tokengraft.formats.renumbered import removed_lines, renumbered
+from tokengraft.formats.sentencepiece_file import (
+    Piece,
+    appended,
+    read_sentencepiece,
+    removed,
+    renamed,
+)
 from tokengraft.plans import (
     AppendMerges,
     InsertTokens,
@@ -20,10 +27,13 @@ from tokengraft.plans import (
     RenameKey,
     SetKey,
 )
+from tokengraft.renumbering import RemoveLines, Renumber
 
 
 def patched(
-    data: bytes, edit: PatchJson | PatchPieces | AppendMerges, tokens: Sequence[PlannedToken]
+    data: bytes,
+    edit: PatchJson | PatchPieces | AppendMerges | RemoveLines,
+    tokens: Sequence[PlannedToken],
 ) -> tuple[Splice, ...]:
     """Find the splices that carry an edit out.
 
@@ -38,6 +48,8 @@ def patched(
             return _pieces(data, edit)
         case AppendMerges():
             return _merges(data, edit, tokens)
+        case RemoveLines():
+            return removed_lines(data, edit, tokens)
         case PatchJson():
             return splices(data, [_change(change, edit.path, tokens) for change in edit.changes])
         case _:
@@ -58,12 +70,13 @@ def _merges(data: bytes, edit: AppendMerges, tokens: Sequence[PlannedToken]) -> 
 def _pieces(data: bytes, edit: PatchPieces) -> tuple[Splice, ...]:
     model = read_sentencepiece(data, file=edit.path)
     texts = {piece.id: piece.text for piece in edit.renamed}
-    if max(texts, default=-1) >= len(model.pieces):
+    if max((*texts, *edit.removed), default=-1) >= len(model.pieces):
         raise MalformedFile(
-            f"the plan renames piece {max(texts)} of {edit.path}, which has {len(model.pieces)}",
+            f"the plan names piece {max((*texts, *edit.removed))} of {edit.path}, which has "
+            f"{len(model.pieces)}",
             subject="plan.json#/edits",
         )
-    found = list(renamed(model, texts))
+    found = [*renamed(model, texts), *removed(model, edit.removed)]
     if edit.appended:
         found.append(appended(model, [Piece(p.text, p.score, p.kind) for p in edit.appended]))
     # What is put behind the last piece comes after the piece itself, and before the trainer's part.
@@ -80,6 +93,8 @@ def _change(change: JsonChange, path: str, tokens: Sequence[PlannedToken]) -> Ch
             return Rekey(change.pointer, change.key)
         case InsertTokens():
             return _insert(change, path, tokens)
+        case Renumber():
+            return renumbered(change, tokens, path=path)
         case _:
             assert_never(change)
 

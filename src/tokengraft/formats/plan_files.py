@@ -7,7 +7,7 @@ is always whole; only its file is packed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -36,11 +36,10 @@ from tokengraft.plans import (
     Sidecar,
     Stored,
     Taken,
-    expand,
 )
 
 Columns = dict[str, NDArray[np.generic]]
-ACTIONS = ("add", "rename", "claim", "keep")
+ACTIONS = ("add", "rename", "claim", "keep", "remove")
 KINDS = ("keep", "mix", "mean", "value")
 TAKEN: tuple[Literal["bounded", "parents", "unknown"] | None, ...] = (
     None,
@@ -270,7 +269,7 @@ def _tokens(columns: Columns, remaps: Sequence[RemapRows]) -> tuple[PlannedToken
             PlannedToken(
                 text=text,
                 id=token_id,
-                action=ACTIONS[action],  # type: ignore[arg-type]  # one of the four by index
+                action=ACTIONS[action],  # type: ignore[arg-type]  # one of them by index
                 use=use,
                 init=init,
                 why=why,
@@ -297,7 +296,7 @@ def _new_sources(edit: RemapRows, ids: Sequence[int]) -> dict[int, RowSource]:
         if not isinstance(source, Keep):
             for token_id in range(row, row + source.n_rows):
                 if token_id in wanted:
-                    found[token_id] = expand([source], token_id - row, 1)[0]
+                    found[token_id] = _expand([source], token_id - row, 1)[0]
         row += source.n_rows
     return found
 
@@ -359,3 +358,23 @@ def _sources(columns: Columns, name: str, expected: int) -> tuple[RowSource, ...
             case _:
                 sources.append(Stored(index=first))
     return tuple(sources)
+
+
+def _expand(sources: Iterable[RowSource], first: int, count: int) -> list[RowSource]:
+    """The sources of rows `first` to `first + count - 1`, one each."""
+    found: list[RowSource] = []
+    row = 0
+    for source in sources:
+        begin, end = max(first, row), min(first + count, row + source.n_rows)
+        for at in range(begin, end):
+            match source:
+                case Keep():
+                    found.append(Keep(first=source.first + at - row, count=1))
+                case Mix():
+                    found.append(Mix(parents=source.parents))
+                case Mean():
+                    found.append(Mean(first=source.first, count=source.count))
+                case Stored():
+                    found.append(source)
+        row += source.n_rows
+    return found

@@ -138,6 +138,12 @@ def appended(model: Sentencepiece, pieces: Sequence[Piece]) -> Splice:
     return Splice(at, at, new)
 
 
+def removed(model: Sentencepiece, ids: Sequence[int]) -> tuple[Splice, ...]:
+    """Take pieces out; those behind them move down, since their places are their ids."""
+    fields = (model.fields[token_id] for token_id in sorted(set(ids)))
+    return tuple(Splice(field.begin, field.end, b"") for field in fields)
+
+
 def _named(model: Sentencepiece) -> dict[int, str]:
     """The texts of unk, bos, eos and pad, by the number of the field that names them."""
     told = dict(NAMES)

@@ -23,11 +23,12 @@ from tokengraft.planning.context import set_context
 from tokengraft.planning.draft import Draft
 from tokengraft.planning.extending import extend_all
 from tokengraft.planning.files import FileEdits, file_edits, missing_tokens
-from tokengraft.planning.library import CountCorpus, Library, no_corpus
+from tokengraft.planning.library import CountCorpus, CountUses, Library, no_corpus, no_uses
 from tokengraft.planning.named import set_pad, set_stop
 from tokengraft.planning.portable import portable
 from tokengraft.planning.predicting import edited_files, edited_weights, predicted
 from tokengraft.planning.protocol import as_copies, follow_markers, set_layouts, set_protocol
+from tokengraft.planning.renumbering import check_renumbered, recipe_problems, renumber
 from tokengraft.planning.rows import RowPlan, plan_rows
 from tokengraft.planning.slow import with_table
 from tokengraft.planning.starting import check_rows
@@ -36,9 +37,10 @@ from tokengraft.planning.trying import try_out
 from tokengraft.planning.values import OpenValues, no_values
 from tokengraft.planning.wishes import wishes
 from tokengraft.planning.words import settle_words
-from tokengraft.plans import IdTables, Plan, PlannedRow, PlannedToken
+from tokengraft.plans import Edit, IdTables, Plan, PlannedRow, PlannedToken
 from tokengraft.recipes import Recipe
 from tokengraft.rows.initializers import Encode
+from tokengraft.tensors import WeightsFile
 from tokengraft.vocabulary import TokenId
 
 Digest = Callable[[str], str]
@@ -58,6 +60,7 @@ class Ports:
         digest: the sha256 of a tensor's bytes.
         library: the tokenizers library with the base's tokenizer.json, None where there is none.
         count: reads a corpus that the recipe names, and counts it.
+        uses: does so id by id.
         render: conversations to what chat templates make of them, None where none may be run.
         values: opens a file of rows that the recipe names.
     """
@@ -66,6 +69,7 @@ class Ports:
     digest: Digest
     library: Library | None = None
     count: CountCorpus = no_corpus
+    uses: CountUses = no_uses
     render: Render | None = None
     values: OpenValues = no_values
 
@@ -89,6 +93,8 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
         RefusedError: the weights cannot be edited.
     """
     _refuse_unsafe(checkpoint)
+    if recipe.remove or recipe.trim is not None:
+        return _renumbered(checkpoint, recipe, text=text, tool=tool, ports=ports)
     draft = _drafted(checkpoint, recipe, ports)
     files = file_edits(draft)
     for where, what in files.problems:
@@ -97,30 +103,80 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
     rows = plan_rows(draft, ports.encode, recipe.rows, ports.values)
     _raise_problems(rows.problems)
     tokens = _tokens(draft, files, rows)
+    made = _made(checkpoint, files, rows, tokens)
+    _check_ids(draft, made.after)
+    try_out(draft, ports.library, made.small.get("tokenizer.json"))
+    plan = Plan(
+        tool=tool,
+        base=fingerprint(checkpoint, ports.digest),
+        recipe=text,
+        reconciled=files.reconciled,
+        notes=(*draft.notes, *files.notes, *rows.notes),
+        edits=made.edits,
+        tokens=tokens,
+        extensions=draft.extensions,
+        ids=IdTables(before=id_table(checkpoint), after=id_table(made.after)),
+        files=planned_files(checkpoint, made.small, made.weights),
+        totals=totals(checkpoint, made.edits, made.small, made.weights),
+    )
+    return Outcome(plan=plan, after=made.after, values=rows.values)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What edits make of a checkpoint."""
+
+    edits: tuple[Edit, ...]
+    small: Mapping[str, bytes]
+    weights: Mapping[str, WeightsFile]
+    after: Checkpoint
+
+
+def _made(
+    checkpoint: Checkpoint, files: FileEdits, rows: RowPlan, tokens: tuple[PlannedToken, ...]
+) -> _Made:
     edits = all_edits(checkpoint, files, rows)
     small = edited_files(checkpoint, edits, tokens)
     weights = edited_weights(checkpoint, edits)
-    after = predicted(checkpoint, small, weights)
-    _check_ids(draft, after)
-    try_out(draft, ports.library, small.get("tokenizer.json"))
-    notes = (*draft.notes, *files.notes, *rows.notes)
-    return Outcome(
-        plan=Plan(
-            tool=tool,
-            base=fingerprint(checkpoint, ports.digest),
-            recipe=text,
-            reconciled=files.reconciled,
-            notes=notes,
-            edits=edits,
-            tokens=tokens,
-            extensions=draft.extensions,
-            ids=IdTables(before=id_table(checkpoint), after=id_table(after)),
-            files=planned_files(checkpoint, small, weights),
-            totals=totals(checkpoint, edits, small, weights),
-        ),
-        after=after,
-        values=rows.values,
+    return _Made(edits, small, weights, predicted(checkpoint, small, weights))
+
+
+def _renumbered(
+    checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports: Ports
+) -> Outcome:
+    """A plan of [[remove]] and [trim], which stand alone."""
+    _raise_problems(tuple(recipe_problems(recipe)))
+    draft = portable(with_table(_draft(checkpoint)))
+    found = renumber(
+        checkpoint,
+        recipe,
+        out_of_step=_out_of_step(file_edits(draft)),
+        encode=ports.encode,
+        count=ports.uses,
     )
+    _raise_problems(found.problems)
+    made = _made(checkpoint, found.files, found.rows, found.tokens)
+    check_renumbered(checkpoint, made.after, found.tokens)
+    plan = Plan(
+        tool=tool,
+        base=fingerprint(checkpoint, ports.digest),
+        recipe=text,
+        notes=found.notes,
+        edits=made.edits,
+        tokens=found.tokens,
+        renumbering=found.renumbering,
+        ids=IdTables(before=id_table(checkpoint), after=id_table(made.after)),
+        files=planned_files(checkpoint, made.small, made.weights),
+        totals=totals(checkpoint, made.edits, made.small, made.weights),
+    )
+    return Outcome(plan=plan, after=made.after)
+
+
+def _out_of_step(files: FileEdits) -> tuple[str, ...]:
+    """What an empty recipe would change: the files' disagreements, in sentences where there are any."""
+    problems = (f"{where}: {what}" for where, what in files.problems)
+    changed = (f"{edit.path} would be changed" for edit in files.edits if not files.reconciled)
+    return (*files.reconciled, *problems, *changed)
 
 
 def _refuse_unsafe(checkpoint: Checkpoint) -> None:
@@ -144,7 +200,8 @@ def _refuse_unsafe(checkpoint: Checkpoint) -> None:
         )
 
 
-def _drafted(checkpoint: Checkpoint, recipe: Recipe, ports: Ports) -> Draft:
+def _draft(checkpoint: Checkpoint) -> Draft:
+    """A draft in which nothing has happened yet, of a folder whose files do not contradict themselves."""
     tokenizer = checkpoint.tokenizer
     if tokenizer is None or not tokenizer.n_tokens:
         raise RecipeError(
@@ -160,7 +217,11 @@ def _drafted(checkpoint: Checkpoint, recipe: Recipe, ports: Ports) -> Draft:
             subject=first.subject,
             hint=f"tokengraft audit {checkpoint.root}",
         )
-    draft = Draft(checkpoint=checkpoint, tokenizer=tokenizer, added=tokenizer.added)
+    return Draft(checkpoint=checkpoint, tokenizer=tokenizer, added=tokenizer.added)
+
+
+def _drafted(checkpoint: Checkpoint, recipe: Recipe, ports: Ports) -> Draft:
+    draft = _draft(checkpoint)
     draft = replace(draft, problems=(*draft.problems, *later_sections(recipe)))
     draft = rename_all(draft, recipe.rename)
     if recipe.protocol is not None:

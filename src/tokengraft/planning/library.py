@@ -6,7 +6,7 @@ Nothing here does anything. The library runs in a child with limits, and only th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Unit = tuple[tuple[int, ...], int]
@@ -62,3 +62,31 @@ def no_corpus(corpus: str, spaces: bool) -> Counted:  # noqa: FBT001 - a port is
     """Stands where nobody can read corpora."""
     del spaces
     return Counted(problem=f"{corpus} cannot be read here")
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """How often a corpus uses each id, as the base's tokenizer reads it.
+
+    Attributes:
+        counts: by id; ids that never come up are left out.
+        problem: why there is nothing here; then the rest is empty.
+    """
+
+    counts: Mapping[int, int] = field(default_factory=dict)
+    size_bytes: int = 0
+    sha256: str = ""
+    problem: str = ""
+
+    @property
+    def n_ids(self) -> int:
+        return sum(self.counts.values())
+
+
+# Reads the corpus that a recipe names, and counts its ids.
+CountUses = Callable[[str], Used]
+
+
+def no_uses(corpus: str) -> Used:
+    """Stands where nobody can read corpora."""
+    return Used(problem=f"{corpus} cannot be read here")

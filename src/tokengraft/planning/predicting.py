@@ -19,6 +19,7 @@ from tokengraft.plans import (
     RemapRows,
     WriteFile,
 )
+from tokengraft.renumbering import RemoveLines
 from tokengraft.tensors import WeightsFile
 
 
@@ -28,7 +29,7 @@ def edited_files(
     """The bytes of the small files that a plan changes."""
     files: dict[str, bytes] = {}
     for edit in edits:
-        if isinstance(edit, PatchJson | PatchPieces | AppendMerges):
+        if isinstance(edit, PatchJson | PatchPieces | AppendMerges | RemoveLines):
             data = checkpoint.small_files[edit.path]
             files[edit.path] = apply_splices(data, patched(data, edit, tokens))
         elif isinstance(edit, WriteFile):

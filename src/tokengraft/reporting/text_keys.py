@@ -17,6 +17,7 @@ from tokengraft.plans import (
     SetKey,
     WriteFile,
 )
+from tokengraft.renumbering import RemoveLines, Renumber
 from tokengraft.reporting.screen import Cell, Page
 
 KEYS_SHOWN: Final = 40
@@ -25,7 +26,7 @@ VALUE_SHOWN: Final = 100  # characters; a chat template has thousands
 
 def _patched(path: str, edit: PatchJson) -> Iterator[tuple[Cell, str, str, str]]:
     for change in edit.changes:
-        if not isinstance(change, InsertTokens):
+        if not isinstance(change, InsertTokens | Renumber):
             gone = isinstance(change, RemoveKey)
             sign = Cell("-", "red") if gone else Cell("~", "yellow")
             yield sign, path, change.pointer, _value(change)
@@ -34,13 +35,16 @@ def _patched(path: str, edit: PatchJson) -> Iterator[tuple[Cell, str, str, str]]
 def _pieces(page: Page, edit: PatchPieces) -> Iterator[tuple[Cell, str, str, str]]:
     for piece in edit.renamed:
         yield Cell("~", "yellow"), edit.path, page.say("piece {id}", id=piece.id), piece.text
+    if edit.removed:
+        text = page.say.count(len(edit.removed), "piece")
+        yield Cell("-", "red"), edit.path, page.say("taken out"), text
     if edit.appended:
         text = page.say.count(len(edit.appended), "piece")
         yield Cell("+", "green"), edit.path, page.say("behind the last piece"), text
 
 
 def _changed(
-    page: Page, path: str, edit: PatchJson | PatchPieces | AppendMerges
+    page: Page, path: str, edit: PatchJson | PatchPieces | AppendMerges | RemoveLines
 ) -> Iterator[tuple[Cell, str, str, str]]:
     match edit:
         case PatchJson():
@@ -50,6 +54,8 @@ def _changed(
         case AppendMerges():
             merges = page.say.count(edit.count, "merge")
             yield Cell("+", "green"), path, page.say("behind the last line"), merges
+        case RemoveLines():
+            yield Cell("-", "red"), path, page.say("lines of removed tokens"), ""
         case _:
             assert_never(edit)
 

@@ -23,6 +23,7 @@ from tokengraft.reporting.catalogue import Words
 from tokengraft.reporting.screen import Cell, Page
 from tokengraft.reporting.text_extensions import extensions, hidden_count, shown_tokens
 from tokengraft.reporting.text_keys import keys
+from tokengraft.reporting.text_renumbering import removed_words, renumbering
 
 # A terminal is no place for more; `--json` has all of them.
 FILES_SHOWN: Final = 40
@@ -32,6 +33,7 @@ ACTIONS: Final = {
     "rename": ("~", "yellow"),
     "claim": ("~", "yellow"),
     "keep": ("=", "dim"),
+    "remove": ("-", "red"),
 }
 FILE_SIGNS: Final = {"write": ("~", "yellow"), "copy": ("=", "dim"), "drop": ("-", "red")}
 
@@ -49,6 +51,7 @@ def plan(page: Page, value: Plan, texts: Mapping[int, str]) -> None:
         for line in value.reconciled:
             page.item("~", say.translated(line), "yellow")
     extensions(page, value)
+    renumbering(page, value)
     _tokens(page, value, texts)
     _matrices(page, value)
     keys(page, value)
@@ -65,7 +68,8 @@ def summary(say: Words, value: Plan) -> str:
     if not value.changes_anything:
         return say("nothing to change")
     totals = value.totals
-    parts = [_added(say, value)] if _n_added(value) else []
+    parts = [part for part in (removed_words(say, value),) if part]
+    parts += [_added(say, value)] if _n_added(value) else []
     claimed = sum(token.action == "claim" for token in value.tokens)
     if claimed:
         tokens = say.count(claimed, "token")
@@ -99,7 +103,7 @@ def _rows(say: Words, value: Plan) -> str:
 
 
 def _n_added(value: Plan) -> int:
-    if value.tokens:
+    if value.tokens or value.renumbering is not None:
         return sum(token.action == "add" for token in value.tokens)
     return value.ids.after.n_tokens - value.ids.before.n_tokens if value.ids else 0
 

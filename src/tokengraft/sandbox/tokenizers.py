@@ -104,6 +104,14 @@ class TokenizerChild:
             if len(more) < RUNS_AT_ONCE:
                 return runs, total
 
+    def uses(self, texts: Iterable[str]) -> dict[int, int]:
+        """How often each id comes up in texts; those that do not are left out."""
+        self._child.ask("uses_start")
+        for text in texts:
+            self._child.ask("uses", texts=[text])
+        pairs = cast("list[tuple[int, int]]", self._child.ask("used"))
+        return dict(pairs)
+
     def decode(self, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
         return self._each("decode", "batch", [list(row) for row in ids], skip_special=skip_special)
 

@@ -126,6 +126,26 @@ def counted(*, first: int, number: int) -> list[list[int]]:
 _SORTED: list[tuple[tuple[int, ...], int]] = []
 
 
+_USES: Counter[int] = Counter()
+
+
+def uses_start() -> None:
+    """Forget which ids were counted."""
+    _USES.clear()
+
+
+def uses(*, texts: list[str]) -> int:
+    """Encode texts and count their ids; return how many different ones there are so far."""
+    for encoding in loaded().encode_batch(texts, add_special_tokens=False):
+        _USES.update(encoding.ids)
+    return len(_USES)
+
+
+def used() -> list[tuple[int, int]]:
+    """The counted ids in order, each with its count."""
+    return sorted(_USES.items())
+
+
 def _runs(ids: list[int], words: list[int | None], added: set[int]) -> Iterator[list[int]]:
     """Runs of ids within one part of the pre-tokenizer, without added tokens."""
     run: list[int] = []
@@ -218,4 +238,7 @@ OPS: Mapping[str, Callable[..., Any]] = {
     "count_start": count_start,
     "count": count,
     "counted": counted,
+    "uses_start": uses_start,
+    "uses": uses,
+    "used": used,
 }

@@ -23,7 +23,9 @@ from tokengraft.plans import (
     SetKey,
     WriteFile,
 )
+from tokengraft.renumbering import RemoveLines, Renumber
 from tokengraft.results import Check
+from tokengraft.verifying import renumbered
 from tokengraft.verifying.pieces import different_pieces
 from tokengraft.verifying.records import Graft, failed, passed, several, skipped
 
@@ -46,7 +48,7 @@ def files_as_planned(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
                 n_written += 1
                 if out.small_files.get(path, b"") != edit.text.encode():
                     wrong.append(f"{path} has another text")
-            case PatchJson() | PatchPieces() | AppendMerges():
+            case PatchJson() | PatchPieces() | AppendMerges() | RemoveLines():
                 n_patched += 1
                 if base is None or path not in base.small_files:
                     unread.append(path)
@@ -66,7 +68,7 @@ def files_as_planned(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
 
 
 def _difference(
-    edit: PatchJson | PatchPieces | AppendMerges,
+    edit: PatchJson | PatchPieces | AppendMerges | RemoveLines,
     tokens: Sequence[PlannedToken],
     base: Checkpoint,
     out: Checkpoint,
@@ -81,6 +83,9 @@ def _difference(
             return (
                 None if _lines(after) == [*_lines(before), *_merges(edit, tokens)] else " (lines)"
             )
+        case RemoveLines():
+            same = _lines(after) == renumbered.lines_left(edit, _lines(before), tokens)
+            return None if same else " (lines)"
         case PatchJson():
             return _other_value(edit, tokens, json.loads(before), out)
         case _:
@@ -101,10 +106,14 @@ def _other_value(
     edit: PatchJson, tokens: Sequence[PlannedToken], wanted: JsonValue, out: Checkpoint
 ) -> str | None:
     """Where a JSON file differs from the base's value, which is changed here as the plan says."""
-    by_id = {token.id: token for token in tokens}
+    by_id = {token.id: token for token in tokens if token.action != "remove"}
+    moved = renumbered.Moves.of(tokens)
     for change in edit.changes:
         try:
-            _do(wanted, change, by_id)
+            if isinstance(change, Renumber):
+                renumbered.renumber(_at(wanted, _steps(change.pointer)), change.form, moved)
+            else:
+                _do(wanted, change, by_id)
         except (KeyError, IndexError, TypeError, ValueError):
             return f"#{change.pointer} ({_LACKING})"
     data = out.small_files.get(edit.path)
@@ -119,6 +128,8 @@ def _other_value(
 
 def _do(value: JsonValue, change: JsonChange, tokens: Mapping[int, PlannedToken]) -> None:
     match change:
+        case Renumber():
+            raise AssertionError("ids are moved with all removed tokens at hand")
         case SetKey():
             _put(value, change.pointer, change.value)
         case RemoveKey():
@@ -127,6 +138,8 @@ def _do(value: JsonValue, change: JsonChange, tokens: Mapping[int, PlannedToken]
             _rename(value, change.pointer, change.key)
         case InsertTokens():
             _insert(value, change, tokens)
+        case _:
+            assert_never(change)
 
 
 def _steps(pointer: str) -> list[str]:

@@ -14,6 +14,7 @@ from tokengraft.sandbox.tokenizers import TokenizerChild
 from tokengraft.verifying import texts as corpora
 from tokengraft.verifying.grown import Grown, check_pieces, grown, near_pieces
 from tokengraft.verifying.records import Graft, failed, passed, several, skipped
+from tokengraft.verifying.renumbered import Moves
 from tokengraft.vocabulary import Tokenizer, table_digest
 
 NAMES = ("ids-in-tokenizers", "new-tokens", "old-text", "round-trips")
@@ -55,7 +56,8 @@ def check_encodings(graft: Graft, base: Checkpoint | None, corpus: Corpus) -> It
         if base is not None and FILE in base.small_files:
             before = stack.enter_context(TokenizerChild())
             before.load(base.small_files[FILE])
-        added = [token for token in plan.tokens if token.piece is None]
+        there = [token for token in plan.tokens if token.action != "remove"]
+        added = [token for token in there if token.piece is None]
         yield _new_tokens(added, after)
         if before is None or base is None:
             why = f"the base's {FILE} could not be rebuilt; give --against"
@@ -121,17 +123,21 @@ def _old_text(
     before, after = children
     literals = _literals(plan, base)
     folded = any(token.normalized for token in plan.tokens)
+    moves = Moves.of(plan.tokens)
     new = [token.text for token in plan.tokens]
     asked = [*corpus.texts(new), *near_pieces(pieces)]
     texts, n_left_out = corpora.leave_out(asked, literals, folded=folded)
+    if moves.removed:
+        texts, n_left_out = _without_removed(texts, n_left_out, before, moves)
     if not texts:
         yield from (skipped(n, f"every text of {corpus.name} holds a new token") for n in NAMES[2:])
         return
     old_ids, new_ids = before.encode(texts), after.encode(texts)
     size_bytes = sum(len(text.encode("utf-8", "replace")) for text in texts)
     about = f"{len(texts):,} texts of {corpus.name}, {size_bytes:,} bytes"
-    left_out = f"{n_left_out} texts were left out, since they hold a token that the plan writes"
-    wanted = old_ids
+    verb = "takes away" if moves.removed else "writes"
+    left_out = f"{n_left_out} texts were left out, since they hold a token that the plan {verb}"
+    wanted = [[moves.new[i] for i in row] for row in old_ids] if moves.removed else old_ids
     if pieces.words:
         spans = before.encode_spans(texts)
         wanted = [pieces.expected(text, row) for text, row in zip(texts, spans, strict=True)]
@@ -143,7 +149,8 @@ def _old_text(
     if wrong:
         yield failed(NAMES[2], f"{len(wrong)} of {about}, are encoded otherwise: {_shown(wrong)}")
     else:
-        yield passed(NAMES[2], f"{about}: {_sameness(pieces, old_ids, new_ids)}; {left_out}")
+        same = _sameness(pieces, old_ids, new_ids, moved=bool(moves.removed))
+        yield passed(NAMES[2], f"{about}: {same}; {left_out}")
     was = before.decode(old_ids, skip_special=False)
     now = after.decode(new_ids, skip_special=False)
     wrong = [text for text, a, b in zip(texts, was, now, strict=True) if a != b]
@@ -158,8 +165,24 @@ def _old_text(
     )
 
 
-def _sameness(pieces: Grown, old: Sequence[list[int]], new: Sequence[list[int]]) -> str:
+def _without_removed(
+    texts: Sequence[str], n_left_out: int, before: TokenizerChild, moves: Moves
+) -> tuple[list[str], int]:
+    """The texts that the base encodes without any removed id; the others are counted."""
+    kept = [
+        text
+        for text, ids in zip(texts, before.encode(texts), strict=True)
+        if moves.removed.isdisjoint(ids)
+    ]
+    return kept, n_left_out + len(texts) - len(kept)
+
+
+def _sameness(
+    pieces: Grown, old: Sequence[list[int]], new: Sequence[list[int]], *, moved: bool
+) -> str:
     n_old, n_new = sum(map(len, old)), sum(map(len, new))
+    if moved:
+        return f"the same {n_new:,} ids before and after, each moved as the plan says"
     if not pieces.tokens:
         return f"the same {n_new:,} ids before and after"
     whole = ", words only and always where they stand whole" if pieces.words else ""

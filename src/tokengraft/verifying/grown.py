@@ -84,7 +84,8 @@ def _lengthens(letter: str) -> bool:
 def grown(plan: Plan, base: Checkpoint, before: TokenizerChild) -> Grown:
     """What the plan's pieces stand for in ids of the base."""
     assert base.tokenizer is not None
-    tokens = {token.id: token for token in plan.tokens if token.piece is not None}
+    kept = (token for token in plan.tokens if token.action != "remove")
+    tokens = {token.id: token for token in kept if token.piece is not None}
     ids = dict(base.tokenizer.vocab)
     stand_for: dict[str, tuple[int, ...]] = {piece: (int(i),) for piece, i in ids.items()}
     learned: dict[int, tuple[int, ...]] = {}

@@ -8,6 +8,7 @@ from itertools import pairwise
 from tokengraft.plans import Plan, PlannedToken
 from tokengraft.results import Check
 from tokengraft.verifying.records import Graft, failed, passed, several, skipped
+from tokengraft.verifying.renumbered import Moves
 from tokengraft.vocabulary import TokenId, Tokenizer, table_digest
 
 RENAMING = ("rename", "claim")
@@ -33,6 +34,14 @@ def check_ids(graft: Graft, before: Tokenizer | None) -> Iterator[Check]:
         yield passed(name, f"{counted}; what they were before could not be rebuilt")
         return
     renamed = sum(token.action in RENAMING for token in graft.plan.tokens)
+    removed = graft.plan.removed_ids()
+    if removed:
+        yield passed(
+            name,
+            f"{counted}; {len(removed):,} old ids are gone as planned, and {len(table):,} have their "
+            "old texts under the ids that they move to",
+        )
+        return
     yield passed(
         name,
         f"{counted}; {len(old):,} old ids have their old texts ({renamed} renamed as planned), "
@@ -51,6 +60,7 @@ def _as_planned(plan: Plan, tokenizer: Tokenizer, table: Mapping[int, str]) -> I
     wrong = [
         f"{token.id} {token.text!r}"
         for token in plan.tokens
+        if token.action != "remove"
         if table.get(token.id) != (token.text if token.piece is None else token.piece)
         or not _has_its_flags(tokenizer, token)
     ]
@@ -90,6 +100,12 @@ def _files_agree(plan: Plan, tokenizer: Tokenizer) -> Iterator[str]:
 
 
 def _old_ids(plan: Plan, old: Mapping[int, str], new: Mapping[int, str]) -> Iterator[str]:
+    if plan.ids is not None and table_digest(old) != plan.ids.before.digest:
+        yield f"the base's table has the digest {table_digest(old)[:12]}, not the planned one"
+    moves = Moves.of(plan.tokens)
+    if moves.removed:
+        yield from _moved_ids(moves, old, new)
+        return
     planned = {token.id: token for token in plan.tokens}
     moved = [
         f"{i} was {text!r} and is {new.get(i)!r}"
@@ -101,8 +117,24 @@ def _old_ids(plan: Plan, old: Mapping[int, str], new: Mapping[int, str]) -> Iter
     unplanned = [f"{i} {text!r}" for i, text in new.items() if i not in old and i not in planned]
     if unplanned:
         yield f"{len(unplanned)} ids are new and in no plan: {several(unplanned)}"
-    if plan.ids is not None and table_digest(old) != plan.ids.before.digest:
-        yield f"the base's table has the digest {table_digest(old)[:12]}, not the planned one"
+
+
+def _moved_ids(moves: Moves, old: Mapping[int, str], new: Mapping[int, str]) -> Iterator[str]:
+    """Every old id that stays has its text where the plan says, and nothing else is there."""
+    wanted = {moves.new[i]: text for i, text in old.items() if i in moves.new}
+    wrong = [
+        f"{i} is {new.get(i)!r} and was to be {wanted.get(i)!r}"
+        for i in sorted({*wanted, *new})
+        if wanted.get(i) != new.get(i)
+    ]
+    if wrong:
+        yield f"{len(wrong)} moved ids are not as planned: {several(wrong)}"
+    still = [text for text in moves.texts if text in set(new.values())]
+    if still:
+        yield f"{len(still)} removed tokens are still there: {several(still)}"
+    lost = [str(i) for i in sorted(moves.removed) if i not in old]
+    if lost:
+        yield f"{len(lost)} removed ids never were: {several(lost)}"
 
 
 def _may_change(token: PlannedToken | None, was: str) -> bool:

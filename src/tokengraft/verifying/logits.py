@@ -16,6 +16,7 @@ from tokengraft.results import Check
 from tokengraft.sandbox.tokenizers import TokenizerChild
 from tokengraft.verifying.documents import changes_positions
 from tokengraft.verifying.records import NO_WEIGHTS, Graft, failed, passed, skipped
+from tokengraft.verifying.renumbered import Moves
 from tokengraft.verifying.rows import numbered
 from tokengraft.verifying.transformers_witness import run_child
 
@@ -46,22 +47,26 @@ def check_logits(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
     with TokenizerChild() as child:
         child.load(base.small_files["tokenizer.json"])
         prompts = [list(ids) for ids in child.encode(PROMPTS) if ids]
+    assert graft.plan is not None
+    moves = Moves.of(graft.plan.tokens)
+    old = [i for i in range(base.tokenizer.n_tokens) if i not in moves.removed]
+    prompts = [ids for ids in prompts if moves.removed.isdisjoint(ids)]
+    if not prompts:
+        yield skipped(NAME, "every prompt holds a token that the plan takes away")
+        return
     with tempfile.TemporaryDirectory(prefix="tokengraft-") as folder:
         asked = Path(folder, "asked.json")
-        n_old = base.tokenizer.n_tokens
-        asked.write_text(
-            json.dumps(
-                {
-                    "folders": [str(base.root), str(graft.out)],
-                    "prompts": prompts,
-                    "n_old": n_old,
-                    "n_new": NEW_TOKENS,
-                }
-            ),
-            encoding="utf-8",
-        )
+        wish: dict[str, object] = {
+            "folders": [str(base.root), str(graft.out)],
+            "prompts": prompts,
+            "n_new": NEW_TOKENS,
+            # The same tokens in both, by their ids there: what is compared.
+            "ids": [old, [moves.new[i] for i in old]],
+            "moved": bool(moves.removed),
+        }
+        asked.write_text(json.dumps(wish), encoding="utf-8")
         answer = run_child([sys.executable, "-P", str(SCRIPT), str(asked)], seconds=MAX_SECONDS)
-    yield _told(answer, len(prompts), n_old)
+    yield _told(answer, len(prompts), len(old))
 
 
 def _told(answer: Mapping[str, object], n_prompts: int, n_old: int) -> Check:

@@ -27,6 +27,11 @@ def different_pieces(edit: PatchPieces, before: bytes, after: bytes) -> str | No
         return "a part that names no token was changed"
     renamed = {piece.id: piece.text.encode() for piece in edit.renamed}
     pieces, found = _pieces(old), _pieces(new)
+    gone = frozenset(edit.removed)
+    names = {text for at, piece in enumerate(pieces) if at in gone for _, text in piece[:1]}
+    if not gone <= set(range(len(pieces))) or not names.isdisjoint(_names(old).values()):
+        return "pieces were to go that are not there, or that the trainer's part names"
+    pieces = [piece for at, piece in enumerate(pieces) if at not in gone]
     if len(found) != len(pieces) + len(edit.appended):
         return f"{len(found)} pieces, planned are {len(pieces) + len(edit.appended)}"
     for at, piece in enumerate(pieces):

@@ -16,7 +16,7 @@ def main(asked: str, answer: str) -> None:
     wish = json.loads(Path(asked).read_text(encoding="utf-8"))
     found: dict[str, object]
     try:
-        first, second = (_run(folder, wish) for folder in wish["folders"])
+        first, second = (_run(folder, wish, at) for at, folder in enumerate(wish["folders"]))
         pairs = list(zip(first, second, strict=True))
         found = {
             "same_text": sum(a[0] == b[0] for a, b in pairs),
@@ -37,8 +37,12 @@ def _steps(one: Any, other: Any, dtype: Any) -> float:  # noqa: ANN401 - tensors
     return float(((one - other).abs() / step).max())
 
 
-def _run(folder: str, wish: dict[str, Any]) -> list[tuple[list[int], Any, Any]]:
-    """Continue each prompt greedily; return the ids, the logits of old ids, and their dtype."""
+def _run(folder: str, wish: dict[str, Any], at: int) -> list[tuple[list[int], Any, Any]]:
+    """Continue each prompt greedily; return the ids, the logits of old ids, and their dtype.
+
+    Ids are given and returned as the first model has them. Where they moved, only tokens that both
+    have are said; else a new token could be said, and would show.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -48,14 +52,18 @@ def _run(folder: str, wish: dict[str, Any]) -> list[tuple[list[int], Any, Any]]:
         folder, trust_remote_code=False, local_files_only=True, torch_dtype="auto"
     ).eval()
     said = []
+    old, own = wish["ids"][0], torch.tensor(wish["ids"][at])
+    moved = dict(zip(old, wish["ids"][at], strict=True)) if wish["moved"] else {}
     with torch.inference_mode():
         for prompt in wish["prompts"]:
             ids = list(prompt)
-            state = model(input_ids=torch.tensor([ids]), use_cache=True)
-            logits = state.logits[0, :, : wish["n_old"]].float()
+            asked = [moved.get(i, i) for i in ids]
+            state = model(input_ids=torch.tensor([asked]), use_cache=True)
+            logits = state.logits[0][:, own].float()
             for _ in range(wish["n_new"]):
-                ids.append(int(state.logits[0, -1].argmax()))
-                step = torch.tensor([ids[-1:]])
+                last = state.logits[0, -1]
+                ids.append(old[int(last[own].argmax())] if moved else int(last.argmax()))
+                step = torch.tensor([[moved.get(ids[-1], ids[-1])]])
                 past = state.past_key_values
                 state = model(input_ids=step, past_key_values=past, use_cache=True)
             said.append((ids, logits, model.dtype))

@@ -87,7 +87,8 @@ def _encodings(graft: Graft, texts: Sequence[str], theirs: object, same: str) ->
 def _texts(graft: Graft) -> list[str]:
     """Texts that hold new pieces of the vocabulary, where the plan has some."""
     tokens = () if graft.plan is None else graft.plan.tokens
-    pieces = [token for token in tokens if token.piece is not None and "\ufffd" not in token.text]
+    there = [t for t in tokens if t.piece is not None and t.action != "remove"]
+    pieces = [token for token in there if "\ufffd" not in token.text]
     chosen = pieces[:: len(pieces) // MAX_PIECES + 1]
     return [around.format(token.text) for token in chosen for around in AROUND]
 
