@@ -31,6 +31,7 @@ NOUNS = {
     "row_statistics",
     "spelling",
     "extensions",
+    "renumbering",
 }
 FORMATS = {"formats", "families", "positions", "sandbox", "hub"}
 ROOMS = {"auditing", "planning", "rows", "applying", "training", "verifying", "exporting"}

@@ -29,6 +29,26 @@ TEXTS: Final = {
     "unknown": "неизвестно",
     "yes": "да",
     "no": "нет",
+    # ids that move
+    "Unsafe: ids move": "Небезопасно: id сдвигаются",
+    "UNSAFE: {tokens} removed, ids move": "НЕБЕЗОПАСНО: удаляется {tokens}, id сдвигаются",
+    "old ids": "старые id",
+    "new ids": "новые id",
+    "as before": "как прежде",
+    "... and {number} more runs: --json has all of them": "... и ещё отрезков: {number}; все они есть в --json",
+    "the matrices keep their {rows}: rows of removed tokens go behind the last one and are spare": (
+        "в матрицах по-прежнему {rows}: строки удалённых токенов встают за последней и свободны"
+    ),
+    "the matrices go from {before} to {after} rows, and the weights are {size} smaller": (
+        "в матрицах было {before} строк, станет {after}, и веса меньше на {size}"
+    ),
+    "{corpus}, {size}, {ids} ids: it uses {unused} less than {least} times; {steps} of them stay "
+    "because others are made from them, {protected} for another reason": (
+        "{corpus}, {size}, id: {ids}; реже, чем {least} раз, встречается {unused}; из них {steps} "
+        "остаются, потому что из них делаются другие, {protected} — по другой причине"
+    ),
+    "taken out": "изъято",
+    "lines of removed tokens": "строки удалённых токенов",
     # audit
     "VERDICT for {goal}: {verdict}": "ВЕРДИКТ для цели {goal}: {verdict}",
     "LEAVE AS IS": "НИЧЕГО НЕ МЕНЯТЬ",

@@ -135,8 +135,9 @@ def _old_text(
     old_ids, new_ids = before.encode(texts), after.encode(texts)
     size_bytes = sum(len(text.encode("utf-8", "replace")) for text in texts)
     about = f"{len(texts):,} texts of {corpus.name}, {size_bytes:,} bytes"
-    verb = "takes away" if moves.removed else "writes"
-    left_out = f"{n_left_out} texts were left out, since they hold a token that the plan {verb}"
+    left_out = f"{n_left_out} texts were left out, since they hold a token that the plan writes"
+    if moves.removed:
+        left_out = f"{n_left_out} texts were left out, since they hold a token that goes"
     wanted = [[moves.new[i] for i in row] for row in old_ids] if moves.removed else old_ids
     if pieces.words:
         spans = before.encode_spans(texts)

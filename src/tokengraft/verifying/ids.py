@@ -129,7 +129,7 @@ def _moved_ids(moves: Moves, old: Mapping[int, str], new: Mapping[int, str]) -> 
     ]
     if wrong:
         yield f"{len(wrong)} moved ids are not as planned: {several(wrong)}"
-    still = [text for text in moves.texts if text in set(new.values())]
+    still = sorted(moves.texts.intersection(new.values()))
     if still:
         yield f"{len(still)} removed tokens are still there: {several(still)}"
     lost = [str(i) for i in sorted(moves.removed) if i not in old]

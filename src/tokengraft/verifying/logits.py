@@ -52,7 +52,7 @@ def check_logits(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
     old = [i for i in range(base.tokenizer.n_tokens) if i not in moves.removed]
     prompts = [ids for ids in prompts if moves.removed.isdisjoint(ids)]
     if not prompts:
-        yield skipped(NAME, "every prompt holds a token that the plan takes away")
+        yield skipped(NAME, "every prompt holds a token that goes")
         return
     with tempfile.TemporaryDirectory(prefix="tokengraft-") as folder:
         asked = Path(folder, "asked.json")

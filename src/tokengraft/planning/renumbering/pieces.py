@@ -99,7 +99,7 @@ def _odd(checkpoint: Checkpoint, tokenizer: Tokenizer) -> str:
     model = checkpoint.value("tokenizer.json", MODEL)
     if tokenizer.kind not in KINDS or not isinstance(model, dict):
         return (
-            f"in a {tokenizer.kind or 'unknown'} vocabulary, a word that was unknown may become "
+            f"in a {tokenizer.kind} vocabulary, a word that was unknown may become "
             "other pieces when one of its pieces goes"
         )
     if model.get("dropout"):
