@@ -187,6 +187,16 @@ def promise_of_cleaning_up(folder: Path) -> None:
     assert hidden(folder) == []
 
 
+def promise_of_removing_late(folder: Path) -> None:
+    """What a killed run exchanged is on disk before what it replaced is removed."""
+    dead = folder / f".out.stage-{'0' * 16}"
+    dead.mkdir()
+    recorder = Recorder()
+    grafts.tiny_graft(folder / "base").apply(folder / "out", syscalls=recorder.system())
+    ops = [(op.name, op.path) for op in recorder.ops]
+    assert ops.index(("fsync", str(folder))) < ops.index(("rmdir", str(dead)))
+
+
 def promise_of_clearing(folder: Path) -> None:
     """`doctor --clean` removes dead stages, even from folders in which the umask forbids it."""
 
@@ -347,4 +357,5 @@ PROMISES = (
     *(promise_of_cleaning_up, promise_of_room, promise_of_modes, promise_of_a_manifest),
     *(promise_of_places, promise_of_an_unchanged_source, promise_of_the_right_base),
     *(promise_of_documents, promise_of_clearing, promise_of_old_systems, promise_of_dry_runs),
+    promise_of_removing_late,
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from tokengraft.applying import locking, reading, single, staged, store
+from tokengraft.applying import locking, reading, single, store
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,12 @@ MUTANTS: dict[str, Mutant] = {
             "",
         ),
         Mutant(
+            "dead stages go before the exchange is on disk",
+            locking,
+            "        system.fsync(parent)\n",
+            "        pass\n",
+        ),
+        Mutant(
             "a replaced folder is not removed",
             store,
             "        self._sync_parent()\n        self._remove_replaced()",
@@ -132,7 +138,9 @@ MUTANTS: dict[str, Mutant] = {
 def install(mutant: Mutant) -> None:
     """Load the module anew with its text changed, and let everybody in this process use it."""
     text = Path(mutant.module.__file__ or "").read_text(encoding="utf-8")
-    assert text.count(mutant.old) == 1, f"{mutant.name}: the text is not there once"
+    if text.count(mutant.old) != 1:
+        message = f"{mutant.name}: the text is not there once"
+        raise LookupError(message)
     fresh = ModuleType(mutant.module.__name__)
     fresh.__file__ = mutant.module.__file__
     sys.modules[fresh.__name__] = fresh
@@ -146,6 +154,3 @@ def install(mutant: Mutant) -> None:
                 user is not fresh and name in vars(fresh) and value is vars(mutant.module).get(name)
             ):
                 setattr(user, name, vars(fresh)[name])
-
-
-__all__ = ["MUTANTS", "Mutant", "install", "staged"]

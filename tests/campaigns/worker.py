@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from tokengraft.checkpoint import Checkpoint
 from tokengraft.cli.app import app
 from tokengraft.errors import TokengraftError
 from tokengraft.formats.loading import load
-from tokengraft.formats.plan_files import read_plan
+from tokengraft.formats.plan_files import PlanFile, read_plan
 from tokengraft.verifying.encodings import Corpus
 
 Job = dict[str, Any]
@@ -71,8 +72,8 @@ def _system(job: Job) -> Syscalls:
 
 def _apply(job: Job) -> Callable[[], None]:
     """Everything that reads the plan and the base comes before the gate."""
-    checkpoint: Checkpoint = load(Path(job["base"]))
-    planned = read_plan(Path(job["plan"]))
+    read = _read if job.get("anew") else _read_once
+    checkpoint, planned = read(job["base"], job["plan"])
     options = {key: job[key] for key in ("copy", "replace") if key in job}
     return lambda: _ignore(
         applying.apply(
@@ -85,6 +86,14 @@ def _apply(job: Job) -> Callable[[], None]:
             **options,
         )
     )
+
+
+def _read(base: str, plan: str) -> tuple[Checkpoint, PlanFile]:
+    return load(Path(base)), read_plan(Path(plan))
+
+
+# Children inherit what the server has read; a base that is about to be edited is read anew.
+_read_once = cache(_read)
 
 
 def _ignore(_: object) -> None:
@@ -212,10 +221,13 @@ def _child(job: Job, gate: int, back: int) -> None:
     os.dup2(sink, 1)
     os.dup2(sink, 2)
     code, answer = _answer(job, gate, back)
-    if "look" in job:  # a disk of our own is gone with us, so we look at it ourselves
-        answer["found"] = _look(Path(job["look"]))
     if "shim" in job:
         LIBC.tokengraft_shim(0, 0, 0)
+        LIBC.tokengraft_shim_failed.restype = ctypes.c_char_p
+        answer["failed"] = LIBC.tokengraft_shim_failed().decode()
+        answer["calls"] = LIBC.tokengraft_shim_count()
+    if "look" in job:  # a disk of our own is gone with us, so we look at it ourselves
+        answer["found"] = _look(Path(job["look"]))
     os.write(back, json.dumps(answer).encode())
     os._exit(code)
 
@@ -230,6 +242,8 @@ def serve() -> None:
         gate, opened = os.pipe()
         children = []
         for job in json.loads(line):
+            if job["do"] == "apply" and not job.get("anew"):
+                _read_once(job["base"], job["plan"])
             answer, back = os.pipe()
             pid = os.fork()
             if pid == 0:

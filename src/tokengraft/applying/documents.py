@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,6 +14,7 @@ from tokengraft.errors import StalePlan, UnsafePath
 from tokengraft.formats.folders import is_graft_record, read_small
 from tokengraft.formats.json_text import Splice, apply_splices
 from tokengraft.formats.patching import patched
+from tokengraft.formats.rows import let_go
 from tokengraft.formats.undo_file import Undoing, from_memory
 from tokengraft.plans import (
     AddLowRank,
@@ -86,7 +86,7 @@ def _old(checkpoint: Checkpoint, plan: Plan, path: str) -> bytes:
     entry = checkpoint.files.get(_own(path))
     if entry is None:
         raise stale(f"the base has no {path}", subject=path)
-    os.close(open_unchanged(entry))  # the bytes at hand are those of the folder as it is now
+    let_go(open_unchanged(entry))  # the bytes at hand are those of the folder as it is now
     data = checkpoint.small_files.get(path)
     if data is None:
         data = read_small(entry)

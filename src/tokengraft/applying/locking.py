@@ -84,10 +84,14 @@ def remove_dead_stages(parent: int, target: Path, system: Syscalls) -> None:
 
 def remove_stages(parent: int, name: str, system: Syscalls) -> None:
     """Remove all stages of one destination; the caller holds its lock, so none is alive."""
-    dead = re.compile(rf"\.{re.escape(name)}\.stage-[0-9a-f]{{16}}")
-    for found in os.listdir(parent):
-        if dead.fullmatch(found):
-            remove(parent, found, system)
+    stage = re.compile(rf"\.{re.escape(name)}\.stage-[0-9a-f]{{16}}")
+    dead = [found for found in os.listdir(parent) if stage.fullmatch(found)]
+    if dead:
+        # One may be what a run replaced just before it was killed: as long as the exchange is not
+        # on disk, a power cut would bring it back as OUT, with what is removed here missing.
+        system.fsync(parent)
+    for found in dead:
+        remove(parent, found, system)
 
 
 def remove(parent: int, name: str, system: Syscalls) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from tokengraft.applying.hashing import MIB, READ_BYTES, Hashing
 from tokengraft.applying.reading import open_unchanged, require_unchanged
 from tokengraft.checkpoint import FileEntry
-from tokengraft.formats.rows import read_range
+from tokengraft.formats.rows import let_go, read_range
 
 CHUNK_BYTES = 8 * MIB
 COMPARING = 4  # so many bytes are compared while one is digested
@@ -77,7 +77,7 @@ class Comparison:
         try:
             self._source = open_unchanged(content.source)
         except BaseException:
-            os.close(file)
+            let_go(file)
             raise
         pieces = [] if self._differs else list(_cut(content.copied))
         self._left = len(pieces) + 1  # one for the tally
@@ -133,8 +133,8 @@ class Comparison:
         except BaseException as error:  # noqa: BLE001 - raised where the answer is asked for
             self._error = self._error or error
         finally:
-            os.close(self._source)
-            os.close(self._file)
+            let_go(self._source)
+            let_go(self._file)
             self._ended.set()
 
 

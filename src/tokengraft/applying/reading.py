@@ -12,7 +12,7 @@ from tokengraft.applying.hashing import MIB, Hashing, Tally
 from tokengraft.checkpoint import FileEntry
 from tokengraft.errors import ReadFailed, SourceChanged
 from tokengraft.events import Listen, Progress, ignore
-from tokengraft.formats.rows import read_range
+from tokengraft.formats.rows import let_go, read_range
 
 CHUNK_BYTES = 8 * MIB
 
@@ -83,7 +83,7 @@ def open_unchanged(entry: FileEntry) -> int:
     try:
         require_unchanged(entry, file)
     except BaseException:
-        os.close(file)
+        let_go(file)
         raise
     return file
 
@@ -110,7 +110,7 @@ def _closing(entry: FileEntry, file: int) -> Callable[[], None]:
         try:
             require_unchanged(entry, file)
         finally:
-            os.close(file)
+            let_go(file)
 
     return close
 
@@ -127,6 +127,6 @@ def old_bytes(entry: FileEntry, ranges: Iterable[tuple[int, int]]) -> Callable[[
                     yield read_range(file, at, min(at + MIB, end), subject=entry.path)
             require_unchanged(entry, file)
         finally:
-            os.close(file)
+            let_go(file)
 
     return read

@@ -16,7 +16,7 @@ from tokengraft.checkpoint import MANIFEST, RECORD_FOLDER, FileEntry
 from tokengraft.errors import PreconditionError
 from tokengraft.formats.folders import is_graft_record
 from tokengraft.formats.plan_files import parse_plan
-from tokengraft.formats.rows import MemoryRows, RowReader, Rows, open_to_read, read_range
+from tokengraft.formats.rows import MemoryRows, RowReader, Rows, let_go, open_to_read, read_range
 from tokengraft.formats.safetensors_file import parse_header, read_header
 from tokengraft.formats.undo_file import UNDO
 from tokengraft.tensors import TensorRef
@@ -90,7 +90,7 @@ def open_sidecar(place: Path | bytes | None, plan_text: bytes) -> Iterator[Sidec
         try:
             yield _require(about.sha256, _on_disk(place, file))
         finally:
-            os.close(file)
+            let_go(file)
 
 
 def _in_memory(data: bytes) -> Sidecar:

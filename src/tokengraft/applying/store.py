@@ -36,6 +36,7 @@ from tokengraft.applying.syscalls import SYSTEM, Syscalls
 from tokengraft.checkpoint import MANIFEST, FileEntry
 from tokengraft.errors import SourceChanged, WriteFailed
 from tokengraft.formats.manifest import format_manifest
+from tokengraft.formats.rows import let_go
 
 CHUNK_BYTES = 8 * MIB
 # What may wait for its fsync while the next files are written: the disk is busy all the time.
@@ -181,7 +182,7 @@ class Stage:
             for begin in range(0, size, CHUNK_BYTES):
                 tally.add_range(file, begin, min(begin + CHUNK_BYTES, size))
         finally:
-            tally.end(lambda: os.close(file))
+            tally.end(lambda: let_go(file))
         self._rereads.append((path, lambda: tally.digest() == self.digests[path]))
 
     def _folder_of(self, path: str) -> tuple[int, str]:

@@ -1,7 +1,8 @@
 """The calls that change a disk, as values: the seam at which tests count, fail and reorder them.
 
 Nothing in `applying/` changes the disk but through a `Syscalls`. Every field does what the system
-call of its name does, raises `OSError`, and is retried on EINTR by Python itself (PEP 475).
+call of its name does and raises `OSError`. A call that a signal interrupted is repeated: by Python
+itself where PEP 475 says so, and by `_again` where it does not.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 # Python's fcntl has no name for it before 3.12: _IOW(0x94, 9, int), linux/fs.h.
 FICLONE = 0x40049409
+Asked = ParamSpec("Asked")
 RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
 
 
@@ -53,6 +55,23 @@ def _rename_with(flags: int, folder: int, old: str, new: str) -> None:
         raise OSError(code, os.strerror(code), new)
 
 
+def _again(call: Callable[Asked, None]) -> Callable[Asked, None]:
+    """Repeat a call that Python leaves interrupted; if the signal's handler raises, that goes on."""
+
+    def repeated(*args: Asked.args, **named: Asked.kwargs) -> None:
+        while True:
+            with suppress(InterruptedError):
+                return call(*args, **named)
+
+    return repeated
+
+
+def _close(file: int) -> None:
+    """Close, once: Linux has let go of the descriptor even if it says that it was interrupted."""
+    with suppress(InterruptedError):
+        os.close(file)
+
+
 def _open(path: str, flags: int, mode: int, folder: int | None) -> int:
     return os.open(path, flags, mode, dir_fd=folder)
 
@@ -69,22 +88,27 @@ def _fsync(file: int) -> None:
         os.fsync(file)
 
 
+@_again
 def _mkdir(name: str, mode: int, folder: int) -> None:
     os.mkdir(name, mode, dir_fd=folder)
 
 
+@_again
 def _unlink(name: str, folder: int) -> None:
     os.unlink(name, dir_fd=folder)
 
 
+@_again
 def _rmdir(name: str, folder: int) -> None:
     os.rmdir(name, dir_fd=folder)
 
 
+@_again
 def _link(existing: str, name: str, folder: int) -> None:
     os.link(existing, name, dst_dir_fd=folder, follow_symlinks=False)
 
 
+@_again
 def _clone(source: int, file: int) -> None:
     if not sys.platform.startswith("linux"):
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
@@ -97,14 +121,17 @@ def _copy_range(source: int, file: int, count: int, begin: int) -> int:
     return os.copy_file_range(source, file, count, offset_src=begin)
 
 
+@_again
 def _rename_new(folder: int, old: str, new: str) -> None:
     _rename_with(RENAME_NOREPLACE, folder, old, new)
 
 
+@_again
 def _exchange(folder: int, old: str, new: str) -> None:
     _rename_with(RENAME_EXCHANGE, folder, old, new)
 
 
+@_again
 def _rename(folder: int, old: str, new: str) -> None:
     os.rename(old, new, src_dir_fd=folder, dst_dir_fd=folder)
 
@@ -153,7 +180,7 @@ class Syscalls:
     """
 
     open: Callable[[str, int, int, int | None], int] = _open
-    close: Callable[[int], None] = os.close
+    close: Callable[[int], None] = _close
     write: Callable[[int, memoryview], int] = _write
     fsync: Callable[[int], None] = _fsync
     fchmod: Callable[[int, int], None] = os.fchmod

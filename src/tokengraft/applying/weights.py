@@ -10,10 +10,10 @@ from tokengraft.applying.hashing import Hashing, Tally
 from tokengraft.applying.proving import Content
 from tokengraft.applying.reading import CHUNK_BYTES, Meter, Source, old_bytes, reading
 from tokengraft.applying.rows import RowFactory, changed_rows
-from tokengraft.applying.staged import StagedFile
+from tokengraft.applying.staged import StagedFile, doing
 from tokengraft.applying.store import Stage
 from tokengraft.checkpoint import FileEntry
-from tokengraft.formats.rows import RowReader, Rows
+from tokengraft.formats.rows import RowReader, Rows, let_go
 from tokengraft.formats.safetensors_file import rewrite_header
 from tokengraft.formats.undo_file import Span, Undoing
 from tokengraft.plans import Keep, RemapRows
@@ -156,13 +156,14 @@ def write_shard(
     """
     path = shard.entry.path
     with reading(shard.entry, hashing, parts) as source:
+        with doing(path):
+            again = os.dup(source.file)  # either digest may be the last to need the file
         new = hashing.tally(path, size=shard.size_bytes)
-        again = os.dup(source.file)  # either digest may be the last to need the file
         try:
             with stage.create(path) as file:
                 writer = ShardWriter(shard, source, file, (new, again))
                 writer.write(stored, meter)
         finally:
-            new.end(lambda: os.close(again))
+            new.end(lambda: let_go(again))
         stage.reread(path, writer.content)
     return source.tally, new

@@ -6,14 +6,13 @@ rows of the vocabulary axis.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tokengraft.checkpoint import ByteSource, FileEntry
-from tokengraft.formats.rows import Floats, open_to_read, read_range, span, widen
+from tokengraft.formats.rows import Floats, let_go, open_to_read, read_range, span, widen
 from tokengraft.tensors import TensorRef
 
 BLOCK_BYTES = 8 << 20
@@ -42,7 +41,7 @@ class LocalBytes:
         try:
             return read_range(file, begin, end, subject=self.entry.path)
         finally:
-            os.close(file)
+            let_go(file)
 
 
 def source_of(entry: FileEntry) -> ByteSource:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -104,6 +105,12 @@ def open_to_read(path: Path) -> int:
         ) from error
 
 
+def let_go(file: int) -> None:
+    """Close a file that was only read; a refusal loses nothing, and the descriptor is gone anyway."""
+    with suppress(OSError):
+        os.close(file)
+
+
 def read_range(file: int, begin: int, end: int, *, subject: str) -> bytes:
     """Read a range of an open file.
 
@@ -142,7 +149,7 @@ def sample_rows(path: Path, ref: TensorRef, ids: Sequence[int]) -> Floats:
             rows[at] = reader.floats(first, 1)[0]
         return rows
     finally:
-        os.close(file)
+        let_go(file)
 
 
 def widen(data: bytes, dtype: str) -> Floats:

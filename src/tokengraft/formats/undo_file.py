@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tokengraft.errors import MalformedFile
-from tokengraft.formats.rows import open_to_read, read_range
+from tokengraft.formats.rows import let_go, open_to_read, read_range
 from tokengraft.formats.safetensors_file import read_header
 from tokengraft.tensors import TensorRef
 
@@ -115,7 +115,7 @@ def read_undo(path: Path) -> dict[str, UndoEntry]:
                 raise _malformed(ref.name, "not a tensor of an undo record")
         return entries
     finally:
-        os.close(file)
+        let_go(file)
 
 
 def _spans(file: int, ref: TensorRef | None, n_old_bytes: int) -> tuple[Span, ...] | None:
@@ -162,9 +162,9 @@ def base_chunks(out_file: Path | None, entry: UndoEntry, undo_path: Path) -> Ite
                 at, old = end, old + length
             yield from _blocks(out, at, os.fstat(out).st_size, entry.path)
         finally:
-            os.close(out)
+            let_go(out)
     finally:
-        os.close(undo)
+        let_go(undo)
 
 
 def _blocks(file: int, begin: int, end: int, subject: str) -> Iterator[bytes]:
