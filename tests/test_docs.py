@@ -240,7 +240,7 @@ def test_every_check_of_verify_is_explained(tmp_path: Path) -> None:
     out, texts = tmp_path / "out", tmp_path / "texts.txt"
     texts.write_text("a few words\n", encoding="utf-8")
     flow.apply(REPO / "examples" / "agent.toml", base=str(BASE), out=out)
-    told = flow.verify(out, against=str(BASE), texts=texts)
+    told = flow.verify(out, against=str(BASE), texts=[texts])
     page = text_of(REPO / "docs" / "explanation" / "what-verify-proves.md")
     assert [] == [check.name for check in told.checks if f"`{check.name}`" not in page]
 
@@ -265,5 +265,5 @@ def test_a_family_can_do_what_the_table_says(name: str, tmp_path: Path) -> None:
         path, out = tmp_path / f"{number}.toml", tmp_path / f"out-{number}"
         path.write_text("version = 1\n" + recipe, encoding="utf-8")
         flow.apply(path, base=str(base), out=out)
-        told = flow.verify(out, against=str(base), texts=texts)
+        told = flow.verify(out, against=str(base), texts=[texts])
         assert [] == [check for check in told.checks if check.status == "fail"]

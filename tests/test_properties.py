@@ -154,7 +154,7 @@ def test_every_document_survives_json(shape: Tiny, recipe: dict[str, Any]) -> No
         texts.write_text("hello\n", encoding="utf-8")
         receipt = making.apply_planned(made, out=out).receipt
         again(receipt)
-        again(making.verify(out, texts=texts))
+        again(making.verify(out, texts=[texts]))
         assert receipt == Receipt.from_dict(
             json.loads((out / "tokengraft" / "receipt.json").read_bytes())
         )

@@ -133,7 +133,7 @@ def test_a_graft_is_proved_beside_its_base(
     source = tiny.build(tmp_path / "src", **fields)
     (source / "README.md").write_text("a file that no plan names", encoding="utf-8")
     base = graft(source, tmp_path / "out", copy=copy)
-    found = verify(tmp_path / "out", against=base, texts=made.texts)
+    found = verify(tmp_path / "out", against=base, texts=[made.texts])
     assert failures(found) == set()
     assert status(found)["tensors-against-base"] == "pass"
     linked = "0 are hard links" not in evidence(found, "files-against-base")
@@ -142,7 +142,7 @@ def test_a_graft_is_proved_beside_its_base(
 
 def test_a_graft_of_small_files_skips_rows_and_says_why(tmp_path: Path, made: Made) -> None:
     base = graft(tiny.build(tmp_path / "src", shards=0), tmp_path / "out")
-    found = verify(tmp_path / "out", against=base, texts=made.texts)
+    found = verify(tmp_path / "out", against=base, texts=[made.texts])
     assert failures(found) == set()
     for name in ("kept-rows", "rows-as-planned", "tensors-against-base", "safetensors"):
         assert status(found)[name] == "skipped"
@@ -151,7 +151,7 @@ def test_a_graft_of_small_files_skips_rows_and_says_why(tmp_path: Path, made: Ma
 
 def test_another_checkpoint_is_not_taken_for_the_base(tmp_path: Path, made: Made) -> None:
     other = load(tiny.build(tmp_path / "other", out_of_step=True, shards=2, seed=1))
-    found = verify(made.out, against=other, texts=made.texts)
+    found = verify(made.out, against=other, texts=[made.texts])
     assert failures(found) == {"base-is-the-planned-one", "tensors-against-base"}
     assert EMBED in evidence(found, "base-is-the-planned-one")
 
@@ -219,11 +219,11 @@ def test_a_flipped_bit_is_found_wherever_it_is(
         ends = {0, len(good) - 1, *rng.integers(0, len(good), 6).tolist()}
         for at in sorted(ends):
             flip(path, at, int(rng.integers(8)))
-            found = verify(out, texts=made.texts)
+            found = verify(out, texts=[made.texts])
             assert not found.passed, f"{path.name} byte {at}"
             assert "manifest" in failures(found)
             path.write_bytes(good)
-    assert verify(out, texts=made.texts).passed
+    assert verify(out, texts=[made.texts]).passed
 
 
 def test_missing_extra_and_changed_files_are_named(made: Made, out: Path) -> None:
@@ -232,7 +232,7 @@ def test_missing_extra_and_changed_files_are_named(made: Made, out: Path) -> Non
     (out / "tokengraft" / "more" / ".hidden").write_text("x")
     flip(out / "vocab.json", 5)
     (out / "link").symlink_to("/etc/passwd")
-    found = verify(out, texts=made.texts)
+    found = verify(out, texts=[made.texts])
     said = evidence(found, "manifest")
     assert "1 files are missing: generation_config.json" in said
     assert "1 files are not listed: tokengraft/more/.hidden" in said
@@ -243,7 +243,7 @@ def test_missing_extra_and_changed_files_are_named(made: Made, out: Path) -> Non
 def test_twenty_names_are_told_and_the_rest_counted(made: Made, out: Path) -> None:
     for number in range(25):
         (out / f"extra-{number:02d}").write_text("x")
-    said = evidence(verify(out, texts=made.texts), "manifest")
+    said = evidence(verify(out, texts=[made.texts]), "manifest")
     assert "25 files are not listed: extra-00" in said
     assert said.endswith("extra-19 and 5 more")
 
@@ -255,7 +255,7 @@ def test_a_file_that_ends_early_is_found_even_if_signed(made: Made, out: Path, k
         good = path.read_bytes()
         path.write_bytes(good[:keep])
         sign(out)
-        found = verify(out, texts=made.texts)
+        found = verify(out, texts=[made.texts])
         assert not found.passed, name
         assert "manifest" not in failures(found)
         path.write_bytes(good)
@@ -267,10 +267,10 @@ def test_two_files_that_changed_places_are_found_even_if_signed(made: Made, out:
     one.rename(aside)
     other.rename(one)
     aside.rename(other)
-    found = verify(out, texts=made.texts)
+    found = verify(out, texts=[made.texts])
     assert f"2 files have changed: {SHARDS[0]}, {SHARDS[1]}" in evidence(found, "manifest")
     forge(out)
-    assert {"base-without-the-base", "shapes"} <= failures(verify(out, texts=made.texts))
+    assert {"base-without-the-base", "shapes"} <= failures(verify(out, texts=[made.texts]))
 
 
 Tamper = Callable[[Path], None]
@@ -382,7 +382,7 @@ def test_a_forgery_with_a_valid_manifest_is_found(
 ) -> None:
     tamper(out)
     mend(out)
-    found = verify(out, texts=made.texts)
+    found = verify(out, texts=[made.texts])
     assert not found.passed
     assert "manifest" not in failures(found)
     assert expected <= failures(found)
@@ -392,7 +392,7 @@ def test_rows_that_are_wrong_are_named(made: Made, out: Path) -> None:
     kept_row(out)
     new_row(out)
     forge(out)
-    found = verify(out, against=load(made.src), texts=made.texts)
+    found = verify(out, against=load(made.src), texts=[made.texts])
     assert f"{EMBED}[11] was to be kept" in evidence(found, "tensors-against-base")
     row = tiny.Tiny().n_tokens()
     expected = f"1 rows are not what the plan gives: {EMBED}[{row}]"

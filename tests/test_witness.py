@@ -112,7 +112,7 @@ def test_one_nan_is_as_good_as_another_and_zero_keeps_its_sign() -> None:
 def test_matrices_that_grew_are_proved(tmp_path: Path, made: Made) -> None:
     recipe = "version = 1\n" + "".join(f'[[add]]\ntext = "<|t{n}|>"\n' for n in range(99))
     base = graft(tiny.build(tmp_path / "src", shards=2), tmp_path / "out", recipe=recipe)
-    found = verify(tmp_path / "out", against=base, texts=made.texts)
+    found = verify(tmp_path / "out", against=base, texts=[made.texts])
     assert failures(found) == set()
     assert "99 tokens of the plan" in evidence(found, "new-tokens")
 
@@ -136,12 +136,12 @@ def test_values_of_the_sidecar_are_compared_too(tmp_path: Path, made: Made) -> N
     plan_text, sidecar = pack(stored, values)
     written = Plan.from_dict(json.loads(plan_text))
     apply(base, written, target=tmp_path / "out", plan_text=plan_text, sidecar=sidecar)
-    said = verify(tmp_path / "out", against=base, texts=made.texts)
+    said = verify(tmp_path / "out", against=base, texts=[made.texts])
     assert failures(said) == set()
     assert "2 of them from tokengraft/rows.safetensors" in evidence(said, "rows-as-planned")
     flip(tmp_path / "out/tokengraft/rows.safetensors", -1)
     sign(tmp_path / "out")
-    assert not verify(tmp_path / "out", texts=made.texts).passed
+    assert not verify(tmp_path / "out", texts=[made.texts]).passed
 
 
 def _stored(edit: Any) -> Any:
@@ -177,7 +177,7 @@ def test_a_hostile_file_fails_and_nothing_else_happens(
     (out / name).write_bytes(data)
     if name != "MANIFEST.sha256":
         sign(out)
-    assert not verify(out, against=load(made.src), texts=made.texts).passed
+    assert not verify(out, against=load(made.src), texts=[made.texts]).passed
 
 
 N = tiny.Tiny().rows()
@@ -203,13 +203,13 @@ def test_a_plan_that_lies_about_rows_fails(
 
     edit(out / "tokengraft/plan.json", tell)
     forge(out)
-    assert not verify(out, texts=made.texts).passed
-    assert not verify(out, against=load(made.src), texts=made.texts).passed
+    assert not verify(out, texts=[made.texts]).passed
+    assert not verify(out, against=load(made.src), texts=[made.texts]).passed
 
 
 def test_a_named_pipe_is_not_read(made: Made, out: Path) -> None:
     os.mkfifo(out / "pipe")
-    found = verify(out, texts=made.texts)
+    found = verify(out, texts=[made.texts])
     assert "pipe (not a regular file" in evidence(found, "manifest")
 
 
@@ -385,7 +385,7 @@ def test_an_environment_without_transformers_is_said_to_be_one(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    found = verify(made.out, witnesses=("transformers",), texts=made.texts)
+    found = verify(made.out, witnesses=("transformers",), texts=[made.texts])
     assert status(found)["transformers"] == "skipped"
     assert evidence(found, "transformers") == "transformers is not installed"
 

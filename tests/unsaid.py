@@ -37,6 +37,10 @@ UNSAID: Final[Mapping[str, frozenset[str]]] = {
     "verifying": frozenset(
         {
             "one {} two",  # is encoded
+            # texts that a model reads
+            "A pass key is hidden in this text. Find it and remember it.",
+            "The pass key is {{0}}. Remember it: {{0}} is the pass key.",
+            *("What is the pass key? The pass key is", "long keys"),  # and a kind of them
             *("transformers 4", "transformers 5"),  # names
             # prompts that a model continues
             *("Once upon a time there was a lighthouse", "def fibonacci(n):"),

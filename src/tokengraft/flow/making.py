@@ -353,7 +353,7 @@ def verify(
     against: str | None = None,
     deep: bool = False,
     witnesses: Sequence[str] = (),
-    texts: Path | None = None,
+    texts: Sequence[Path] = (),
     listen: Listen = ignore,
 ) -> Verification:
     """Prove what can be proved about a result; what was not run is called skipped."""

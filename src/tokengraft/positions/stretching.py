@@ -17,6 +17,7 @@ from tokengraft.documents import Problem
 from tokengraft.families import trained_length
 from tokengraft.positions.methods import METHODS, method_keys
 from tokengraft.positions.reading import FULL, Reading, RopeConfig, kind_of, read, rope_config
+from tokengraft.positions.scaling import Dynamic, Linear, Llama3, Longrope, Yarn
 from tokengraft.positions.spelling import rope_keys
 from tokengraft.recipes import Context
 
@@ -262,6 +263,20 @@ def reach_of(config: RopeConfig) -> int:
     if kind_of(in_force) not in KEEPS_LENGTH or _names_scaled_length(config):
         return length
     return round(length * factor) if _is_factor(factor) else length
+
+
+def start_of(config: RopeConfig) -> int:
+    """The length that the scaling in force starts from; the whole reach where nothing is scaled."""
+    rotary, reach = read(config).full, reach_of(config)
+    match None if rotary is None else rotary.scaling:
+        case Linear(factor=factor):
+            return round(reach / factor)
+        case Dynamic(original=original) | Yarn(original=original):
+            return original
+        case Llama3(original=original) | Longrope(original=original):
+            return original
+        case _:
+            return reach
 
 
 def _names_scaled_length(config: RopeConfig) -> bool:

@@ -8,7 +8,14 @@ from tokengraft.checkpoint import Checkpoint
 from tokengraft.positions.engines import engine_lines
 from tokengraft.positions.methods import own_lists
 from tokengraft.positions.reading import RopeConfig, kind_of
-from tokengraft.positions.scaling import Dynamic, Rotary, attention_factor, frequencies, plain
+from tokengraft.positions.scaling import (
+    Dynamic,
+    Rotary,
+    Unscaled,
+    attention_factor,
+    frequencies,
+    plain,
+)
 from tokengraft.positions.stretching import GENERATION, Stretch, reach_of
 
 _SAME = 1e-9  # relative: frequencies are computed in double precision
@@ -84,16 +91,19 @@ def _short_texts(found: Stretch) -> Iterator[str]:
     rotary = found.after.full
     original = found.original[0]
     if rotary is not None and isinstance(rotary.scaling, Dynamic):
+        before = found.before.full
+        was_plain = before is not None and isinstance(before.scaling, Unscaled | Dynamic)
+        how = "as before" if was_plain else "at the trained positions again"
         yield (
-            f"texts of up to {original} tokens are read as before; past that every length has "
+            f"texts of up to {original} tokens are read {how}; past that every length has "
             "frequencies of its own, and what is cached was read with those of a shorter text"
         )
     elif found.wish.method == "longrope":
         yield _lists(found)
     else:
         yield (
-            "the scaling is static: it also changes texts that would have fitted before, usually a "
-            "little for the worse"
+            "the scaling is static: it also changes texts that would have fitted before, usually for "
+            "the worse: verify --deep --texts FILE measures by how much"
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tokengraft.reporting.screen import Cell, Page
+from tokengraft.reporting.text_long_texts import long_texts
 from tokengraft.results import Receipt, ReceiptFile, Status, Verification
 
 # sign, its ASCII form, style, word
@@ -87,3 +88,6 @@ def verification(page: Page, value: Verification) -> None:
         "dim",
         indent=2,
     )
+    for check in value.checks:
+        if check.measured is not None:
+            long_texts(page, check.measured)

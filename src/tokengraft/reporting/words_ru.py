@@ -219,6 +219,22 @@ TEXTS: Final = {
     "pass": "верно",
     "fail": "неверно",
     "skipped": "пропущено",
+    "Long texts: nats a token, before and after": "Длинные тексты: натов на токен, до и после",
+    "Passkeys: found, and log-probability of a key in nats": (
+        "Спрятанные пароли: сколько найдено и логарифм вероятности пароля в натах"
+    ),
+    "* the base was given the last {number} alone": "* основе даны только последние {number}",
+    "positions": "позиции",
+    "before": "до",
+    "after": "после",
+    "windows": "окна",
+    "difference": "разница",
+    "depth": "глубина",
+    "log-p before": "лог. до",
+    "log-p after": "лог. после",
+    "not finite": "не число",
+    "{low} to {high}": "от {low} до {high}",
+    "{found} of {number}": "{found} из {number}",
     "{passed} passed, {failed} failed, {skipped} skipped, {unknown} unknown": (
         "верно {passed}, неверно {failed}, пропущено {skipped}, неизвестно {unknown}"
     ),

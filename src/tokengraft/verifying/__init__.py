@@ -14,12 +14,13 @@ from tokengraft.verifying.against import check_against
 from tokengraft.verifying.base import Rebuilt, rebuild, without_the_base
 from tokengraft.verifying.chats import check_chats
 from tokengraft.verifying.chats_witness import ask_about_chats
-from tokengraft.verifying.documents import files_as_planned
+from tokengraft.verifying.documents import changes_positions, files_as_planned
 from tokengraft.verifying.embeddings import check_rows
 from tokengraft.verifying.encodings import Corpus, check_encodings
 from tokengraft.verifying.files import hash_files, manifest, plan_and_receipt, untouched_files
 from tokengraft.verifying.ids import check_ids
 from tokengraft.verifying.logits import check_logits
+from tokengraft.verifying.long_texts import check_long_texts
 from tokengraft.verifying.markers import check_protocol, check_renames
 from tokengraft.verifying.positions import ask_positions, check_positions
 from tokengraft.verifying.records import Graft, failed, read_graft, skipped
@@ -39,7 +40,7 @@ class Wish:
 
     base: Checkpoint | None
     witnesses: Sequence[str]
-    texts: Path | None
+    texts: Sequence[Path]
     deep: bool
 
 
@@ -48,7 +49,7 @@ def verify(
     *,
     against: Checkpoint | None = None,
     witnesses: Sequence[str] = (),
-    texts: Path | None = None,
+    texts: Sequence[Path] = (),
     deep: bool = False,
     listen: Listen = ignore,
 ) -> Verification:
@@ -59,7 +60,8 @@ def verify(
         against: its base, to compare every byte directly; without it the base is put together
             again from the folder and its undo record.
         witnesses: further libraries to ask, of `WITNESSES`.
-        texts: a corpus to encode before and after, instead of the built-in one.
+        texts: files of text to encode before and after, instead of the built-in corpus; with `deep`
+            and other positions, long texts are taken from them.
         deep: also run the base and the result, and compare what they say (needs `against`).
         listen: hears of progress in bytes.
     Raises:
@@ -122,8 +124,11 @@ def _asked_for(graft: Graft, wish: Wish, known: Checkpoint | None) -> Iterator[C
         yield from _guarded("sentencepiece", lambda: ask_sentencepiece(graft, known))
     if wish.deep:
         yield from _guarded("logits", lambda: check_logits(graft, wish.base))
+        yield from _guarded("long-texts", lambda: check_long_texts(graft, wish.base, wish.texts))
     else:
         yield skipped("logits", "not asked for: --deep")
+        if graft.plan is not None and changes_positions(graft.plan):
+            yield skipped("long-texts", "not asked for: --deep --texts FILE")
 
 
 def _guarded(name: str, run: Callable[[], Iterable[Check]]) -> Iterator[Check]:

@@ -24,16 +24,17 @@ SHOWN = 60  # characters of a text that evidence shows
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """What is encoded before and after: the built-in texts, or a file's."""
+    """What is encoded before and after: the built-in texts, or those of files."""
 
     name: str
     own: tuple[str, ...] | None
 
     @classmethod
-    def of(cls, path: Path | None) -> Corpus:
-        if path is None:
+    def of(cls, paths: Sequence[Path]) -> Corpus:
+        if not paths:
             return cls("the built-in corpus", None)
-        return cls(path.name, tuple(corpora.from_file(path)))
+        names = ", ".join(path.name for path in paths)
+        return cls(names, tuple(text for path in paths for text in corpora.from_file(path)))
 
     def texts(self, new: Sequence[str]) -> Sequence[str]:
         return list(corpora.built_in(new)) if self.own is None else self.own

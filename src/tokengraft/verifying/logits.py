@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from tokengraft.plans import AddLowRank, Keep, Plan
 from tokengraft.results import Check
 from tokengraft.sandbox.tokenizers import TokenizerChild
 from tokengraft.verifying.documents import changes_positions
+from tokengraft.verifying.memory import available_bytes
 from tokengraft.verifying.records import NO_WEIGHTS, Graft, failed, passed, skipped
 from tokengraft.verifying.renumbered import Moves
 from tokengraft.verifying.rows import numbered
@@ -82,23 +82,33 @@ def _told(answer: Mapping[str, object], n_prompts: int, n_old: int) -> Check:
     return (passed if same == n_prompts and steps <= MAX_STEPS else failed)(NAME, about)
 
 
-def _why_not(graft: Graft, base: Checkpoint | None) -> str:
+def cannot_run(graft: Graft, base: Checkpoint | None, *, python: str = sys.executable) -> str:
+    """Why base and result cannot both be run on text here; "" if nothing is known against it."""
     if base is None:
         return "needs the base: --against"
-    plan = graft.plan
-    if plan is None or graft.checkpoint is None or base.tokenizer is None:
+    if graft.plan is None or graft.checkpoint is None or base.tokenizer is None:
         return "the plan or the checkpoint cannot be read"
     if graft.checkpoint.tensors is None or base.tensors is None:
         return NO_WEIGHTS
     if "tokenizer.json" not in base.small_files:
         return "the base has no tokenizer.json to encode a prompt with"
     missing = [n for n in ("torch", "transformers") if importlib.util.find_spec(n) is None]
-    if missing:
+    if missing and python == sys.executable:
         return f"{' and '.join(missing)} not installed: pip install 'tokengraft[train]'"
-    reason = _changes_old_text(plan)
+    return ""
+
+
+def _why_not(graft: Graft, base: Checkpoint | None) -> str:
+    why = cannot_run(graft, base)
+    if why:
+        return why
+    assert graft.plan is not None
+    assert graft.checkpoint is not None
+    assert graft.checkpoint.tensors is not None
+    reason = _changes_old_text(graft.plan)
     if reason:
         return reason
-    free, size = _free_bytes(), graft.checkpoint.tensors.size_bytes
+    free, size = available_bytes(), graft.checkpoint.tensors.size_bytes
     if size * MEMORY_SHARE > free:
         return f"the model weighs {size:,} bytes, more than a third of {free:,} free"
     return ""
@@ -116,10 +126,3 @@ def _changes_old_text(plan: Plan) -> str:
             if not isinstance(source, Keep) and row < n_old:
                 return f"the plan rewrites {name}[{row}], a row of an old id"
     return ""
-
-
-def _free_bytes() -> int:
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return 0

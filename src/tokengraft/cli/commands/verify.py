@@ -14,7 +14,7 @@ from tokengraft.cli.session import Session
 @command("verify")
 @click.argument("out", metavar="OUT", type=a_path())
 @click.option("--against", metavar="SRC", help="The base: proves that nothing else has moved.")
-@click.option("--deep", is_flag=True, help="Read every byte again, unchanged tensors too.")
+@click.option("--deep", is_flag=True, help="Run base and result too (needs --against and torch).")
 @click.option(
     "--with",
     "witnesses",
@@ -25,8 +25,9 @@ from tokengraft.cli.session import Session
 @click.option(
     "--texts",
     metavar="FILE",
-    type=click.Path(exists=True, path_type=Path),
-    help="Texts that must encode as before, instead of the built-in ones.",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Text to encode before and after; --deep reads long texts from it. May be repeated.",
 )
 @not_yet("--behaviour", "leave --behaviour out")
 def verify(
@@ -36,7 +37,7 @@ def verify(
     against: str | None,
     deep: bool,
     witnesses: tuple[str, ...],
-    texts: Path | None,
+    texts: tuple[Path, ...],
 ) -> int:
     """Prove what can be proved of OUT, and say what was skipped.
 
