@@ -96,6 +96,7 @@ GOLDEN: dict[str, tuple[Document, Beside]] = {
     ),
     "verified": (samples.VERIFIED, Beside()),
     "refuted": (samples.REFUTED, Beside()),
+    "measured": (samples.MEASURED, Beside()),
     "diff": (samples.DIFF, Beside()),
     "tokens": (samples.CUT, Beside()),
     "doctor": (samples.DOCTOR, Beside()),
@@ -122,7 +123,7 @@ def test_where_ticks_cannot_be_encoded_ascii_stands_for_them() -> None:
     ascii_screen = replace(PLAIN, unicode=False)
     shown = "".join(
         view(v, ascii_screen, Beside(texts=samples.TEXTS))
-        for v in (samples.VERIFIED, samples.REFUTED, samples.PLAN, samples.DIFF)
+        for v in (samples.VERIFIED, samples.REFUTED, samples.MEASURED, samples.PLAN, samples.DIFF)
     )
     assert shown.isascii()
     assert "<-" in shown

@@ -30,7 +30,7 @@ class Receipt(Document):
     files: tuple[ReceiptFile, ...]
 
 
-class Mean(Value):
+class Estimate(Value):
     """A mean over texts, with its 95 % bootstrap interval; None for both ends where there is one text."""
 
     mean: float
@@ -54,9 +54,9 @@ class Loss(Value):
     begin: int
     end: int
     n_texts: int
-    before: Mean | None
-    after: Mean | None
-    difference: Mean | None
+    before: Estimate | None
+    after: Estimate | None
+    difference: Estimate | None
 
 
 class Passkeys(Value):

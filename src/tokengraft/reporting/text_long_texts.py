@@ -7,7 +7,7 @@ from typing import Final
 
 from tokengraft.reporting.catalogue import Words
 from tokengraft.reporting.screen import Cell, Page
-from tokengraft.results import LongTexts, Loss, Mean, Passkeys
+from tokengraft.results import Estimate, LongTexts, Loss, Passkeys
 
 CLEARLY_BETTER: Final = "green"
 CLEARLY_WORSE: Final = "yellow"
@@ -17,9 +17,9 @@ def long_texts(page: Page, value: LongTexts) -> None:
     """Losses by position and passkeys by depth, before and after."""
     say = page.say
     page.heading(say("Long texts: nats a token, before and after"))
-    heads = ("text", "positions", "windows", "before", "after", "difference", "95 %")
+    heads = (say("text"), say("positions"), say("windows"), say("before"), say("after"))
     rows = [tuple(_loss(page, loss)) for loss in value.losses]
-    page.table([say(head) for head in heads], rows, right=frozenset(range(6)))
+    page.table((*heads, say("difference"), "95 %"), rows, right=frozenset(range(6)))
     if any(loss.seen_before < loss.text_tokens for loss in value.losses):
         page.line(
             say("* the base was given the last {number} alone", number=say.number(_least(value))),
@@ -28,9 +28,11 @@ def long_texts(page: Page, value: LongTexts) -> None:
         )
     if value.passkeys:
         page.heading(say("Passkeys: found, and log-probability of a key in nats"))
-        heads = ("text", "depth", "before", "after", "log-p before", "log-p after")
+        heads = (say("text"), say("depth"), say("before"), say("after"))
         keys = [tuple(_passkeys(say, cell)) for cell in value.passkeys]
-        page.table([say(head) for head in heads], keys, right=frozenset(range(6)))
+        page.table(
+            (*heads, say("log-p before"), say("log-p after")), keys, right=frozenset(range(6))
+        )
 
 
 def _loss(page: Page, loss: Loss) -> Iterator[str | Cell]:
@@ -59,11 +61,11 @@ def _passkeys(say: Words, cell: Passkeys) -> Iterator[str]:
         yield say("not finite") if value is None else say.decimal(f"{value:.1f}")
 
 
-def _mean(say: Words, value: Mean | None, *, sign: str = "") -> str:
+def _mean(say: Words, value: Estimate | None, *, sign: str = "") -> str:
     return say("not finite") if value is None else say.decimal(f"{value.mean:{sign}.3f}")
 
 
-def _style(apart: Mean | None) -> str:
+def _style(apart: Estimate | None) -> str:
     if apart is None or apart.low is None or apart.high is None:
         return ""
     if apart.low > 0:

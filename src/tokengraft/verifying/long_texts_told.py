@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tokengraft.results import LongTexts, Loss, Mean, Passkeys
+from tokengraft.results import Estimate, LongTexts, Loss, Passkeys
 from tokengraft.verifying.long_texts_jobs import CUT, KEYS, LONG, LONG_KEYS, SHORT, Asked, Range
 from tokengraft.verifying.texts import Dice
 from tokengraft.verifying.windows import DEPTHS
@@ -44,7 +44,7 @@ def figures(asked: Asked, dtype: str, before: Scores, after: Scores) -> LongText
     )
 
 
-def mean(values: Sequence[float]) -> Mean | None:
+def mean(values: Sequence[float]) -> Estimate | None:
     """The mean with its percentile bootstrap interval, from draws that are the same everywhere.
 
     None where a value is not finite.
@@ -53,13 +53,13 @@ def mean(values: Sequence[float]) -> Mean | None:
         return None
     middle = math.fsum(values) / len(values)
     if len(values) == 1:
-        return Mean(mean=middle, low=None, high=None)
+        return Estimate(mean=middle, low=None, high=None)
     dice = Dice(95)
     drawn = sorted(
         math.fsum(dice.one(values) for _ in values) / len(values) for _ in range(RESAMPLES)
     )
     cut = RESAMPLES // 40  # 2.5 per cent at each end
-    return Mean(mean=middle, low=drawn[cut], high=drawn[-1 - cut])
+    return Estimate(mean=middle, low=drawn[cut], high=drawn[-1 - cut])
 
 
 def told(found: LongTexts) -> Iterator[str]:
