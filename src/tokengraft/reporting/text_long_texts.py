@@ -28,10 +28,10 @@ def long_texts(page: Page, value: LongTexts) -> None:
         )
     if value.passkeys:
         page.heading(say("Passkeys: found, and log-probability of a key in nats"))
-        heads = (say("text"), say("depth"), say("before"), say("after"))
+        found = (say("text"), say("depth"), say("before"), say("after"))
         keys = [tuple(_passkeys(say, cell)) for cell in value.passkeys]
         page.table(
-            (*heads, say("log-p before"), say("log-p after")), keys, right=frozenset(range(6))
+            (*found, say("log-p before"), say("log-p after")), keys, right=frozenset(range(6))
         )
 
 
