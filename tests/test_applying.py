@@ -23,7 +23,6 @@ from tokengraft.errors import (
     PreconditionError,
     StalePlan,
     UnsafePath,
-    UnsupportedFormat,
     WriteFailed,
 )
 from tokengraft.events import Done, Event, Progress, Started
@@ -32,6 +31,7 @@ from tokengraft.plans import (
     AddLowRank,
     DropFile,
     Edit,
+    Mix,
     PatchJson,
     SetKey,
     WriteFile,
@@ -223,10 +223,25 @@ def test_a_plan_that_edits_twice_is_refused(tmp_path: Path) -> None:
             made.apply(tmp_path / "out")
 
 
-def test_a_low_rank_update_is_refused_by_name(tmp_path: Path) -> None:
-    edit = AddLowRank(tensor="x", a="a", b="b", scale=1.0)
-    with pytest.raises(UnsupportedFormat):
-        grafts.make_plan(load(tiny.build(tmp_path / "base")), [edit]).apply(tmp_path / "out")
+@pytest.mark.parametrize(
+    ("tensor", "error", "said"),
+    [
+        ("x", StalePlan, "no tensor x"),
+        (grafts.EMBED, MalformedFile, "edits a tensor twice"),
+        ("model.norm.weight", MalformedFile, "no such factor"),
+    ],
+)
+def test_a_low_rank_update_that_makes_no_sense_is_refused(
+    tmp_path: Path, tensor: str, error: type[Exception], said: str
+) -> None:
+    base = load(tiny.build(tmp_path / "base"))
+    edits = [
+        AddLowRank(tensor=tensor, a="lora.a.0", b="lora.b.0", scale=1.0),
+        grafts.remap(base, grafts.EMBED, Mix(parents=()), at=270),
+    ]
+    with pytest.raises(error, match=said):
+        grafts.make_plan(base, edits).apply(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_sidecar_must_be_there_and_be_the_right_one(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ NOUNS = {
     "spelling",
     "extensions",
     "renumbering",
+    "low_rank",
 }
 FORMATS = {"formats", "families", "positions", "sandbox", "hub"}
 ROOMS = {"auditing", "planning", "rows", "applying", "training", "verifying", "exporting"}

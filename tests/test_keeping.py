@@ -94,7 +94,7 @@ def test_plain_text_as_a_token_is_noted(base: Path) -> None:
     assert any("inside longer words too" in note for note in made.notes)
 
 
-def test_sections_for_later_are_named_without_a_base_too(tmp_path: Path) -> None:
+def test_an_adapter_is_looked_at_without_a_base_too(tmp_path: Path) -> None:
     path = tmp_path / "lora.toml"
     path.write_text('version = 1\n[lora]\nadapter = "adapter"\n', encoding="utf-8")
     assert ["[lora]"] == [problem.where for problem in check_recipe(path, None)]

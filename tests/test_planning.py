@@ -299,7 +299,7 @@ def test_linear_and_dynamic_scaling_keep_the_length_that_engines_multiply(
         ('[[rename]]\nfrom = "<|im_ende|>"\nto = "<|e|>"\n', "did you mean '<|im_end|>'"),
         ('[[rename]]\nfrom = "hello"\nto = "<|e|>"\n', "ordinary piece"),
         ('[[rename]]\nfrom = "<|im_end|>"\nto = "<think>"\n', "is a token already"),
-        ('[lora]\nadapter = "a"\n', "this version cannot do that yet"),
+        ('[lora]\nadapter = "a"\n', "cannot be read here"),
         (add("<think>", special="true"), "exists as"),
     ],
 )

@@ -17,7 +17,6 @@ from tokengraft import errors, recipes
 from tokengraft.cli import errors as cli_errors
 from tokengraft.cli.app import app
 from tokengraft.cli.table import COMMANDS, LATER
-from tokengraft.planning import LATER as LATER_SECTIONS
 from tokengraft.rows.choosing import AUTO
 from tokengraft.rows.initializers import INITIALIZERS
 
@@ -197,9 +196,8 @@ def recipe_page() -> str:
         model: type[BaseModel] = getattr(recipes, name)
         section = SECTION_OF.get(name, name.lower())
         parts.append(f"\n## {section}\n\n{escaped(inspect.getdoc(model) or '')}\n")
-        later = [key for key in LATER_SECTIONS if section.strip("[]").split(".")[0] == key]
-        if later or name in ("RoleToken", "Train", "Supervised"):
-            parts.append(f"\n{NOT_YET_TRAIN if name in ('Train', 'Supervised') else NOT_YET}\n")
+        if name in ("Train", "Supervised"):
+            parts.append(f"\n{NOT_YET_TRAIN}\n")
         rows = []
         for key, field in model.model_fields.items():
             shown = field.alias or key
@@ -209,7 +207,6 @@ def recipe_page() -> str:
     return "".join(parts)
 
 
-NOT_YET = "**Refused by this version**, with a message that says what to do instead."
 NOT_YET_TRAIN = "**Not carried out by this version**: `apply` leaves it undone and says so."
 SECTION_OF = {
     "Recipe": "The whole",

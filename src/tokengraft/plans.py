@@ -13,6 +13,7 @@ from pydantic import Field, JsonValue, model_validator
 from tokengraft.documents import Document, Value
 from tokengraft.extensions import Extension
 from tokengraft.findings import Finding
+from tokengraft.low_rank import AddLowRank
 from tokengraft.renumbering import RemoveLines, Renumber, Renumbering
 from tokengraft.vocabulary import AddedToken
 
@@ -200,18 +201,6 @@ class RemapRows(Value):
         return self
 
 
-class AddLowRank(Value):
-    """Add scale · B·A to a tensor, or to a slice of it. Factors lie in the sidecar."""
-
-    kind: Literal["add-low-rank"] = "add-low-rank"
-    tensor: str
-    a: str
-    b: str
-    scale: float
-    slice: tuple[int, int] | None = None
-    transpose: bool = False
-
-
 # What changes a small file in place or writes it.
 FileEdit = PatchJson | PatchPieces | AppendMerges | RemoveLines | WriteFile
 Edit = Annotated[FileEdit | DropFile | RemapRows | AddLowRank, Field(discriminator="kind")]
@@ -346,6 +335,7 @@ class Sidecar(Value):
     sha256: str
     values: int = 0
     columns: int = 0
+    factors: int = 0
 
 
 class Plan(Document):

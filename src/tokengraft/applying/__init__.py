@@ -166,7 +166,7 @@ class _Run:
                 shard,
                 self._hashing,
                 parts=ranges_in(self._checkpoint, self._plan, path),
-                stored=sidecar.rows if sidecar else {},
+                sidecar=sidecar,
                 meter=self.meter,
             )
             self._old_and_new.append((path, old, new))

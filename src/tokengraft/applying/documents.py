@@ -16,8 +16,8 @@ from tokengraft.formats.json_text import Splice, apply_splices
 from tokengraft.formats.patching import patched
 from tokengraft.formats.rows import let_go
 from tokengraft.formats.undo_file import Undoing, from_memory
+from tokengraft.low_rank import AddLowRank
 from tokengraft.plans import (
-    AddLowRank,
     AppendMerges,
     DropFile,
     PatchJson,

@@ -57,12 +57,17 @@ class Sidecar:
 
     Attributes:
         rows: its values, by the tensor that they are for.
+        factors: of low-rank updates, by the names that the plan gives them.
         blocks: gives all its bytes, as often as asked.
     """
 
     size_bytes: int
     rows: Mapping[str, Rows]
+    factors: Mapping[str, Rows]
     blocks: Callable[[], Iterator[bytes]]
+
+
+NO_SIDECAR = Sidecar(0, {}, {}, lambda: iter(()))
 
 
 @contextmanager
@@ -96,9 +101,8 @@ def open_sidecar(place: Path | bytes | None, plan_text: bytes) -> Iterator[Sidec
 def _in_memory(data: bytes) -> Sidecar:
     length = int.from_bytes(data[:8], "little")
     refs = parse_header(data[: 8 + length], file=ROWS, size_bytes=len(data)).tensors
-    return Sidecar(
-        len(data), _values(refs, lambda ref: MemoryRows(data, ref)), lambda: iter([data])
-    )
+    rows, factors = _sorted(refs, lambda ref: MemoryRows(data, ref))
+    return Sidecar(len(data), rows, factors, lambda: iter([data]))
 
 
 def _on_disk(path: Path, file: int) -> Sidecar:
@@ -109,12 +113,22 @@ def _on_disk(path: Path, file: int) -> Sidecar:
         for begin in range(0, size, MIB):
             yield read_range(file, begin, min(begin + MIB, size), subject=ROWS)
 
-    return Sidecar(size, _values(refs, lambda ref: RowReader(file, ref)), blocks)
+    rows, factors = _sorted(refs, lambda ref: RowReader(file, ref))
+    return Sidecar(size, rows, factors, blocks)
 
 
-def _values(refs: Iterable[TensorRef], reader: Callable[[TensorRef], Rows]) -> dict[str, Rows]:
-    values = (ref for ref in refs if ref.name.startswith("values."))
-    return {ref.name.removeprefix("values."): reader(ref) for ref in values}
+def _sorted(
+    refs: Iterable[TensorRef], reader: Callable[[TensorRef], Rows]
+) -> tuple[dict[str, Rows], dict[str, Rows]]:
+    """Values by tensor, and factors by name."""
+    rows: dict[str, Rows] = {}
+    factors: dict[str, Rows] = {}
+    for ref in refs:
+        if ref.name.startswith("values."):
+            rows[ref.name.removeprefix("values.")] = reader(ref)
+        elif ref.name.startswith("lora."):
+            factors[ref.name] = reader(ref)
+    return rows, factors
 
 
 def _require(expected: str, sidecar: Sidecar) -> Sidecar:

@@ -22,7 +22,7 @@ from tokengraft.formats.json_text import parse_json
 from tokengraft.formats.manifest import parse_manifest
 from tokengraft.formats.plan_files import parse_plan
 from tokengraft.formats.undo_file import UndoEntry, base_chunks, read_undo
-from tokengraft.plans import AddLowRank
+from tokengraft.low_rank import AddLowRank
 from tokengraft.results import Receipt, ReceiptFile
 
 STEP = "undo"

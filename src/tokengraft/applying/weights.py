@@ -7,15 +7,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tokengraft.applying.hashing import Hashing, Tally
+from tokengraft.applying.low_rank import updated
 from tokengraft.applying.proving import Content
 from tokengraft.applying.reading import CHUNK_BYTES, Meter, Source, old_bytes, reading
+from tokengraft.applying.records import NO_SIDECAR, Sidecar
 from tokengraft.applying.rows import RowFactory, changed_rows
 from tokengraft.applying.staged import StagedFile, doing
 from tokengraft.applying.store import Stage
 from tokengraft.checkpoint import FileEntry
-from tokengraft.formats.rows import RowReader, Rows, let_go
+from tokengraft.formats.rows import RowReader, let_go
 from tokengraft.formats.safetensors_file import rewrite_header
 from tokengraft.formats.undo_file import Span, Undoing
+from tokengraft.low_rank import AddLowRank
 from tokengraft.plans import Keep, RemapRows
 from tokengraft.tensors import TensorRef, WeightsFile
 
@@ -26,6 +29,7 @@ class Shard:
 
     Attributes:
         edits: the row edits of tensors in it, by tensor.
+        updates: the low-rank updates of tensors in it, by tensor; none of them has a row edit.
         header: all bytes before the data, as they will be.
         after: its tensors as they will be, in the order of their bytes.
     """
@@ -33,6 +37,7 @@ class Shard:
     entry: FileEntry
     weights: WeightsFile
     edits: Mapping[str, RemapRows]
+    updates: Mapping[str, tuple[AddLowRank, ...]]
     header: bytes
     after: tuple[TensorRef, ...]
 
@@ -41,8 +46,14 @@ class Shard:
         """What the new file will weigh."""
         return max((ref.end for ref in self.after), default=len(self.header))
 
-    def undoing(self) -> Undoing:
-        """What brings the file back: its header if that changes, and the rows that differ."""
+    def undoing(self) -> Undoing | None:
+        """What brings the file back: its header if that changes, and the rows that differ.
+
+        None with low-rank updates: they change every number of a tensor, so the way back would be
+        as large as the file, and the base itself serves as well.
+        """
+        if self.updates:
+            return None
         spans: list[Span] = []
         ranges: list[tuple[int, int]] = []
         old_begin = self.weights.data_begin
@@ -66,7 +77,12 @@ class Shard:
         return any(edit.n_rows_before != edit.n_rows_after for edit in self.edits.values())
 
 
-def shard_of(entry: FileEntry, weights: WeightsFile, edits: Mapping[str, RemapRows]) -> Shard:
+def shard_of(
+    entry: FileEntry,
+    weights: WeightsFile,
+    edits: Mapping[str, RemapRows],
+    updates: Mapping[str, tuple[AddLowRank, ...]],
+) -> Shard:
     """Lay out a weight file anew; the header keeps its bytes unless a shape changes."""
     shapes = {
         ref.name: (edits[ref.name].n_rows_after, *ref.shape[1:])
@@ -74,7 +90,7 @@ def shard_of(entry: FileEntry, weights: WeightsFile, edits: Mapping[str, RemapRo
         if ref.name in edits
     }
     header, after = rewrite_header(weights, shapes)
-    return Shard(entry, weights, edits, header, after)
+    return Shard(entry, weights, edits, updates, header, after)
 
 
 class ShardWriter:
@@ -94,15 +110,20 @@ class ShardWriter:
         self._seen = 0
         self.content = Content(shard.entry)
 
-    def write(self, stored: Mapping[str, Rows], meter: Meter) -> None:
+    def write(self, sidecar: Sidecar, meter: Meter) -> None:
         self._put(self._shard.header)
         for ref in self._shard.weights.tensors:
             edit = self._shard.edits.get(ref.name)
-            if edit is None:
+            if ref.name in self._shard.updates:
+                rows = RowReader(self._source.file, ref)
+                for data in updated(rows, self._shard.updates[ref.name], sidecar.factors):
+                    self._put(data)
+                    meter.add(ref.file, len(data))
+            elif edit is None:
                 self._copy(ref.begin, ref.end, meter)
             else:
                 rows = RowReader(self._source.file, ref)
-                for piece in RowFactory(rows, stored.get(ref.name)).stream(edit):
+                for piece in RowFactory(rows, sidecar.rows.get(ref.name)).stream(edit):
                     if isinstance(piece, Keep):
                         self._copy(*rows.span(piece.first, piece.count), meter)
                     else:
@@ -143,14 +164,14 @@ def write_shard(
     hashing: Hashing,
     *,
     parts: Mapping[str, tuple[int, int]],
-    stored: Mapping[str, Rows],
+    sidecar: Sidecar | None,
     meter: Meter,
 ) -> tuple[Tally, Tally]:
     """Write one shard into the stage.
 
     Args:
         parts: ranges of the source that get digests of their own.
-        stored: rows of the sidecar, by tensor.
+        sidecar: what the plan's values and factors lie in.
     Returns:
         The digests of the old file and of the new one, which may still be under way.
     """
@@ -162,7 +183,7 @@ def write_shard(
         try:
             with stage.create(path) as file:
                 writer = ShardWriter(shard, source, file, (new, again))
-                writer.write(stored, meter)
+                writer.write(sidecar or NO_SIDECAR, meter)
         finally:
             new.end(lambda: let_go(again))
         stage.reread(path, writer.content)

@@ -9,10 +9,12 @@ from tokengraft.applying.documents import Rewritten, rewritten_files, stale
 from tokengraft.applying.records import history_of
 from tokengraft.applying.weights import Shard, shard_of
 from tokengraft.checkpoint import Checkpoint, FileEntry
-from tokengraft.errors import MalformedFile, UnsupportedFormat
+from tokengraft.errors import MalformedFile
 from tokengraft.formats.folders import is_graft_record
 from tokengraft.formats.undo_file import Undoing
-from tokengraft.plans import AddLowRank, Plan, RemapRows
+from tokengraft.low_rank import AddLowRank, updates_by_tensor
+from tokengraft.plans import Plan, RemapRows
+from tokengraft.tensors import TensorIndex
 
 Ranges = dict[str, tuple[int, int]]
 
@@ -46,7 +48,8 @@ class Work:
     def undoings(self) -> list[Undoing]:
         """What brings the base back, file by file."""
         small = [document.undoing for document in self.documents]
-        return [undoing for undoing in small if undoing] + [s.undoing() for s in self.shards]
+        rows = [shard.undoing() for shard in self.shards]
+        return [undoing for undoing in (*small, *rows) if undoing]
 
 
 def lay_out(checkpoint: Checkpoint, plan: Plan) -> Work:
@@ -55,7 +58,6 @@ def lay_out(checkpoint: Checkpoint, plan: Plan) -> Work:
     Raises:
         StalePlan: the base is not the one that the plan was made for, as far as headers and small
             files tell; rows are compared while they are copied.
-        UnsupportedFormat: an edit that this version cannot carry out.
         MalformedFile, UnsafePath: the plan contradicts itself, or leaves the folder.
     """
     _require_base(checkpoint, plan)
@@ -86,10 +88,6 @@ def ranges_in(checkpoint: Checkpoint, plan: Plan, path: str) -> Ranges:
 
 
 def _require_base(checkpoint: Checkpoint, plan: Plan) -> None:
-    if any(isinstance(edit, AddLowRank) for edit in plan.edits):
-        raise UnsupportedFormat(
-            "this version cannot bake low-rank updates", subject="plan.json#/edits"
-        )
     if not checkpoint.is_planned_base(plan.base.layout, plan.base.files):
         raise stale(
             "the base is not the one that this plan was made for",
@@ -120,7 +118,28 @@ def _shards(checkpoint: Checkpoint, plan: Plan) -> list[Shard]:
         if edit.tensor in of_file:
             raise MalformedFile("the plan edits a tensor twice", subject=edit.tensor)
         of_file[edit.tensor] = edit
+    updates = _updates(checkpoint.tensors, plan)
+    for path, of_updates in updates.items():
+        twice = sorted(of_updates.keys() & by_file.get(path, {}))
+        if twice:
+            raise MalformedFile("the plan edits a tensor twice", subject=twice[0])
     return [
-        shard_of(checkpoint.files[path], checkpoint.tensors.files[path], of_file)
-        for path, of_file in sorted(by_file.items())
+        shard_of(
+            checkpoint.files[path],
+            checkpoint.tensors.files[path],
+            by_file.get(path, {}),
+            updates.get(path, {}),
+        )
+        for path in sorted({*by_file, *updates})
     ]
+
+
+def _updates(tensors: TensorIndex, plan: Plan) -> dict[str, dict[str, tuple[AddLowRank, ...]]]:
+    """The low-rank updates of each weight file, by tensor."""
+    found: dict[str, dict[str, tuple[AddLowRank, ...]]] = {}
+    for name, updates in updates_by_tensor(plan.edits).items():
+        ref = tensors.tensors.get(name)
+        if ref is None:
+            raise stale(f"the base has no tensor {name}", subject=name)
+        found.setdefault(ref.file, {})[name] = updates
+    return found

@@ -152,7 +152,7 @@ def plan_recipe(
     findings = auditing.audit(outcome.after, goal=None, source=source).findings
     # Where a plan changes nothing, what is wrong with the base stays the audit's business.
     plan = outcome.plan.model_copy(update={"predicted": findings})
-    packed, sidecar = pack(plan, outcome.values)
+    packed, sidecar = pack(plan, outcome.values, outcome.factors)
     if sidecar is not None:
         plan = plan.model_copy(update={"sidecar": parse_plan(packed, file="plan").sidecar})
     listen(Done("plan", source))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from tokengraft.errors import StalePlan, TokengraftError
 from tokengraft.events import Listen, Progress
 
 if TYPE_CHECKING:
+    from tokengraft.formats.adapters import Adapter
     from tokengraft.planning import Digest, Ports
     from tokengraft.planning.chat import Asked, Said
     from tokengraft.planning.values import OpenValues
@@ -131,6 +132,20 @@ def values_port(folder: Path, opened: ExitStack) -> OpenValues:
     return open_values
 
 
+def adapter_port(folder: Path) -> Callable[[str], Adapter | str]:
+    """Read the adapter that a recipe names, whose path is relative to the recipe's folder."""
+
+    def read(name: str) -> Adapter | str:
+        from tokengraft.formats.adapters import read_adapter
+
+        place = folder / name
+        if not place.is_dir():
+            return f"there is no folder {place} (paths are relative to the recipe)"
+        return read_adapter(place)
+
+    return read
+
+
 @contextmanager
 def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterator[Ports]:
     """All ports of planning; the children that answer end with the context.
@@ -155,4 +170,5 @@ def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterato
             uses=uses_port(tokenizer, folder, listen),
             render=render_port,
             values=values_port(folder, opened),
+            adapter=adapter_port(folder),
         )

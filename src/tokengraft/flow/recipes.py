@@ -12,11 +12,11 @@ from tokengraft.events import Listen, ignore
 from tokengraft.families import trained_length
 from tokengraft.flow.corpora import corpus_problem
 from tokengraft.flow.making import load, plan_recipe
-from tokengraft.flow.ports import render_port, values_problem
+from tokengraft.flow.ports import adapter_port, render_port, values_problem
 from tokengraft.formats.recipe_file import parse_recipe, read_recipe, toml_text
 from tokengraft.formats.turns import Turns, turns
-from tokengraft.planning import later_sections
 from tokengraft.planning.chat import chat_problems, chat_refusals
+from tokengraft.planning.low_rank import WHERE, complaints
 from tokengraft.positions import config_of, kind_of, stretch, usual
 from tokengraft.recipes import Recipe
 from tokengraft.vocabulary import Tokenizer
@@ -60,8 +60,7 @@ def check_recipe(
         wish, text = read_recipe(recipe, overrides=overrides)
         source = source if source is not None else wish.base
         if source is None:
-            seen = (*later_sections(wish), *chat_problems(wish))
-            return (*seen, *_files(wish, recipe.parent))
+            return (*chat_problems(wish), *_files(wish, recipe.parent))
         checkpoint, folder = load(source, listen), recipe.parent
         plan_recipe(checkpoint, wish, text=text, source=source, folder=folder, listen=listen)
     except RecipeError as error:
@@ -77,6 +76,10 @@ def _files(wish: Recipe, folder: Path) -> Iterator[Problem]:
     for number, extend in enumerate(wish.extend):
         if what := corpus_problem(folder / extend.corpus):
             yield Problem(where=f"extend[{number}].corpus", what=what)
+    if wish.lora is not None:
+        adapter = adapter_port(folder)(wish.lora.adapter)
+        for what in [adapter] if isinstance(adapter, str) else complaints(adapter):
+            yield Problem(where=WHERE, what=what)
 
 
 def _problem(line: str, error: RecipeError) -> Problem:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from tokengraft.documents import complaint
 from tokengraft.errors import MalformedFile, PreconditionError, ReadFailed, StalePlan
 from tokengraft.formats.json_text import parse_json
+from tokengraft.formats.sidecars import LazyTensor, sidecar_bytes
 from tokengraft.plans import (
     COLUMNS_ABOVE,
     Edit,
@@ -60,11 +60,16 @@ class PlanFile:
     sidecar: Path | None
 
 
-def pack(plan: Plan, values: Mapping[str, NDArray[np.generic]]) -> tuple[bytes, bytes | None]:
+def pack(
+    plan: Plan,
+    values: Mapping[str, NDArray[np.generic]],
+    factors: Mapping[str, LazyTensor] | None = None,
+) -> tuple[bytes, bytes | None]:
     """Write a plan's text, and its sidecar if it needs one.
 
     Args:
         values: rows for `Stored` sources, by tensor, in the tensor's dtype.
+        factors: of low-rank updates, by the names that the plan gives them.
     """
     columns: Columns = {f"values.{name}": rows for name, rows in values.items()}
     n_values = sum(len(rows) for rows in values.values())
@@ -80,10 +85,15 @@ def pack(plan: Plan, values: Mapping[str, NDArray[np.generic]]) -> tuple[bytes, 
             else:
                 edits.append(edit)
         plan = plan.model_copy(update={"tokens": (), "edits": tuple(edits)})
-    if not columns:
+    if not columns and not factors:
         return plan.to_json().encode(), None
-    sidecar = save_tensors(dict(sorted(columns.items())))
-    about = Sidecar(sha256=hashlib.sha256(sidecar).hexdigest(), values=n_values, columns=n_columns)
+    sidecar = sidecar_bytes(columns, factors or {})
+    about = Sidecar(
+        sha256=hashlib.sha256(sidecar).hexdigest(),
+        values=n_values,
+        columns=n_columns,
+        factors=len(factors or {}),
+    )
     return plan.model_copy(update={"sidecar": about}).to_json().encode(), sidecar
 
 

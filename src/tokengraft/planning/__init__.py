@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.documents import Problem
 from tokengraft.errors import ConflictingFiles, RecipeError, UnsafePath
+from tokengraft.formats.adapters import Adapter
 from tokengraft.planning.assembling import (
     all_edits,
     fingerprint,
@@ -24,6 +25,7 @@ from tokengraft.planning.draft import Draft
 from tokengraft.planning.extending import extend_all
 from tokengraft.planning.files import FileEdits, file_edits, missing_tokens
 from tokengraft.planning.library import CountCorpus, CountUses, Library, no_corpus, no_uses
+from tokengraft.planning.low_rank import NO_UPDATES, Factor, LowRankPlan, bake, no_adapter
 from tokengraft.planning.named import set_pad, set_stop
 from tokengraft.planning.portable import portable
 from tokengraft.planning.predicting import edited_files, edited_weights, predicted
@@ -45,11 +47,6 @@ from tokengraft.vocabulary import TokenId
 
 Digest = Callable[[str], str]
 
-# Sections of the recipe that are read and not yet carried out, with what they would do.
-LATER = {
-    "lora": "baking adapters in",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Ports:
@@ -63,6 +60,7 @@ class Ports:
         uses: does so id by id.
         render: conversations to what chat templates make of them, None where none may be run.
         values: opens a file of rows that the recipe names.
+        adapter: reads the adapter that the recipe names; a text says why it cannot be read.
     """
 
     encode: Encode | None
@@ -72,6 +70,7 @@ class Ports:
     uses: CountUses = no_uses
     render: Render | None = None
     values: OpenValues = no_values
+    adapter: Callable[[str], Adapter | str] = no_adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +80,7 @@ class Outcome:
     plan: Plan
     after: Checkpoint
     values: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    factors: Mapping[str, Factor] = field(default_factory=dict)
 
 
 def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports: Ports) -> Outcome:
@@ -101,9 +101,10 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
         draft = draft.with_problem(where, what)
     _raise_problems(draft.problems)
     rows = plan_rows(draft, ports.encode, recipe.rows, ports.values)
-    _raise_problems(rows.problems)
+    updates = bake(checkpoint, recipe.lora, ports.adapter)
+    _raise_problems((*rows.problems, *updates.problems))
     tokens = _tokens(draft, files, rows)
-    made = _made(checkpoint, files, rows, tokens)
+    made = _made(checkpoint, files, rows, tokens, updates)
     _check_ids(draft, made.after)
     try_out(draft, ports.library, made.small.get("tokenizer.json"))
     plan = Plan(
@@ -111,7 +112,7 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
         base=fingerprint(checkpoint, ports.digest),
         recipe=text,
         reconciled=files.reconciled,
-        notes=(*draft.notes, *files.notes, *rows.notes),
+        notes=(*draft.notes, *files.notes, *rows.notes, *updates.notes),
         edits=made.edits,
         tokens=tokens,
         extensions=draft.extensions,
@@ -119,7 +120,7 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
         files=planned_files(checkpoint, made.small, made.weights),
         totals=totals(checkpoint, made.edits, made.small, made.weights),
     )
-    return Outcome(plan=plan, after=made.after, values=rows.values)
+    return Outcome(plan=plan, after=made.after, values=rows.values, factors=updates.factors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +134,13 @@ class _Made:
 
 
 def _made(
-    checkpoint: Checkpoint, files: FileEdits, rows: RowPlan, tokens: tuple[PlannedToken, ...]
+    checkpoint: Checkpoint,
+    files: FileEdits,
+    rows: RowPlan,
+    tokens: tuple[PlannedToken, ...],
+    updates: LowRankPlan = NO_UPDATES,
 ) -> _Made:
-    edits = all_edits(checkpoint, files, rows)
+    edits = (*all_edits(checkpoint, files, rows), *updates.edits)
     small = edited_files(checkpoint, edits, tokens)
     weights = edited_weights(checkpoint, edits)
     return _Made(edits, small, weights, predicted(checkpoint, small, weights))
@@ -222,7 +227,6 @@ def _draft(checkpoint: Checkpoint) -> Draft:
 
 def _drafted(checkpoint: Checkpoint, recipe: Recipe, ports: Ports) -> Draft:
     draft = _draft(checkpoint)
-    draft = replace(draft, problems=(*draft.problems, *later_sections(recipe)))
     draft = rename_all(draft, recipe.rename)
     if recipe.protocol is not None:
         draft = set_protocol(draft, recipe.protocol)
@@ -238,18 +242,6 @@ def _drafted(checkpoint: Checkpoint, recipe: Recipe, ports: Ports) -> Draft:
     draft = settle_words(draft, ports.library)
     draft = extend_all(draft, recipe.extend, library=ports.library, count=ports.count)
     return check_rows(portable(with_table(draft)))
-
-
-def later_sections(recipe: Recipe) -> tuple[Problem, ...]:
-    """The sections of a recipe that this version reads and cannot carry out."""
-    return tuple(
-        Problem(
-            where=f"[{section}]",
-            what=f"this version cannot do that yet: {what}",
-        )
-        for section, what in LATER.items()
-        if getattr(recipe, section)
-    )
 
 
 def _raise_problems(problems: tuple[Problem, ...]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.formats.folders import is_graft_record
+from tokengraft.low_rank import updates_by_tensor
 from tokengraft.planning.files import FileEdits
 from tokengraft.planning.rows import RowPlan
 from tokengraft.plans import (
@@ -133,7 +134,8 @@ def totals(
         if path not in changed and not is_graft_record(path)
     )
     n_tensors = 0 if checkpoint.tensors is None else len(checkpoint.tensors.tensors)
-    patched = 0 if checkpoint.tensors is None else len(remaps)
+    changed_tensors = {edit.tensor for edit in remaps} | set(updates_by_tensor(edits))
+    patched = 0 if checkpoint.tensors is None else len(changed_tensors)
     return Totals(
         rows_written=sum(s.n_rows for e in remaps for s in e.rows if s.kind != "keep"),
         bytes_written=written,

@@ -10,6 +10,7 @@ from tokengraft.formats.json_text import apply_splices
 from tokengraft.formats.loading import Parts, assemble
 from tokengraft.formats.patching import patched
 from tokengraft.formats.safetensors_file import rewrite_header
+from tokengraft.low_rank import AddLowRank
 from tokengraft.plans import (
     AppendMerges,
     Edit,
@@ -46,6 +47,8 @@ def edited_weights(checkpoint: Checkpoint, edits: tuple[Edit, ...]) -> dict[str,
         if isinstance(edit, RemapRows):
             ref = checkpoint.tensors.tensors[edit.tensor]
             by_file.setdefault(ref.file, {})[ref.name] = (edit.n_rows_after, *ref.shape[1:])
+        elif isinstance(edit, AddLowRank):
+            by_file.setdefault(checkpoint.tensors.tensors[edit.tensor].file, {})
     return {
         path: _rewritten(checkpoint.tensors.files[path], shapes) for path, shapes in by_file.items()
     }

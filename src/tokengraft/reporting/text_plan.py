@@ -24,6 +24,7 @@ from tokengraft.reporting.screen import Cell, Page
 from tokengraft.reporting.text_extensions import extensions, hidden_count, shown_tokens
 from tokengraft.reporting.text_keys import keys
 from tokengraft.reporting.text_renumbering import removed_words, renumbering
+from tokengraft.reporting.text_updates import updates
 
 # A terminal is no place for more; `--json` has all of them.
 FILES_SHOWN: Final = 40
@@ -54,6 +55,7 @@ def plan(page: Page, value: Plan, texts: Mapping[int, str]) -> None:
     renumbering(page, value)
     _tokens(page, value, texts)
     _matrices(page, value)
+    updates(page, value)
     keys(page, value)
     _files(page, value)
     _costs(page, value)

@@ -187,6 +187,7 @@ TEXTS: Final = {
         "отнимает: у вероятности старых токенов, когда токен пишется, до обучения"
     ),
     "Matrices": "Матрицы",
+    "Low-rank updates": "Низкоранговые поправки",
     "{rows} rows, as before": "строк: {rows}, как и было",
     "{before} {arrow} {after} rows": "строк: {before} {arrow} {after}",
     "Files": "Файлы",

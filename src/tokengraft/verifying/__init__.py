@@ -21,6 +21,8 @@ from tokengraft.verifying.files import hash_files, manifest, plan_and_receipt, u
 from tokengraft.verifying.ids import check_ids
 from tokengraft.verifying.logits import check_logits
 from tokengraft.verifying.long_texts import check_long_texts
+from tokengraft.verifying.low_rank import NAME as LOW_RANK
+from tokengraft.verifying.low_rank import check_low_rank
 from tokengraft.verifying.markers import check_protocol, check_renames
 from tokengraft.verifying.positions import ask_positions, check_positions
 from tokengraft.verifying.records import Graft, failed, read_graft, skipped
@@ -99,6 +101,7 @@ def _checks(graft: Graft, wish: Wish, corpus: Corpus, listen: Listen) -> Iterato
     base = wish.base
     if base is not None:
         yield from _guarded("against-the-base", lambda: check_against(graft, base, listen))
+    yield from _guarded(LOW_RANK, lambda: check_low_rank(graft, base, listen))
     known = snapshot if base is None else base
     yield from _guarded("files-as-planned", lambda: files_as_planned(graft, known))
     yield from _guarded("shapes", lambda: check_shapes(graft, known))

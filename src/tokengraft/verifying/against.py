@@ -9,7 +9,8 @@ from itertools import chain
 from tokengraft.checkpoint import Checkpoint, names_weights
 from tokengraft.events import Listen, Progress
 from tokengraft.formats.folders import is_graft_record
-from tokengraft.plans import AddLowRank, Plan, RemapRows
+from tokengraft.low_rank import AddLowRank
+from tokengraft.plans import Plan, RemapRows
 from tokengraft.results import Check
 from tokengraft.tensors import TensorIndex, TensorRef
 from tokengraft.verifying.records import NO_WEIGHTS, Graft, failed, passed, several, skipped
@@ -186,7 +187,7 @@ def _told(name: str, tally: _Tally) -> Check:
         [f"{tally.kept:,} kept rows of {several(tally.rewritten)} are bit-identical"]
         if tally.rewritten
         else [],
-        [f"{len(tally.low_rank)} carry low-rank updates and were not compared"]
+        [f"{len(tally.low_rank)} carry low-rank updates, which are computed again below"]
         if tally.low_rank
         else [],
     )

@@ -18,7 +18,7 @@ from tokengraft.formats.folders import MAX_SMALL_BYTES, SMALL_NAMES
 from tokengraft.formats.loading import Parts, assemble
 from tokengraft.formats.safetensors_file import MAX_HEADER_BYTES, parse_header
 from tokengraft.formats.undo_file import UndoEntry, base_chunks
-from tokengraft.plans import AddLowRank
+from tokengraft.low_rank import AddLowRank
 from tokengraft.results import Check, ReceiptFile
 from tokengraft.tensors import WeightsFile
 from tokengraft.verifying.records import UNDO, Graft, failed, passed, several, skipped
@@ -51,7 +51,7 @@ class Rebuilt:
 
     def snapshot(self, graft: Graft) -> Checkpoint | None:
         """The base as `load` would have read it, None if a file of it did not come back."""
-        if self.wrong or self.unproved:
+        if self.wrong or not set(self.unproved) <= self.weights.keys():
             return None
         parts = Parts(graft.out, {}, self.small, self.weights, ())
         try:
@@ -76,6 +76,7 @@ def rebuild(graft: Graft, listen: Listen) -> Rebuilt:
         entry = graft.undo.get(file.path) if graft.undo is not None else None
         if entry is None:
             rebuilt.unproved.append(file.path)
+            _header_alone(graft, rebuilt, file.path)
             continue
         try:
             found = _stream(graft, rebuilt, file, entry)
@@ -136,6 +137,19 @@ def _take_over(graft: Graft, rebuilt: Rebuilt, path: str) -> None:
         rebuilt.small[path] = checkpoint.small_files[path]
     if checkpoint.tensors is not None and path in checkpoint.tensors.files:
         rebuilt.weights[path] = checkpoint.tensors.files[path]
+
+
+def _header_alone(graft: Graft, rebuilt: Rebuilt, path: str) -> None:
+    """Low-rank updates leave a header as it was; rows that grow do not."""
+    assert graft.plan is not None
+    tensors = graft.checkpoint.tensors if graft.checkpoint is not None else None
+    weights = tensors.files.get(path) if tensors is not None else None
+    edits = graft.plan.row_edits()
+    if weights is not None and not any(
+        ref.name in edits and edits[ref.name].n_rows_before != edits[ref.name].n_rows_after
+        for ref in weights.tensors
+    ):
+        rebuilt.weights[path] = weights
 
 
 def _stream(graft: Graft, rebuilt: Rebuilt, file: ReceiptFile, entry: UndoEntry) -> str:

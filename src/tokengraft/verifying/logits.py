@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tokengraft.checkpoint import Checkpoint
-from tokengraft.plans import AddLowRank, Keep, Plan
+from tokengraft.low_rank import AddLowRank
+from tokengraft.plans import Keep, Plan
 from tokengraft.results import Check
 from tokengraft.sandbox.tokenizers import TokenizerChild
 from tokengraft.verifying.documents import changes_positions

@@ -1,0 +1,333 @@
+"""Bake a LoRA adapter in: low-rank updates of the tensors that its modules are kept in.
+
+What PEFT calls an adapter is many things; only a plain sum W + scale · B·A can be added to weights
+without running the model, and everything else is refused with its name. The factors go into the
+sidecar in the bits that the adapter has, experts apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokengraft.checkpoint import Checkpoint, JsonValue
+from tokengraft.documents import Problem
+from tokengraft.formats.adapters import Adapter
+from tokengraft.low_rank import AddLowRank
+from tokengraft.planning.placing import MATRIX, Piece, Update, place
+from tokengraft.recipes import Lora
+from tokengraft.tensors import DTYPE_BITS, ROW_DTYPES, TensorRef
+
+WHERE = "[lora]"
+PREFIX = "base_model.model."
+# `lora_A.weight`, and `lora_A.default.weight` as a state dict of a running model has it.
+_FACTOR = re.compile(r"(.+)\.lora_([AB])(?:\.[A-Za-z0-9_-]+)?\.weight")
+_PLAIN_NAME = re.compile(r"\^?[\w.-]+")
+# Settings that do not change what the sum is, whatever they say.
+HARMLESS = frozenset(
+    [
+        "auto_mapping",
+        "base_model_name_or_path",
+        "corda_config",
+        "ensure_weight_tying",
+        "eva_config",
+        "exclude_modules",
+        "fan_in_fan_out",
+        "inference_mode",
+        "init_lora_weights",
+        "layers_pattern",
+        "layers_to_transform",
+        "loftq_config",
+        "lora_alpha",
+        "lora_dropout",
+        "lora_ga_config",
+        "megatron_core",
+        "peft_type",
+        "peft_version",
+        "qalora_group_size",
+        "r",
+        "rank_pattern",
+        "alpha_pattern",
+        "revision",
+        "runtime_config",
+        "target_modules",
+        "target_parameters",
+        "task_type",
+        "use_rslora",
+    ]
+)
+# Settings that make more of it than a sum, with what that is.
+MORE = {
+    "use_dora": "DoRA scales whole columns by their norm",
+    "lora_bias": "it has biases",
+    "layer_replication": "it uses layers several times",
+    "modules_to_save": "it replaces whole modules",
+    "trainable_token_indices": "it trains rows of tokens: give those with [rows]",
+    "alora_invocation_tokens": "it is active behind certain tokens only",
+}
+# Beginnings that take a part of the base away, which the adapter then gives back.
+RECENT = 4  # tensors of an adapter that are kept at hand
+CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga", "mica")
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A tensor for the sidecar; its bytes are made when they are written.
+
+    Attributes:
+        data: gives them, [shape] in row-major order.
+    """
+
+    dtype: str
+    shape: tuple[int, int]
+    data: Callable[[], bytes]
+
+    @property
+    def size_bytes(self) -> int:
+        return prod(self.shape) * DTYPE_BITS[self.dtype] // 8
+
+
+@dataclass(frozen=True, slots=True)
+class LowRankPlan:
+    """Updates by tensor, with their factors."""
+
+    edits: tuple[AddLowRank, ...] = ()
+    factors: Mapping[str, Factor] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+NO_UPDATES = LowRankPlan()
+
+
+def no_adapter(folder: str) -> Adapter | str:
+    """Stands where nobody can read adapters."""
+    return f"{folder} cannot be read here"
+
+
+def bake(
+    checkpoint: Checkpoint, wish: Lora | None, read: Callable[[str], Adapter | str]
+) -> LowRankPlan:
+    """Carry out `[lora]`, if the recipe has it."""
+    if wish is None:
+        return NO_UPDATES
+    adapter = read(wish.adapter)
+    if isinstance(adapter, str):
+        return LowRankPlan(problems=(Problem(where=WHERE, what=adapter),))
+    return plan_low_rank(checkpoint, adapter)
+
+
+def plan_low_rank(checkpoint: Checkpoint, adapter: Adapter) -> LowRankPlan:
+    """State what an adapter adds to which tensor; all that is wrong with it is told at once."""
+    said = list(complaints(adapter))
+    if checkpoint.tensors is None:
+        said.append("the folder has no weights to add it to")
+    if said or checkpoint.tensors is None:
+        return LowRankPlan(problems=tuple(Problem(where=WHERE, what=what) for what in said))
+    edits: list[AddLowRank] = []
+    factors: dict[str, Factor] = {}
+    cutter = _Cutter(adapter)
+    modules = sorted({match.group(1) for match in map(_FACTOR.fullmatch, adapter.tensors) if match})
+    for module in modules:
+        pair = _pair(adapter, module)
+        if isinstance(pair, str):
+            said.append(pair)
+            continue
+        found = place(pair.update, checkpoint.tensors.tensors)
+        wrong = found if isinstance(found, str) else _refusal(checkpoint, found)
+        if isinstance(found, str) or wrong:
+            said.append(f"{pair.update.module}: {wrong}")
+            continue
+        scale = _scale(adapter.config, pair.update, found)
+        if isinstance(scale, str):
+            said.append(scale)
+            continue
+        for piece in found:
+            a, b = (f"lora.{side}.{len(edits)}" for side in "ab")
+            factors[a], factors[b] = cutter.cut(pair, piece)
+            edits.append(
+                AddLowRank(
+                    tensor=piece.tensor,
+                    a=a,
+                    b=b,
+                    scale=scale,
+                    slice=piece.rows,
+                    transpose=piece.transpose,
+                )
+            )
+    if said:
+        return LowRankPlan(problems=tuple(Problem(where=WHERE, what=what) for what in said))
+    return LowRankPlan(tuple(edits), factors, tuple(_notes(checkpoint, adapter, edits)))
+
+
+def _notes(checkpoint: Checkpoint, adapter: Adapter, edits: list[AddLowRank]) -> Iterator[str]:
+    n_tensors = len({edit.tensor for edit in edits})
+    yield (
+        f"{adapter.name} is added to {n_tensors} tensors, which then are not the base's; `undo` needs "
+        "the base for them"
+    )
+    named = adapter.config.get("base_model_name_or_path")
+    if isinstance(named, str) and named and named.rstrip("/") != str(checkpoint.root):
+        yield f"the adapter was trained on {named}; only shapes tell whether it belongs to this base"
+
+
+# ── what it is ───────────────────────────────────────────────────────────────────────────────────
+
+
+def complaints(adapter: Adapter) -> Iterator[str]:
+    """What is wrong with an adapter, whatever the base."""
+    yield from _settings(adapter.config)
+    yield from _names(adapter)
+
+
+def _settings(config: Mapping[str, JsonValue]) -> Iterator[str]:
+    if config.get("peft_type") != "LORA":
+        yield f"peft_type is {config.get('peft_type')}: only LORA adds a low-rank sum to weights"
+        return
+    for key, value in config.items():
+        if key in HARMLESS or value in (None, False, "none") or value in ({}, []):
+            continue
+        if key == "bias":
+            yield f"bias is {value}: it changes biases too"
+        elif key in MORE:
+            yield f"{key} is set: {MORE[key]}"
+        elif key != "megatron_config":
+            yield f"{key} is set, which this version does not know"
+    start = config.get("init_lora_weights")
+    if isinstance(start, str) and start.startswith(CHANGED_BASE):
+        yield (
+            f"init_lora_weights is {start}: it belongs to a base from which a part was taken away; "
+            "save it with path_initial_model_for_weight_conversion, which makes it plain"
+        )
+
+
+def _names(adapter: Adapter) -> Iterator[str]:
+    other = sorted(name for name in adapter.tensors if not _FACTOR.fullmatch(name))
+    if other:
+        more = f" and {len(other) - 1} more" if len(other) > 1 else ""
+        yield f"{other[0]}{more}: no factor of a matrix, so it cannot be added"
+    alien = sorted(n for n in adapter.tensors if _FACTOR.fullmatch(n) and not n.startswith(PREFIX))
+    if alien:
+        yield f"{alien[0]}: the name does not begin with {PREFIX}"
+    if not adapter.tensors:
+        yield "it holds no tensors"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    update: Update
+    a: TensorRef
+    b: TensorRef
+
+
+def _pair(adapter: Adapter, module: str) -> _Pair | str:
+    found: dict[str, TensorRef] = {}
+    for name, ref in adapter.tensors.items():
+        match = _FACTOR.fullmatch(name)
+        if match and match.group(1) == module:
+            if match.group(2) in found:
+                return f"{module} has two factors {match.group(2)}"
+            found[match.group(2)] = ref
+    if len(found) != 2:  # noqa: PLR2004 - A and B
+        return f"{module} has no factor {'B' if 'A' in found else 'A'}"
+    a, b = found["A"], found["B"]
+    if len(a.shape) != MATRIX or len(b.shape) != MATRIX or a.shape[0] != b.shape[1]:
+        return f"{module}: A is {list(a.shape)} and B {list(b.shape)}, which have no product"
+    if not a.shape[0]:
+        return f"{module} has rank 0"
+    for ref in (a, b):
+        if ref.dtype not in ROW_DTYPES:
+            return f"{ref.name} is {ref.dtype}, which cannot be computed with"
+    plain = module.removeprefix(PREFIX).replace(".base_layer", "")
+    turned = adapter.config.get("fan_in_fan_out") is True
+    return _Pair(Update(plain, a.shape[1], b.shape[0], a.shape[0], turned), a, b)
+
+
+def _refusal(checkpoint: Checkpoint, pieces: list[Piece]) -> str:
+    assert checkpoint.tensors is not None
+    rows = {tensor.name for tensor in checkpoint.layout.tensors} if checkpoint.layout else set()
+    for piece in pieces:
+        ref = checkpoint.tensors.tensors[piece.tensor]
+        if piece.tensor in rows:
+            return (
+                f"{piece.tensor} has a row for each token, and rows of old tokens are never changed"
+            )
+        if ref.dtype not in ROW_DTYPES:
+            return f"{piece.tensor} is {ref.dtype}: add it to the unquantised base, then quantise"
+    return ""
+
+
+# ── what is added ────────────────────────────────────────────────────────────────────────────────
+
+
+def _scale(config: Mapping[str, JsonValue], update: Update, pieces: list[Piece]) -> float | str:
+    """Alpha / r, or alpha / √r for rank-stabilised adapters (Kalajdzievski 2023, 2312.03732)."""
+    names = [update.module]
+    if pieces[0].n_experts > 1:
+        is_down = len(pieces) == pieces[0].n_experts and "gate_up" not in pieces[0].tensor
+        names.append(f"{update.module}.{'down_proj' if is_down else 'gate_up_proj'}")
+    alpha = config.get("lora_alpha", 8)
+    patterns = config.get("alpha_pattern")
+    for pattern, value in patterns.items() if isinstance(patterns, dict) else ():
+        if not _PLAIN_NAME.fullmatch(pattern):
+            return (
+                f"alpha_pattern has the regular expression {pattern}, and only names are read here"
+            )
+        own = pattern.removeprefix("^")
+        if any(n == own or (n.endswith(f".{own}") and own == pattern) for n in names):
+            alpha = value
+            break
+    if not isinstance(alpha, int | float) or isinstance(alpha, bool):
+        return f"lora_alpha of {update.module} is no number"
+    rank = update.ranks // pieces[0].n_experts
+    return alpha / sqrt(rank) if config.get("use_rslora") is True else alpha / rank
+
+
+class _Cutter:
+    """Cuts factors into those of one piece, in the adapter's own bits.
+
+    The last few tensors stay in memory, turned so that each expert's part is in one place: the
+    factors of one module are asked for one expert after the other.
+    """
+
+    def __init__(self, adapter: Adapter) -> None:
+        self._adapter = adapter
+        self._recent: dict[tuple[str, int], NDArray[np.unsignedinteger]] = {}
+
+    def cut(self, pair: _Pair, piece: Piece) -> tuple[Factor, Factor]:
+        """The factors of one piece: a [R, in], b [out, R]."""
+        n_experts, expert = piece.n_experts, piece.expert
+        rank = pair.update.ranks // n_experts
+        first, last = piece.outputs or (0, pair.update.n_out)
+
+        def a_data() -> bytes:
+            a_ERD = self._bits(pair.a, (n_experts, rank, pair.update.n_in), (0, 1, 2))
+            data: bytes = a_ERD[expert].tobytes()
+            return data
+
+        def b_data() -> bytes:
+            b_ENR = self._bits(pair.b, (pair.update.n_out, rank, n_experts), (2, 0, 1))
+            data: bytes = b_ENR[expert, first:last].tobytes()
+            return data
+
+        return (
+            Factor(pair.a.dtype, (rank, pair.update.n_in), a_data),
+            Factor(pair.b.dtype, (last - first, rank), b_data),
+        )
+
+    def _bits(
+        self, ref: TensorRef, shape: tuple[int, int, int], axes: tuple[int, int, int]
+    ) -> NDArray[np.unsignedinteger]:
+        """A factor as bits, experts first."""
+        key = (ref.name, shape[axes[0]])
+        if key not in self._recent:
+            while len(self._recent) >= RECENT:
+                del self._recent[next(iter(self._recent))]
+            bits = np.frombuffer(self._adapter.raw(ref.name), f"<u{DTYPE_BITS[ref.dtype] // 8}")
+            self._recent[key] = np.ascontiguousarray(bits.reshape(shape).transpose(axes))
+        return self._recent[key]
