@@ -321,7 +321,7 @@ def test_overlapping_splices_are_a_bug() -> None:
         (b"", "value"),
         (b"{} {}", "Extra data"),
         (b'["\n"]', "control"),
-        (b"[" + b"9" * 5000 + b"]", "digits"),
+        (b"[" + b"9" * 309 + b"]", "too large"),
     ],
 )
 def test_what_is_not_json_is_refused(data: bytes, words: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import assert_never
 
-from tokengraft.applying.places import split_path
+from tokengraft.applying.places import require_safe_name, split_path
 from tokengraft.applying.reading import old_bytes, open_unchanged
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import StalePlan, UnsafePath
@@ -73,6 +73,7 @@ def rewritten_files(checkpoint: Checkpoint, plan: Plan) -> Iterator[Rewritten]:
                     whole = (Splice(0, len(data), new),)
                     yield Rewritten(path, _sha(data), new, _undoing(path, data, whole))
                 else:
+                    require_safe_name(path)
                     yield Rewritten(_own(path), None, new, None)
             case DropFile(path=path):
                 yield _dropped(checkpoint, path)

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from tokengraft.checkpoint import MANIFEST, RECORD_FOLDER
 from tokengraft.errors import DiskFull, TargetExists, UnsafePath, UsageError, WriteFailed
+from tokengraft.formats.folders import MAX_FOLDER_DEPTH, MAX_SMALL_BYTES
 from tokengraft.formats.manifest import parse_manifest
+from tokengraft.formats.safetensors_file import unsafe_name
+from tokengraft.formats.whole_files import read_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,24 @@ def split_path(path: str) -> list[str]:
     """
     parts = path.split("/")
     if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
-        raise UnsafePath("a path leaves its folder", detail=repr(path), subject=path)
+        raise UnsafePath("a path leaves its folder", detail=repr(path[:200]), subject=path[:200])
+    if len(parts) > MAX_FOLDER_DEPTH:
+        raise UnsafePath("a path has too many folders", subject=path[:200])
     return parts
+
+
+def require_safe_name(path: str) -> None:
+    """Refuse a name that a file asks for and that means something else on another system.
+
+    Raises:
+        UnsafePath: it does; see `unsafe_name`.
+    """
+    for part in split_path(path):
+        problem = unsafe_name(part)
+        if problem:
+            raise UnsafePath(
+                "a file's name is not safe", detail=f"{part[:120]!r}: {problem}", subject=path[:200]
+            )
 
 
 def refuse_place(destination: Destination) -> None:
@@ -153,7 +172,7 @@ def refuse_replacing(target: Path) -> None:
 def _refuse_losing(target: Path) -> None:
     """Refuse to replace an output in which somebody has worked since: it may hold a fine-tune."""
     made = target / MANIFEST
-    listed = parse_manifest(made.read_bytes())
+    listed = parse_manifest(read_whole(made, limit=MAX_SMALL_BYTES, follow=False))
     since = made.stat().st_mtime_ns
     found = {
         path.relative_to(target).as_posix(): path

@@ -12,7 +12,7 @@ from tokengraft.checkpoint import Checkpoint
 from tokengraft.formats.template_text import own_templates, turn_ends
 from tokengraft.vocabulary import ChatTemplate
 
-_CODE = re.compile(r"\{[{%].*?[%}]\}", re.DOTALL)
+_OPENING, _CLOSING = re.compile(r"\{[{%]"), re.compile(r"[%}]\}")
 _INNER = re.compile(
     r"__\w+__|\b(?:mro|globals|builtins|subprocess|popen)\b|%-?\s*(?:import|include|extends)\b"
 )
@@ -30,6 +30,14 @@ _ASKED = re.compile(
 def _templates(checkpoint: Checkpoint) -> list[ChatTemplate]:
     tokenizer = checkpoint.tokenizer
     return [] if tokenizer is None else list(own_templates(tokenizer).values())
+
+
+def _code(text: str) -> Iterator[str]:
+    """What stands between the brackets of a template's code; openings without an end are passed."""
+    at = 0
+    while (begin := _OPENING.search(text, at)) and (end := _CLOSING.search(text, begin.end())):
+        at = end.end()
+        yield text[begin.start() : at]
 
 
 @rule("S104", severity="warning", title="a chat template stays in its sandbox")
@@ -54,9 +62,7 @@ def template_reaches_out(checkpoint: Checkpoint) -> Iterator[Found]:
         CVE-2024-34359 (llama-cpp-python), CVE-2025-27516 (Jinja).
     """
     for template in _templates(checkpoint):
-        found = sorted(
-            {m.group() for code in _CODE.findall(template.text) for m in _INNER.finditer(code)}
-        )
+        found = sorted({m.group() for code in _code(template.text) for m in _INNER.finditer(code)})
         if found:
             yield Found(
                 place(template.file, template.pointer),
@@ -89,7 +95,7 @@ def template_has_a_trigger(checkpoint: Checkpoint) -> Iterator[Found]:
     for template in _templates(checkpoint):
         asked = {
             word
-            for code in _CODE.findall(template.text)
+            for code in _code(template.text)
             for match in _ASKED.finditer(code)
             if (word := (match.group("a") or match.group("b") or "").strip())
         }

@@ -32,6 +32,10 @@ class AskedLibrary:
             self._children[key] = child
         return self._children[key]
 
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text with the base's tokenizer.json."""
+        return self._child(self._base).encode(texts) if texts else []
+
     def normalize(self, texts: Sequence[str]) -> list[str]:
         return self._child(self._base).normalize(texts)
 

@@ -22,19 +22,21 @@ from tokengraft.answers import (
 )
 from tokengraft.checkpoint import RECORD_FOLDER, Checkpoint, JsonValue
 from tokengraft.documents import Document, ErrorDocument, complaint
-from tokengraft.errors import MalformedFile, UnsupportedFormat, UsageError
+from tokengraft.errors import MalformedFile, ReadFailed, UnsupportedFormat, UsageError
 from tokengraft.events import Listen, Progress, ignore
 from tokengraft.findings import Audit, Facts
 from tokengraft.flow.making import load
 from tokengraft.formats.folders import is_graft_record
 from tokengraft.formats.json_text import parse_json
-from tokengraft.formats.plan_files import read_plan
+from tokengraft.formats.plan_files import MAX_PLAN_BYTES, read_plan
 from tokengraft.formats.recipe_file import read_recipe
 from tokengraft.formats.tensor_bytes import differing_rows, is_one_file
+from tokengraft.formats.whole_files import read_whole
 from tokengraft.results import Receipt, Verification
 from tokengraft.sandbox.tokenizers import TokenizerChild
 
 RulePage = auditing.Rule
+MAX_DOCUMENT_BYTES = MAX_PLAN_BYTES  # of what we write, plans are the largest
 
 READABLE: Mapping[str, type[Document]] = {
     "tokengraft/audit": Audit,
@@ -82,11 +84,9 @@ def show(path: Path, listen: Listen = ignore) -> Document:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {path}", detail=error.strerror or "", subject=str(path)
-        ) from error
+        return read_whole(path, limit=MAX_DOCUMENT_BYTES)
+    except ReadFailed as error:
+        raise UsageError(error.summary, detail=error.detail, subject=str(path)) from error
 
 
 def folder(source: str, listen: Listen = ignore) -> Folder:

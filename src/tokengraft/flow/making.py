@@ -10,7 +10,7 @@ from typing import Literal
 
 from tokengraft import __version__, applying
 from tokengraft.checkpoint import Checkpoint
-from tokengraft.errors import TargetExists, UsageError
+from tokengraft.errors import ReadFailed, TargetExists, UsageError
 from tokengraft.events import Done, Listen, Note, Started, ignore
 from tokengraft.findings import Audit, Goal
 from tokengraft.flow.ports import asked_ports
@@ -18,6 +18,7 @@ from tokengraft.formats import loading
 from tokengraft.formats.folders import MAX_SMALL_BYTES, kind_of
 from tokengraft.formats.plan_files import PlanFile, pack, parse_plan, read_plan
 from tokengraft.formats.recipe_file import parse_recipe, read_recipe
+from tokengraft.formats.whole_files import read_head
 from tokengraft.hub import Address, find, hub_cache, locate, look
 from tokengraft.plans import Plan
 from tokengraft.recipes import Recipe
@@ -202,21 +203,15 @@ def _is_new(sidecar: Path, plan: Path) -> bool:
 
 
 def _holds_plan(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return b'"tokengraft/plan"' in file.read(1 << 10)
+    return path.is_file() and b'"tokengraft/plan"' in read_head(path, 1 << 10)
 
 
 def is_plan(path: Path) -> bool:
     """Whether a file is a plan (else a recipe), told by its content."""
     try:
-        with path.open("rb") as file:
-            return file.read(1 << 16).lstrip()[:1] == b"{"
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {path}", detail=error.strerror or "", subject=str(path)
-        ) from error
+        return read_head(path, 1 << 16).lstrip()[:1] == b"{"
+    except ReadFailed as error:
+        raise UsageError(error.summary, detail=error.detail, subject=str(path)) from error
 
 
 def apply(  # noqa: PLR0913 - one keyword an option of the command

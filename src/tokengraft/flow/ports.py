@@ -163,7 +163,7 @@ def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterato
         ExitStack() as opened,
     ):
         yield Ports(
-            encode=encode_port(checkpoint),
+            encode=encode_port(checkpoint) if library is None else library.encode,
             digest=digest_port(checkpoint, listen),
             library=library,
             count=corpus_port(tokenizer, folder, listen),

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 
 from jinja2.exceptions import TemplateSyntaxError
 
-from tokengraft.formats.template_text import environment, turn_ends
+from tokengraft.formats.template_text import MAX_TEMPLATE, environment, turn_ends
 from tokengraft.vocabulary import Tokenizer
-
-MAX_TEMPLATE = 1 << 20  # characters; the longest real template met has 26,000
 
 
 def literals(template: str) -> tuple[str, ...]:

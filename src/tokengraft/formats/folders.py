@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from tokengraft.checkpoint import MANIFEST, ByteSource, FileEntry, FolderProblem
 from tokengraft.errors import LimitExceeded, ReadFailed, UnsafePath
+from tokengraft.formats.whole_files import read_whole
 
 MAX_FILES = 100_000  # the largest published repositories have some hundreds of files
-MAX_SMALL_BYTES = 256 << 20
+MAX_FOLDERS = 100_000
+MAX_FOLDER_DEPTH = 64
+MAX_SMALL_BYTES = 256 << 20  # of one file, and of all of them
 SKIPPED_FOLDERS = frozenset({".git", ".cache"})  # what `git` and `hf download` leave behind
 
 SMALL_NAMES = frozenset(
@@ -65,20 +69,47 @@ def _is_inside(path: Path, folder: Path) -> bool:
     return path == folder or folder in path.parents
 
 
-def _scan(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    try:
-        with os.scandir(folder) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise ReadFailed(
-            f"cannot read the folder {folder}", detail=error.strerror or "", subject=str(folder)
-        ) from error
-    for entry in listed:
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name not in SKIPPED_FOLDERS:
-                yield from _scan(folder / entry.name, f"{prefix}{entry.name}/")
-        else:
-            yield prefix + entry.name, entry
+@dataclass(slots=True)
+class _Walk:
+    """A folder under way: what is listed is counted before it is kept."""
+
+    root: Path
+    n_files: int = 0
+    n_folders: int = 0
+
+    def files(self, folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Everything that is no folder, in order, with its path from the root."""
+        for entry, is_folder in self._listed(folder):
+            if not is_folder:
+                yield prefix + entry.name, entry
+            elif entry.name not in SKIPPED_FOLDERS:
+                inner = f"{prefix}{entry.name}/"
+                if inner.count("/") >= MAX_FOLDER_DEPTH:
+                    raise LimitExceeded(
+                        f"folders are more than {MAX_FOLDER_DEPTH} deep in {self.root}",
+                        subject=str(self.root),
+                    )
+                yield from self.files(folder / entry.name, inner)
+
+    def _listed(self, folder: Path) -> list[tuple[os.DirEntry[str], bool]]:
+        found: list[tuple[os.DirEntry[str], bool]] = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    self.n_folders += is_folder
+                    self.n_files += not is_folder
+                    if self.n_files > MAX_FILES or self.n_folders > MAX_FOLDERS:
+                        raise LimitExceeded(
+                            f"more than {MAX_FILES} files or folders in {self.root}",
+                            subject=str(self.root),
+                        )
+                    found.append((entry, is_folder))
+        except OSError as error:
+            raise ReadFailed(
+                f"cannot read the folder {folder}", detail=error.strerror or "", subject=str(folder)
+            ) from error
+        return sorted(found, key=lambda pair: pair[0].name)
 
 
 def walk(
@@ -102,9 +133,7 @@ def walk(
     cache = _cache_root(root)
     files: dict[str, FileEntry] = {}
     problems: list[FolderProblem] = []
-    for path, entry in _scan(root, ""):
-        if len(files) >= MAX_FILES:
-            raise LimitExceeded(f"more than {MAX_FILES} files in {root}", subject=str(root))
+    for path, entry in _Walk(root).files(root, ""):
         found = _entry(root, cache, path, entry)
         if isinstance(found, FolderProblem):
             problems.append(found)
@@ -184,12 +213,21 @@ def read_small(entry: FileEntry) -> bytes:
         )
     if entry.remote is not None:
         return entry.remote.read(0, entry.size_bytes)
-    try:
-        return entry.real.read_bytes()
-    except OSError as error:
-        raise ReadFailed(
-            f"cannot read {entry.path}", detail=error.strerror or "", subject=str(entry.real)
-        ) from error
+    # `real` has no link left in it, so one that is there now was put there meanwhile.
+    return read_whole(entry.real, limit=MAX_SMALL_BYTES, subject=entry.path, follow=False)
+
+
+def refuse_too_much(entries: Iterable[FileEntry]) -> None:
+    """Refuse small files that together have more bytes than are held in memory.
+
+    Raises:
+        LimitExceeded: they have.
+    """
+    total = sum(entry.size_bytes for entry in entries)
+    if total > MAX_SMALL_BYTES:
+        raise LimitExceeded(
+            f"the small files have {total} bytes together, the limit is {MAX_SMALL_BYTES}"
+        )
 
 
 def is_graft_record(path: str) -> bool:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from tokengraft.checkpoint import JsonText, JsonValue
 from tokengraft.errors import LimitExceeded, MalformedFile, UsageError
+from tokengraft.formats.json_limits import MAX_VALUES, refuse_flood, refuse_long_numbers
 from tokengraft.formats.json_places import INDEX, Container, Text, order_of
 from tokengraft.formats.json_sift import Sift, sift
 
@@ -87,15 +88,16 @@ class _Repeating(dict[str, JsonValue]):
     key: str = ""
 
 
-def parse_json(data: bytes, *, file: str) -> JsonText:
+def parse_json(data: bytes, *, file: str, max_values: int = MAX_VALUES) -> JsonText:
     """Parse a JSON file, refusing what two parsers could read in two ways.
 
     Args:
         data: UTF-8 without a byte order mark.
         file: the name to put into errors.
+        max_values: how many values it may hold, counted by commas and brackets.
     Raises:
         MalformedFile: not JSON, a key twice, NaN or an overflowing number, half a surrogate pair.
-        LimitExceeded: more than 256 MiB, or nested deeper than 64 levels.
+        LimitExceeded: more than 256 MiB or too many values, or nested deeper than 64 levels.
     """
     if len(data) > MAX_SIZE_BYTES:
         raise LimitExceeded(
@@ -103,6 +105,8 @@ def parse_json(data: bytes, *, file: str) -> JsonText:
             detail=f"{len(data)} bytes, at most {MAX_SIZE_BYTES} are read",
             subject=file,
         )
+    refuse_flood(data, file, max_values)
+    refuse_long_numbers(data, file)
     repeating: list[_Repeating] = []
 
     def members(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:

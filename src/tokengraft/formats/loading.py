@@ -19,7 +19,7 @@ from tokengraft.checkpoint import (
 )
 from tokengraft.errors import MalformedFile, UnsupportedFormat
 from tokengraft.families import family_of, find_layout
-from tokengraft.formats.folders import is_graft_record, read_small, walk
+from tokengraft.formats.folders import is_graft_record, read_small, refuse_too_much, walk
 from tokengraft.formats.json_text import parse_json
 from tokengraft.formats.pointers import refuse_pointer
 from tokengraft.formats.safetensors_file import fetch_header, read_header, read_index
@@ -66,11 +66,13 @@ def load(
     files, problems = walk(root, remote)
     if not weights:
         files = {path: entry for path, entry in files.items() if entry.kind != "weights"}
-    small = {
-        path: read_small(entry)
+    chosen = {
+        path: entry
         for path, entry in files.items()
         if entry.kind == "small" and not is_graft_record(path)
     }
+    refuse_too_much(chosen.values())
+    small = {path: read_small(entry) for path, entry in chosen.items()}
     for path, data in small.items():
         refuse_pointer(data, path)
     _refuse_what_is_no_checkpoint(root, files, small)

@@ -7,21 +7,24 @@ is always whole; only its file is packed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 
 from tokengraft.documents import complaint
-from tokengraft.errors import MalformedFile, PreconditionError, ReadFailed, StalePlan
+from tokengraft.errors import MalformedFile, PreconditionError, StalePlan
 from tokengraft.formats.json_text import parse_json
+from tokengraft.formats.plan_columns import Columns, read_columns
 from tokengraft.formats.sidecars import LazyTensor, sidecar_bytes
+from tokengraft.formats.whole_files import open_regular, read_whole
 from tokengraft.plans import (
     COLUMNS_ABOVE,
     Edit,
@@ -38,7 +41,6 @@ from tokengraft.plans import (
     Taken,
 )
 
-Columns = dict[str, NDArray[np.generic]]
 ACTIONS = ("add", "rename", "claim", "keep", "remove")
 KINDS = ("keep", "mix", "mean", "value")
 TAKEN: tuple[Literal["bounded", "parents", "unknown"] | None, ...] = (
@@ -97,20 +99,23 @@ def pack(
     return plan.model_copy(update={"sidecar": about}).to_json().encode(), sidecar
 
 
-def read_plan(path: Path) -> PlanFile:
+def read_plan(path: Path, *, sidecars: Sequence[Path] | None = None) -> PlanFile:
     """Read a plan, and find its sidecar beside it.
 
+    Args:
+        sidecars: where alone it may be, for a plan in a folder that nobody vouches for.
     Raises:
-        ReadFailed, MalformedFile: it cannot be read, or is no plan.
+        ReadFailed, RefusedError: it cannot be read, or is no plan.
         StalePlan: the sidecar is not the one that the plan was written with.
         PreconditionError: the sidecar is missing.
     """
-    text = _read(path)
+    text = read_whole(path, limit=MAX_PLAN_BYTES)
     plan = parse_plan(text, file=str(path))
     if plan.sidecar is None:
         return PlanFile(plan, text, None)
     places = (path.with_name(f"{path.stem}.rows.safetensors"), path.with_name("rows.safetensors"))
-    sidecar = next((place for place in places if place.is_file()), None)
+    known = places if sidecars is None else sidecars
+    sidecar = next((place for place in known if place.is_file()), None)
     if sidecar is None:
         raise PreconditionError(
             "the plan's sidecar is missing",
@@ -118,14 +123,13 @@ def read_plan(path: Path) -> PlanFile:
             subject=str(path),
             hint="a plan with values travels with its sidecar; copy both",
         )
-    data = _read(sidecar)
-    if hashlib.sha256(data).hexdigest() != plan.sidecar.sha256:
+    if _digest(sidecar) != plan.sidecar.sha256:
         raise StalePlan(
             "the sidecar is not the one that this plan was written with",
             subject=str(sidecar),
             hint="plan again, or copy plan and sidecar together",
         )
-    return PlanFile(unpack(plan, data, file=str(sidecar)), text, sidecar)
+    return PlanFile(unpack(plan, sidecar), text, sidecar)
 
 
 def parse_plan(text: bytes, *, file: str) -> Plan:
@@ -153,28 +157,23 @@ def parse_plan(text: bytes, *, file: str) -> Plan:
         ) from error
 
 
-def _read(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_PLAN_BYTES * 64:
-            raise MalformedFile("the file is too large for a plan", subject=str(path))
-        return path.read_bytes()
-    except OSError as error:
-        raise ReadFailed(
-            f"cannot read {path}", detail=error.strerror or "", subject=str(path)
-        ) from error
+def _digest(path: Path) -> str:
+    file = open_regular(path)
+    with os.fdopen(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def unpack(plan: Plan, data: bytes, *, file: str) -> Plan:
+def unpack(plan: Plan, sidecar: Path) -> Plan:
     """Make a packed plan whole again.
 
     Raises:
-        MalformedFile: the columns are not what the plan says.
+        RefusedError: the columns are not what the plan says.
     """
     packed = plan.sidecar is not None and plan.sidecar.columns > 0
     if not packed:
         return plan
+    columns = read_columns(sidecar)
     try:
-        columns: Columns = dict(load_tensors(data))
         edits: list[Edit] = []
         for number, edit in enumerate(plan.edits):
             if isinstance(edit, RemapRows) and edit.in_columns is not None:
@@ -191,9 +190,11 @@ def unpack(plan: Plan, data: bytes, *, file: str) -> Plan:
                 edits.append(edit)
         remaps = [edit for edit in edits if isinstance(edit, RemapRows)]
         tokens = _tokens(columns, remaps)
-    except (SafetensorError, KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, ValueError) as error:
         raise MalformedFile(
-            "the sidecar's columns are not what the plan says", detail=str(error), subject=file
+            "the sidecar's columns are not what the plan says",
+            detail=str(error),
+            subject=str(sidecar),
         ) from error
     return plan.model_copy(update={"edits": tuple(edits), "tokens": tokens})
 
@@ -209,10 +210,16 @@ def _texts_to_columns(name: str, texts: Sequence[str]) -> Columns:
 
 def _texts(columns: Columns, name: str) -> list[str]:
     data = columns[name].tobytes()
-    ends = [int(end) for end in columns[f"{name}_end"]]
-    if ends != sorted(ends) or (ends and ends[-1] != len(data)):
-        raise ValueError(f"{name} does not add up")
+    ends = _ends(columns, f"{name}_end", len(data))
     return [data[begin:end].decode() for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def _ends(columns: Columns, name: str, length: int) -> list[int]:
+    """Where each part ends; parts follow each other from nought to the end."""
+    ends: list[int] = columns[name].tolist()
+    if [0, *ends] != sorted([0, *ends]) or (ends[-1] if ends else 0) != length:
+        raise ValueError(f"{name} does not add up")
+    return ends
 
 
 def _token_columns(tokens: Sequence[PlannedToken]) -> Columns:
@@ -299,15 +306,12 @@ def _flags(bits: int) -> Any:  # noqa: ANN401 - keywords of five names, all of t
 
 
 def _new_sources(edit: RemapRows, ids: Sequence[int]) -> dict[int, RowSource]:
-    wanted = set(ids)
+    firsts = [0, *accumulate(source.n_rows for source in edit.rows)]
     found: dict[int, RowSource] = {}
-    row = 0
-    for source in edit.rows:
-        if not isinstance(source, Keep):
-            for token_id in range(row, row + source.n_rows):
-                if token_id in wanted:
-                    found[token_id] = _expand([source], token_id - row, 1)[0]
-        row += source.n_rows
+    for token_id in ids:
+        at = bisect_right(firsts, token_id) - 1
+        if 0 <= at < len(edit.rows) and not isinstance(edit.rows[at], Keep):
+            found[token_id] = _one(edit.rows[at])
     return found
 
 
@@ -348,7 +352,9 @@ def _sources(columns: Columns, name: str, expected: int) -> tuple[RowSource, ...
     parents = list(
         zip(columns[f"{name}.parent"].tolist(), columns[f"{name}.weight"].tolist(), strict=True)
     )
-    ends = columns[f"{name}.parents_end"].tolist()
+    ends = _ends(columns, f"{name}.parents_end", len(parents))
+    if not np.isfinite(columns[f"{name}.weight"]).all():
+        raise ValueError(f"{name}.weight has something that is no number")
     sources: list[RowSource] = []
     numbers = zip(
         kinds,
@@ -370,21 +376,12 @@ def _sources(columns: Columns, name: str, expected: int) -> tuple[RowSource, ...
     return tuple(sources)
 
 
-def _expand(sources: Iterable[RowSource], first: int, count: int) -> list[RowSource]:
-    """The sources of rows `first` to `first + count - 1`, one each."""
-    found: list[RowSource] = []
-    row = 0
-    for source in sources:
-        begin, end = max(first, row), min(first + count, row + source.n_rows)
-        for at in range(begin, end):
-            match source:
-                case Keep():
-                    found.append(Keep(first=source.first + at - row, count=1))
-                case Mix():
-                    found.append(Mix(parents=source.parents))
-                case Mean():
-                    found.append(Mean(first=source.first, count=source.count))
-                case Stored():
-                    found.append(source)
-        row += source.n_rows
-    return found
+def _one(source: RowSource) -> RowSource:
+    """The source of one row of those that a new source gives, which are all alike."""
+    match source:
+        case Mix():
+            return Mix(parents=source.parents)
+        case Mean():
+            return Mean(first=source.first, count=source.count)
+        case _:
+            return source

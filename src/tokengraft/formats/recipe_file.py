@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,10 +12,17 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tokengraft.documents import Problem
-from tokengraft.errors import ReadFailed, RecipeError
+from tokengraft.errors import LimitExceeded, ReadFailed, RecipeError
+from tokengraft.formats.whole_files import read_whole
 from tokengraft.recipes import Recipe
 
-MAX_RECIPE_BYTES = 64 << 20  # 100,000 tokens of ~100 bytes are 10 MB
+MAX_RECIPE_BYTES = 16 << 20  # 100,000 tokens of ~100 bytes are 10 MB
+MAX_DEPTH = 64
+MAX_KEY_PARTS = 100
+_LONG_KEY = re.compile(
+    r"""(?<![A-Za-z0-9_-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
+    rf"{{{MAX_KEY_PARTS}}}"
+)
 
 
 def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> tuple[Recipe, str]:
@@ -29,15 +37,17 @@ def read_recipe(path: Path, *, overrides: Sequence[str] = ()) -> tuple[Recipe, s
         RecipeError: everything that is wrong with it.
     """
     try:
-        if path.stat().st_size > MAX_RECIPE_BYTES:
-            raise RecipeError(f"{path} is larger than any recipe", subject=str(path))
-        text = path.read_bytes().decode()
-    except OSError as error:
+        text = read_whole(path, limit=MAX_RECIPE_BYTES).decode()
+    except ReadFailed as error:
         raise ReadFailed(
             f"cannot read the recipe {path}",
-            detail=error.strerror or "",
+            detail=error.detail,
             subject=str(path),
             hint="tokengraft recipe new SRC -o recipe.toml writes one",
+        ) from error
+    except LimitExceeded as error:
+        raise RecipeError(
+            f"{path} is larger than any recipe", detail=error.summary, subject=str(path)
         ) from error
     except UnicodeDecodeError as error:
         raise RecipeError(
@@ -52,12 +62,10 @@ def parse_recipe(
     text: str, *, file: str = "recipe", overrides: Sequence[str] = ()
 ) -> tuple[Recipe, str]:
     """Read a recipe's text; see `read_recipe`."""
-    try:
-        value = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise RecipeError(f"{file} is not TOML", detail=str(error), subject=file) from error
+    value = _parsed(text, file)
     for override in overrides:
         _override(value, override)
+    _check_values(value, file)
     if overrides:
         text = text.rstrip("\n") + "\n" + "".join(f"# --set {line}\n" for line in overrides)
     if "version" not in value:
@@ -79,6 +87,34 @@ def parse_recipe(
         ) from error
 
 
+def _parsed(text: str, file: str) -> dict[str, object]:
+    try:
+        if _LONG_KEY.search(text):
+            # The parser's memory grows with the square of a key's parts.
+            raise ValueError(f"a key has more than {MAX_KEY_PARTS} parts")  # noqa: TRY301
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number may be too long for Python
+        raise RecipeError(f"{file} is not TOML", detail=str(error), subject=file) from error
+
+
+def _check_values(value: object, file: str) -> None:
+    """Refuse what no recipe has and what others cannot hold: deep nesting, numbers beyond 64 bits."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner: list[object] = []
+        for one in level:
+            if isinstance(one, dict | list):
+                inner += one.values() if isinstance(one, dict) else one
+            elif isinstance(one, int) and not -(2**63) <= one < 2**63:
+                raise RecipeError("the recipe has a number beyond 64 bits", subject=file)
+        if not inner:
+            return
+        level = inner
+    raise RecipeError(
+        "the recipe is nested too deeply", detail=f"at most {MAX_DEPTH} levels", subject=file
+    )
+
+
 def _plain(value: object) -> object:
     """TOML's dates have no place in a recipe; as texts they fail the type check with their place."""
     if isinstance(value, dict):
@@ -98,7 +134,7 @@ def _override(value: dict[str, object], override: str) -> None:
         )
     try:
         parsed: object = tomllib.loads(f"x = {text}")["x"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         parsed = text  # a bare word is a text, as people type it
     target = value
     for key in keys[:-1]:
@@ -116,7 +152,7 @@ ROLES, _KIND = "roles", 2
 def _problems(error: ValidationError) -> Iterator[Problem]:
     for detail in error.errors():
         loc = detail["loc"]
-        if loc[0] == ROLES and len(loc) > _KIND:
+        if loc[:1] == (ROLES,) and len(loc) > _KIND:
             # A role is a text or a section: of what pydantic says to both, one is meant.
             is_other = detail["type"] == "model_type" or isinstance(detail["input"], dict)
             if is_other and detail["type"] != "missing":
@@ -148,7 +184,7 @@ def _suggestion(kind: str, loc: Sequence[int | str]) -> str:
     if kind != "extra_forbidden":
         return ""
     wrong = str(loc[-1])
-    known = _keys(Recipe, loc[:1] if loc[0] == ROLES else loc[:-1])
+    known = _keys(Recipe, loc[:1] if loc[:1] == (ROLES,) else loc[:-1])
     close = difflib.get_close_matches(wrong, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokengraft.errors import MalformedFile, ReadFailed, SourceChanged, UnsupportedFormat
+from tokengraft.formats.whole_files import open_regular
 from tokengraft.tensors import ROW_DTYPES, TensorRef
 
 Floats = NDArray[np.float64]
@@ -96,13 +97,9 @@ def open_to_read(path: Path) -> int:
 
     Raises:
         ReadFailed: the system refuses.
+        UnsafePath: it is a pipe, a device or the like.
     """
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise ReadFailed(
-            f"cannot open {path}", detail=error.strerror or "", subject=str(path)
-        ) from error
+    return open_regular(path)
 
 
 def let_go(file: int) -> None:

@@ -9,6 +9,7 @@ header.
 from __future__ import annotations
 
 import json
+import os
 import unicodedata
 from collections.abc import Mapping
 from math import prod
@@ -25,10 +26,12 @@ from tokengraft.errors import (
 )
 from tokengraft.formats.json_text import parse_json
 from tokengraft.formats.pointers import refuse_pointer
+from tokengraft.formats.whole_files import open_regular
 from tokengraft.tensors import DTYPE_BITS, TensorRef, WeightsFile
 
 MAX_HEADER_BYTES = 100_000_000  # the library's own limit
 MAX_TENSORS = 200_000
+MAX_VALUES = 20 * MAX_TENSORS  # a tensor of four dimensions has eleven
 MAX_NAME_BYTES = 1024
 MAX_SHARDS = 10_000
 PREFIX_BYTES = 8
@@ -52,10 +55,10 @@ def read_header(path: Path, *, file: str, size_bytes: int) -> WeightsFile:
     Raises:
         MalformedFile, LimitExceeded: as `parse_header`.
         SourceChanged: the file has another size by now.
-        ReadFailed: the operating system refused.
+        ReadFailed, UnsafePath: the operating system refused, or it is no regular file.
     """
     try:
-        with path.open("rb", buffering=0) as opened:
+        with os.fdopen(open_regular(path, subject=file), "rb", buffering=0) as opened:
             size_now = opened.seek(0, 2)
             opened.seek(0)
             prefix = opened.read(PREFIX_BYTES)
@@ -107,7 +110,7 @@ def parse_header(header: bytes, *, file: str, size_bytes: int) -> WeightsFile:
         raise _malformed(file, "the header is cut off")
     if not text.startswith(b"{") or not text.rstrip(b" ").endswith(b"}"):
         raise _malformed(file, "the header must begin with { and end with } and spaces")
-    entries = parse_json(text, file=file).value
+    entries = parse_json(text, file=file, max_values=MAX_VALUES).value
     assert isinstance(entries, dict)
     if b"-" in text:
         _refuse_minus(text, file)

@@ -114,6 +114,9 @@ def read_sentencepiece(data: bytes, *, file: str) -> Sentencepiece:
     for token_id, piece in enumerate(pieces):
         if seen.setdefault(piece.text, token_id) != token_id:
             raise _malformed(f"{piece.text!r} is piece {seen[piece.text]} and {token_id}", file)
+    unknown = sum(piece.kind == "unknown" for piece in pieces)
+    if unknown != 1:
+        raise _malformed(f"it has {unknown} pieces of the kind unknown, and not one", file)
     return Sentencepiece(data, MODEL_TYPES[kind], tuple(pieces), tuple(fields), trainer, trainer_at)
 
 
@@ -213,7 +216,7 @@ def _piece(data: bytes, field: Field, file: str) -> Piece:
             score = struct.unpack("<f", data[inner.content : inner.end])[0]
         elif inner.number == KIND and inner.wire == _VARINT:
             kind, _ = _varint(data, inner.content, inner.end, file)
-    if not text or score != score or not 1 <= kind <= len(KINDS):  # noqa: PLR0124 - NaN
+    if not text or "\0" in text or score != score or not 1 <= kind <= len(KINDS):  # noqa: PLR0124 - NaN
         raise _malformed(f"the piece at byte {field.begin} has no text, score or kind", file)
     return Piece(text, score, KINDS[kind - 1])
 

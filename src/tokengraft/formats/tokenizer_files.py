@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from tokengraft.checkpoint import JsonText, JsonValue
-from tokengraft.errors import MalformedFile
+from tokengraft.errors import LimitExceeded, MalformedFile
+from tokengraft.formats.template_text import MAX_TEMPLATE
 from tokengraft.formats.vocabularies import MAX_TOKEN_ID, VOCABULARIES, read_vocabulary
 from tokengraft.vocabulary import (
     NAMED_TOKENS,
@@ -268,6 +269,25 @@ def _named_ids(name: str, entry: JsonValue, file: str, prefix: str) -> Iterable[
 
 
 def _templates(
+    json: Mapping[str, JsonText], small_files: Mapping[str, bytes]
+) -> Iterable[ChatTemplate]:
+    """Every chat template of the folder.
+
+    Raises:
+        MalformedFile: one is not UTF-8.
+        LimitExceeded: one is larger than any real one, and every reader's time grows with it.
+    """
+    for template in _found_templates(json, small_files):
+        if len(template.text) > MAX_TEMPLATE:
+            raise LimitExceeded(
+                "a chat template is too large",
+                detail=f"{len(template.text)} characters, at most {MAX_TEMPLATE} are read",
+                subject=f"{template.file}#{template.pointer}",
+            )
+        yield template
+
+
+def _found_templates(
     json: Mapping[str, JsonText], small_files: Mapping[str, bytes]
 ) -> Iterable[ChatTemplate]:
     for path, data in small_files.items():

@@ -46,6 +46,7 @@ from tokengraft.tensors import WeightsFile
 from tokengraft.vocabulary import TokenId
 
 Digest = Callable[[str], str]
+PROBE = "a b"  # what the library must at least be able to encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
     _raise_problems((*rows.problems, *updates.problems))
     tokens = _tokens(draft, files, rows)
     made = _made(checkpoint, files, rows, tokens, updates)
+    _require_readable(made.small, ports.library)
     _check_ids(draft, made.after)
     try_out(draft, ports.library, made.small.get("tokenizer.json"))
     plan = Plan(
@@ -161,6 +163,7 @@ def _renumbered(
     )
     _raise_problems(found.problems)
     made = _made(checkpoint, found.files, found.rows, found.tokens)
+    _require_readable(made.small, ports.library)
     check_renumbered(checkpoint, made.after, found.tokens)
     plan = Plan(
         tool=tool,
@@ -182,6 +185,16 @@ def _out_of_step(files: FileEdits) -> tuple[str, ...]:
     problems = (f"{where}: {what}" for where, what in files.problems)
     changed = (f"{edit.path} would be changed" for edit in files.edits if not files.reconciled)
     return (*files.reconciled, *problems, *changed)
+
+
+def _require_readable(small: Mapping[str, bytes], library: Library | None) -> None:
+    """Have the library read what is to be edited, and encode with it: some files fail there alone.
+
+    Raises:
+        ChildFailed: it refuses, aborts, or takes too much time or memory.
+    """
+    if "tokenizer.json" in small and library is not None:
+        library.spans((PROBE,))
 
 
 def _refuse_unsafe(checkpoint: Checkpoint) -> None:

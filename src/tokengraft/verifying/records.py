@@ -89,12 +89,14 @@ def read_graft(out: Path) -> Graft:
             unreadable[name] = f"it is no such document ({error.error_count()} errors)"
         return None
 
+    # Files that were walked lead nowhere else; what lies beside the plan by name might.
+    sidecars = [files[SIDECAR].real] if SIDECAR in files else []
     return Graft(
         out=out.resolve(),
         files=files,
         problems=problems,
         manifest=attempt(MANIFEST, lambda: parse_manifest(read_small(_entry(files, MANIFEST)))),
-        plan=attempt(PLAN, lambda: read_plan(_entry(files, PLAN).real).plan),
+        plan=attempt(PLAN, lambda: read_plan(_entry(files, PLAN).real, sidecars=sidecars).plan),
         receipt=attempt(RECEIPT, lambda: _read_receipt(_entry(files, RECEIPT))),
         undo=attempt(UNDO, lambda: read_undo(_entry(files, UNDO).real)),
         checkpoint=attempt("checkpoint", lambda: load(out)),
