@@ -1,4 +1,4 @@
-"""The columns of a plan's sidecar, read by what their names promise; its values stay on the disk."""
+"""The columns of a plan's sidecar, read by what their names promise; all else stays on the disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tokengraft.tensors import TensorRef
 
 Columns = dict[str, NDArray[Any]]
 
-VALUES: Final = "values."
+COLUMNS: Final = ("tokens.", "sources.")
 MAX_COLUMN_BYTES = 256 << 20  # those of 100,000 tokens have some 20 MB
 _NUMPY: Final = {"U8": "u1", "I64": "<i8", "F64": "<f8"}
 # What a column holds, by the last part of its name; all others are whole numbers of 64 bits.
@@ -28,7 +28,7 @@ _FLOATS = frozenset({"weight", "at_most"})
 
 
 def read_columns(path: Path) -> Columns:
-    """Read every tensor that is no stored value.
+    """Read the columns; stored values and factors stay on the disk.
 
     Raises:
         RefusedError: it is no such file, a column is of another kind than its name says, or they
@@ -39,7 +39,7 @@ def read_columns(path: Path) -> Columns:
     try:
         size = os.fstat(file).st_size
         refs = read_header(path, file=path.name, size_bytes=size).tensors
-        chosen = [ref for ref in refs if not ref.name.startswith(VALUES)]
+        chosen = [ref for ref in refs if ref.name.startswith(COLUMNS)]
         if sum(ref.size_bytes for ref in chosen) > MAX_COLUMN_BYTES:
             raise LimitExceeded(
                 "the sidecar's columns are too large",
