@@ -13,6 +13,7 @@ from renumbering import CORPUS, KINDS, ONE, SPARE, planned
 from tiny import Tiny
 from tiny_kinds import EIGHT
 from tokengraft.errors import ConflictingFiles, RecipeError, RefusedError, UnsupportedFormat
+from tokengraft.flow.recipes import check_recipe
 
 
 def refusal(source: Path, recipe: str, corpus: str = CORPUS) -> str:
@@ -145,3 +146,10 @@ def test_a_model_that_no_family_file_names_is_refused(tmp_path: Path) -> None:
     source = replace(KINDS["bpe"], files=files).build(tmp_path / "src")
     with pytest.raises(UnsupportedFormat, match="no family file names the matrices"):
         planned(source, ONE)
+
+
+def test_a_recipe_alone_is_checked_for_consent_and_corpus(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text('version = 1\n[trim]\ncorpus = "nowhere.txt"\n', encoding="utf-8")
+    where = [problem.where for problem in check_recipe(path, None)]
+    assert where == ["trim.renumber", "trim.corpus"]

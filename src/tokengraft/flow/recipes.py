@@ -17,6 +17,7 @@ from tokengraft.formats.recipe_file import parse_recipe, read_recipe, toml_text
 from tokengraft.formats.turns import Turns, turns
 from tokengraft.planning.chat import chat_problems, chat_refusals
 from tokengraft.planning.low_rank import WHERE, complaints
+from tokengraft.planning.renumbering import recipe_problems as renumbering_problems
 from tokengraft.positions import config_of, kind_of, stretch, usual
 from tokengraft.recipes import Recipe
 from tokengraft.vocabulary import Tokenizer
@@ -60,7 +61,8 @@ def check_recipe(
         wish, text = read_recipe(recipe, overrides=overrides)
         source = source if source is not None else wish.base
         if source is None:
-            return (*chat_problems(wish), *_files(wish, recipe.parent))
+            seen = (*chat_problems(wish), *renumbering_problems(wish))
+            return (*seen, *_files(wish, recipe.parent))
         checkpoint, folder = load(source, listen), recipe.parent
         plan_recipe(checkpoint, wish, text=text, source=source, folder=folder, listen=listen)
     except RecipeError as error:
@@ -73,9 +75,12 @@ def _files(wish: Recipe, folder: Path) -> Iterator[Problem]:
     """What is wrong with files that it names, as far as no checkpoint is needed to see it."""
     if wish.rows is not None and (what := values_problem(folder / wish.rows.values)):
         yield Problem(where="rows.values", what=what)
-    for number, extend in enumerate(wish.extend):
-        if what := corpus_problem(folder / extend.corpus):
-            yield Problem(where=f"extend[{number}].corpus", what=what)
+    corpora = [(f"extend[{number}].corpus", one.corpus) for number, one in enumerate(wish.extend)]
+    if wish.trim is not None and wish.trim.corpus is not None:
+        corpora.append(("trim.corpus", wish.trim.corpus))
+    for where, corpus in corpora:
+        if what := corpus_problem(folder / corpus):
+            yield Problem(where=where, what=what)
     if wish.lora is not None:
         adapter = adapter_port(folder)(wish.lora.adapter)
         for what in [adapter] if isinstance(adapter, str) else complaints(adapter):
