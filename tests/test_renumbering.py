@@ -94,7 +94,7 @@ def test_text_without_removed_tokens_is_encoded_as_before(name: str, tmp_path: P
     added = [token.text for token in plan.tokens if token.piece is None]
     met = 0
 
-    @settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
+    @settings(deadline=None, max_examples=100, suppress_health_check=list(HealthCheck))
     @given(_texts(KINDS[name]))
     def property_(text: str) -> None:
         nonlocal met

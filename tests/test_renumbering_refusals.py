@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
-from renumbering import CORPUS, KINDS, ONE, SPARE, planned
+from renumbering import CORPUS, KINDS, ONE, SPARE, grafted, planned
 from tiny import Tiny
 from tiny_kinds import EIGHT
 from tokengraft.errors import ConflictingFiles, RecipeError, RefusedError, UnsupportedFormat
+from tokengraft.flow.library import AskedLibrary
 from tokengraft.flow.recipes import check_recipe
+from tokengraft.formats.loading import load
+from tokengraft.planning.renumbering.trying import try_renumbered
 
 
 def refusal(source: Path, recipe: str, corpus: str = CORPUS) -> str:
@@ -94,7 +97,9 @@ def test_a_trim_that_cannot_be_is_refused(
     assert why in refusal(source, f"[trim]\n{recipe}\nrenumber = true\n", corpus)
 
 
-@pytest.mark.parametrize("name", ["model.gguf", "pytorch_model.bin", "tekken.json", "onnx/m.onnx"])
+@pytest.mark.parametrize(
+    "name", ["model.gguf", "pytorch_model.bin", "tekken.json", "original/tokenizer.model"]
+)
 def test_a_folder_with_other_vocabularies_or_weights_is_refused(name: str, tmp_path: Path) -> None:
     source = KINDS["bpe"].build(tmp_path / "src")
     (source / name).parent.mkdir(exist_ok=True)
@@ -153,3 +158,20 @@ def test_a_recipe_alone_is_checked_for_consent_and_corpus(tmp_path: Path) -> Non
     path.write_text('version = 1\n[trim]\ncorpus = "nowhere.txt"\n', encoding="utf-8")
     where = [problem.where for problem in check_recipe(path, None)]
     assert where == ["trim.renumber", "trim.corpus"]
+
+
+def test_the_library_has_the_last_word(tmp_path: Path) -> None:
+    """What planning writes is accepted; with one merge too few, the text that shows it is named."""
+    source = KINDS["bpe"].build(tmp_path / "src")
+    out, plan = grafted(source, ONE)
+    checkpoint = load(source)
+    assert checkpoint.tokenizer is not None
+    written = (out / "tokenizer.json").read_bytes()
+    tokenizer = json.loads(written)
+    tokenizer["model"]["merges"] = tokenizer["model"]["merges"][:-1]
+    with AskedLibrary((source / "tokenizer.json").read_bytes()) as library:
+        try_renumbered(checkpoint.tokenizer, plan.tokens, library, written)
+        with pytest.raises(ConflictingFiles, match="would be encoded otherwise"):
+            try_renumbered(
+                checkpoint.tokenizer, plan.tokens, library, json.dumps(tokenizer).encode()
+            )

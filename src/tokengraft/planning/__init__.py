@@ -31,6 +31,7 @@ from tokengraft.planning.portable import portable
 from tokengraft.planning.predicting import edited_files, edited_weights, predicted
 from tokengraft.planning.protocol import as_copies, follow_markers, set_layouts, set_protocol
 from tokengraft.planning.renumbering import check_renumbered, recipe_problems, renumber
+from tokengraft.planning.renumbering.trying import try_renumbered
 from tokengraft.planning.rows import RowPlan, plan_rows
 from tokengraft.planning.slow import with_table
 from tokengraft.planning.starting import check_rows
@@ -165,6 +166,9 @@ def _renumbered(
     made = _made(checkpoint, found.files, found.rows, found.tokens)
     _require_readable(made.small, ports.library)
     check_renumbered(checkpoint, made.after, found.tokens)
+    assert checkpoint.tokenizer is not None
+    anew = made.small.get("tokenizer.json")
+    try_renumbered(checkpoint.tokenizer, found.tokens, ports.library, anew)
     plan = Plan(
         tool=tool,
         base=fingerprint(checkpoint, ports.digest),

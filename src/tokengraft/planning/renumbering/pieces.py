@@ -16,14 +16,18 @@ Source: tokenizers 0.22.2 and 0.23.3, models/bpe/word.rs, models/unigram/model.r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tokengraft.checkpoint import Checkpoint, JsonValue
-from tokengraft.formats.sentencepiece_file import SENTENCEPIECE_FILES, is_sentencepiece
+from tokengraft.formats.sentencepiece_file import (
+    SENTENCEPIECE_FILES,
+    is_sentencepiece,
+    read_sentencepiece,
+)
 from tokengraft.planning.growing import merges_of
 from tokengraft.spelling import BYTE_LETTERS, SPACE
-from tokengraft.vocabulary import TokenId, Tokenizer
+from tokengraft.vocabulary import Tokenizer
 
 MODEL = "/model"
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
@@ -81,7 +85,7 @@ def vocabulary_of(checkpoint: Checkpoint) -> Vocabulary:
     made_from: dict[str, set[str]] = {}
     for left, right in merges_of(checkpoint):
         made_from.setdefault(left + right, set()).update((left, right))
-    if _has_sentencepiece(checkpoint):
+    if any(_sentencepiece(checkpoint)):
         # That library merges any two pieces whose whole is a piece, listed here or not.
         for piece in tokenizer.vocab:
             parts = made_from.setdefault(piece, set())
@@ -137,6 +141,10 @@ def _letters(checkpoint: Checkpoint, tokenizer: Tokenizer) -> frozenset[str]:
     unknown = checkpoint.value("tokenizer.json", f"{MODEL}/unk_token")
     if isinstance(unknown, str):
         kept.add(unknown)
+    for file, data in _sentencepiece(checkpoint):
+        # Control pieces and the unknown one have names in the model's own trainer part.
+        pieces = read_sentencepiece(data, file=file).pieces
+        kept |= {piece.text for piece in pieces if piece.kind in ("control", "unknown")}
     return frozenset(kept & set(tokenizer.vocab))
 
 
@@ -150,12 +158,8 @@ def _strings(values: Sequence[JsonValue]) -> Iterator[str]:
             yield from _strings(value)
 
 
-def _has_sentencepiece(checkpoint: Checkpoint) -> bool:
-    files = (checkpoint.small_files.get(file, b"") for file in SENTENCEPIECE_FILES)
-    return any(map(is_sentencepiece, files))
-
-
-def texts_of(ids: Iterable[TokenId], tokenizer: Tokenizer) -> frozenset[str]:
-    """The pieces of the model's vocabulary that have these ids."""
-    chosen = set(ids)
-    return frozenset(piece for piece, token_id in tokenizer.vocab.items() if token_id in chosen)
+def _sentencepiece(checkpoint: Checkpoint) -> Iterator[tuple[str, bytes]]:
+    for file in SENTENCEPIECE_FILES:
+        data = checkpoint.small_files.get(file, b"")
+        if is_sentencepiece(data):
+            yield file, data

@@ -34,6 +34,13 @@ _VOCABULARIES = frozenset(
         ),
     }
 )
+# Files of a vocabulary that are copies where they lie in a folder of their own.
+_COPIES = frozenset(
+    {
+        *("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json"),
+        *("tokenizer_config.json", *SENTENCEPIECE_FILES),
+    }
+)
 _ENDINGS = (
     *(".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx", ".onnx_data", ".gguf"),
     *(".tiktoken", ".spm", ".tflite", ".mlmodel", ".ot", ".npz"),
@@ -87,7 +94,9 @@ def refuse_folder(checkpoint: Checkpoint) -> None:
         strange = strange or (
             name.endswith(".safetensors") and path not in checkpoint.tensors.files
         )
-        if name in SENTENCEPIECE_FILES and "/" not in path:
+        if "/" in path:
+            strange = strange or name in _COPIES
+        elif name in SENTENCEPIECE_FILES:
             strange = not is_sentencepiece(checkpoint.small_files.get(path, b""))
         if strange and not is_graft_record(path):
             raise UnsupportedFormat(
