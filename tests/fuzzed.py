@@ -18,6 +18,7 @@ import spm
 from fuzzing import Case
 from tiny import Tiny
 from tokengraft import auditing
+from tokengraft.documents import Document
 from tokengraft.errors import ChildFailed, MalformedFile, TokengraftError
 from tokengraft.formats.json_text import parse_json
 from tokengraft.formats.loading import Parts, assemble, load
@@ -49,6 +50,19 @@ token = "<|pad|>"
 length = 512
 method = "linear"
 """
+
+
+class Shown:
+    """Writes every tenth value as JSON and for people."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+
+    def __call__(self, value: Document) -> None:
+        self._seen += 1
+        if self._seen % SHOWN_EVERY == 1:
+            value.to_json().encode()
+            view(value, SCREEN)
 
 
 @dataclass
@@ -86,6 +100,7 @@ class Reader:
 PIECES = [
     ("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3), ("▁a", -1.0, 1), ("b", -2.0, 1), ("ab", -3.0, 1)
 ]  # fmt: skip
+SHOWN_EVERY = 10  # a page takes longer than reading what is on it
 SCREEN = Screen(width=100, colour=False, unicode=True, words=ENGLISH)
 
 
@@ -284,16 +299,16 @@ def _parts(base: Path) -> Parts:
     )
 
 
-def _judge(parts: Parts, **changed: bytes) -> None:
+def _judge(parts: Parts, show: Shown, **changed: bytes) -> None:
     small = {**parts.small_files, **changed}
     checkpoint = assemble(dataclasses.replace(parts, small_files=small))
     found = auditing.audit(checkpoint, goal=None, source="fuzzed")
-    found.to_json()
-    view(found, SCREEN)
+    show(found)
 
 
 def assembled(base: Path, names: Sequence[str]) -> Reader:
     parts = _parts(base)
+    show = Shown()
     cases = {n: fuzzing.of_json([json.loads(parts.small_files[n])]) for n in names}
 
     def make(random: Any) -> bytes:
@@ -302,13 +317,14 @@ def assembled(base: Path, names: Sequence[str]) -> Reader:
 
     def read(data: bytes) -> None:
         name, _, text = data.partition(b"\0")
-        _judge(parts, **{name.decode(): text})
+        _judge(parts, show, **{name.decode(): text})
 
     return Reader(make, read)
 
 
 def chat_template(base: Path) -> Reader:
     parts = _parts(base)
+    show = Shown()
     config = json.loads(parts.small_files["tokenizer_config.json"])
     seeds = [config["chat_template"].encode()]
     more = (
@@ -320,6 +336,6 @@ def chat_template(base: Path) -> Reader:
 
     def read(data: bytes) -> None:
         # The text of a .jinja file is what a template is at its rawest.
-        _judge(parts, **{"chat_template.jinja": data})
+        _judge(parts, show, **{"chat_template.jinja": data})
 
     return Reader(make, read)

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 import fuzzing
-from fuzzed import RECIPE, SCREEN, Reader
+from fuzzed import RECIPE, Reader, Shown
 from tokengraft.applying.work import lay_out
 from tokengraft.errors import MalformedFile
 from tokengraft.flow import looking, making
 from tokengraft.formats import plan_files
 from tokengraft.formats.manifest import format_manifest, parse_manifest
-from tokengraft.formats.plan_files import parse_plan, unpack
+from tokengraft.formats.plan_files import parse_plan, read_plan, unpack
 from tokengraft.formats.recipe_file import parse_recipe
 from tokengraft.formats.undo_file import base_chunks, read_undo
-from tokengraft.reporting.text import view
 
 
 def recipe() -> Reader:
+    show = Shown()
     more = (
         b"[[add]]\n",
         b"[a.b]\n",
@@ -41,7 +41,7 @@ def recipe() -> Reader:
         except UnicodeDecodeError:
             raise MalformedFile("refused where the file is read") from None
         found, _ = parse_recipe(text)
-        view(found, SCREEN)
+        show(found)
         found.to_json().encode()
 
     return Reader(fuzzing.of_bytes(seeds, more), read)
@@ -56,9 +56,13 @@ def plans(base: Path, folder: Path) -> dict[str, Reader]:
     records = folder / "out" / "tokengraft"
     checkpoint = planned.checkpoint
 
+    path = folder / "fuzzed.plan.json"
+    show = Shown()
+
     def plan(data: bytes) -> None:
-        found = parse_plan(data, file="p")
-        view(found, SCREEN)
+        path.write_bytes(data)
+        found = read_plan(path).plan
+        show(found)
         work = lay_out(checkpoint, found)
         assert all(".." not in document.path.split("/") for document in work.documents)
         work.undoings()
@@ -82,23 +86,25 @@ def _sidecar(plan: Any, folder: Path) -> Reader:
     assert sidecar is not None
     packed = parse_plan(text, file="p")
     path = folder / "fuzzed.rows.safetensors"
+    show = Shown()
     path.write_bytes(sidecar)
     assert unpack(packed, path).tokens == plan.tokens
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        view(unpack(packed, path), SCREEN)
+        show(unpack(packed, path))
 
     return Reader(fuzzing.of_safetensors([sidecar]), read)
 
 
 def _receipt(records: Path, folder: Path) -> Reader:
     path = folder / "fuzzed.json"
+    show = Shown()
     seed = json.loads((records / "receipt.json").read_bytes())
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
-        view(looking.show(path), SCREEN)
+        show(looking.show(path))
 
     return Reader(fuzzing.of_json([seed]), read)
 

@@ -219,6 +219,7 @@ PLANS: dict[str, tuple[Build, int, str]] = {
     "2^60 rows": (plan(_huge_rows), 2, "UsageError"),
     "2^60 rows, shown": (plan(_huge_rows, "show", "plan.json"), 0, ""),
     "rows that do not add up": (plan(_rows(n_rows_after=2**60)), 3, "MalformedFile"),
+    "rows in columns of no sidecar": (plan(_rows(in_columns=3, rows=[])), 3, "MalformedFile"),
     "rows below nought": (plan(_rows(n_rows_after=-1)), 3, "MalformedFile"),
     "rows that the base does not have": (plan(_far_rows), 3, ""),
     "a tensor that the base does not have": (plan(_rows(tensor="evil")), 4, "StalePlan"),

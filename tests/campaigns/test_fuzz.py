@@ -1,11 +1,13 @@
 """Malformed files of every format that is read
 
-Hypothesis draws seeds, each of which changes a valid file where its format has structure (keys, values, places, lengths,
-numbers), or byte by byte. Headers of safetensors, tokenizer.json and SentencePiece models are given to the library of each
-format too: what it refuses must not be accepted, and ids and pieces must be those that it loads. The cases of a
-format run in one process that may take 512 MB of address space; configurations, added tokens and templates are judged by the
-whole audit and shown as text, plans are laid out against their base. An error that is not one of ours, or a case of more
-than two seconds of processor time, ends the campaign.
+Hypothesis draws seeds, each of which changes valid files ten times over, where their format has structure (keys, values,
+places, lengths, numbers) or byte by byte. The libraries of safetensors, tokenizers and SentencePiece are given the same cases, the
+last two in limited children. A header that safetensors refuses must not be accepted; tables of ids and pieces that both
+accept must be equal. What the tokenizers library alone refuses (the steps of a tokenizer.json, which are not read) is refused by
+`plan`, which asks it; what SentencePiece alone refuses is a broken normalizer, which is not read. The cases of a format run in
+one process that may take 512 MB of address space. Configurations, added tokens and templates are judged by the whole audit,
+plans laid out against their base, every tenth value shown as text. An error that is none of ours, or a case of more than two
+seconds of processor time, ends the campaign.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def test_a_malformed_file_is_read_or_refused(name: str, tmp_path: Path, figures:
     told = json.loads(ended.stdout)
     counts = told["counts"]
     n_cases = counts["cases read"] + counts["cases refused"]
-    assert n_cases >= CASES * 0.95  # hypothesis may find that it has drawn them all
+    assert n_cases >= CASES
     assert counts["cases read"] > 0
     figures.add("formats")
     figures.add("cases", n_cases)

@@ -112,7 +112,7 @@ def read_plan(path: Path, *, sidecars: Sequence[Path] | None = None) -> PlanFile
     text = read_whole(path, limit=MAX_PLAN_BYTES)
     plan = parse_plan(text, file=str(path))
     if plan.sidecar is None:
-        return PlanFile(plan, text, None)
+        return PlanFile(_whole(plan, str(path)), text, None)
     places = (path.with_name(f"{path.stem}.rows.safetensors"), path.with_name("rows.safetensors"))
     known = places if sidecars is None else sidecars
     sidecar = next((place for place in known if place.is_file()), None)
@@ -163,6 +163,17 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
+def _whole(plan: Plan, file: str) -> Plan:
+    """Refuse a plan whose rows are said to lie in columns that it does not have."""
+    if any(isinstance(edit, RemapRows) and edit.in_columns is not None for edit in plan.edits):
+        raise MalformedFile(
+            "the sidecar's columns are not what the plan says",
+            detail="rows are said to lie in columns, and there are none",
+            subject=file,
+        )
+    return plan
+
+
 def unpack(plan: Plan, sidecar: Path) -> Plan:
     """Make a packed plan whole again.
 
@@ -171,7 +182,7 @@ def unpack(plan: Plan, sidecar: Path) -> Plan:
     """
     packed = plan.sidecar is not None and plan.sidecar.columns > 0
     if not packed:
-        return plan
+        return _whole(plan, str(sidecar))
     columns = read_columns(sidecar)
     try:
         edits: list[Edit] = []
