@@ -40,6 +40,7 @@ class Attack:
             empty where the input must simply do nothing.
         says: what the answer must contain.
         environ: variables of the run.
+        as_json: whether the answer is asked for as JSON, in which codes are looked for.
         cpu_seconds: more than usual where an honest input takes as long.
     """
 
@@ -50,6 +51,7 @@ class Attack:
     says: str = ""
     environ: Mapping[str, str] = field(default_factory=dict)
     cpu_seconds: float = CPU_SECONDS
+    as_json: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,8 @@ def running() -> Iterator[Runner]:
 def carry_out(attack: Attack, runner: Runner, folder: Path) -> tuple[Outcome, list[str]]:
     """Make an attack in an empty folder; say what is not as promised."""
     args = attack.build(folder)
-    # Findings are asked for in full; errors are JSON in every case.
-    outcome = runner.run(["--json", *args], folder, environ=attack.environ)
+    given = ["--json"] if attack.as_json else []
+    outcome = runner.run([*given, *args], folder, environ=attack.environ)
     return outcome, list(_complaints(attack, outcome))
 
 
@@ -142,6 +144,9 @@ def _complaints(attack: Attack, outcome: Outcome) -> Iterator[str]:
         shown = raw_in(said.decode("utf-8", "surrogateescape"))
         if shown:
             yield f"{name} holds {shown!r} raw"
+        commands = [line for line in said.split(b"\n") if line.startswith(b"::")]
+        if any(b"owned" in line.split(b"::")[1] or b"set-output" in line[:12] for line in commands):
+            yield f"{name} gives GitHub a command: {commands[0]!r}"
 
 
 def codes_in(text: str) -> set[str]:

@@ -68,6 +68,8 @@ RECIPES: dict[str, tuple[Build, int, str]] = {
     "a byte order mark": (recipe("\ufeffversion = 1\n"), 2, "RecipeError"),
     "NUL": (recipe('version = 1\n[[add]]\ntext = "a\0b"\n'), 2, "RecipeError"),
     "a date for a version": (recipe("version = 1979-05-27\n"), 2, "RecipeError"),
+    "a role with a section inside": (
+        recipe('version = 1\n[roles]\nx = {token = "a", evil = {a = 1}}\n'), 2, "RecipeError"),
     "an unknown section": (recipe('version = 1\n[run]\ncommand = "id"\n'), 2, "RecipeError"),
     "two gigabytes": (_recipe_as(_sparse), 2, "RecipeError"),
     "a pipe for a recipe": (_recipe_as(os.mkfifo), 3, "UnsafePath"),
@@ -100,7 +102,7 @@ def plan(change: Change, *command: str) -> Build:
     """Make an honest plan, forge it, and apply it."""
 
     def build(folder: Path) -> list[str]:
-        path = _planned(folder)
+        path = planned(folder)
         value = json.loads(path.read_bytes())
         change(value)
         path.write_text(json.dumps(value), encoding="utf-8")
@@ -109,7 +111,7 @@ def plan(change: Change, *command: str) -> Build:
     return build
 
 
-def _planned(folder: Path) -> Path:
+def planned(folder: Path) -> Path:
     from tokengraft.flow import making
 
     base = model(folder)
@@ -252,7 +254,7 @@ def output(change: Callable[[Path], object], *command: str) -> Build:
     def build(folder: Path) -> list[str]:
         from tokengraft.flow import making
 
-        path = _planned(folder)
+        path = planned(folder)
         making.apply(path, base=str(folder / "model"), out=folder / "out")
         change(folder / "out")
         return [*command] or ["undo", "out", "-o", "back"]

@@ -161,6 +161,9 @@ def _remote_entry(root: Path, path: str, source: ByteSource) -> FileEntry:
 def _entry(
     root: Path, cache: Path | None, path: str, entry: os.DirEntry[str]
 ) -> FileEntry | FolderProblem:
+    shown = path.encode("utf-8", "backslashreplace").decode()
+    if shown.encode() != os.fsencode(path):
+        return FolderProblem("unsafe-path", shown, "a name that is not UTF-8; not read")
     real = Path(entry.path)
     is_link = entry.is_symlink()
     if is_link:

@@ -154,8 +154,8 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
         loc = detail["loc"]
         if loc[:1] == (ROLES,) and len(loc) > _KIND:
             # A role is a text or a section: of what pydantic says to both, one is meant.
-            is_other = detail["type"] == "model_type" or isinstance(detail["input"], dict)
-            if is_other and detail["type"] != "missing":
+            as_text = loc[_KIND] == "str" and isinstance(detail["input"], dict)
+            if as_text or detail["type"] == "model_type":
                 continue
             loc = (*loc[:_KIND], *loc[_KIND + 1 :])
         yield Problem(
