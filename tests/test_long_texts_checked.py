@@ -286,7 +286,10 @@ def test_losses_in_pieces_are_those_of_one_call(tf5: Path, tmp_path: Path) -> No
         for found in answer["found"]:
             assert np.allclose(answer["plain"], found, atol=1e-5), answer["class"]
         assert np.allclose(answer["plain"][-2:], answer["last"], atol=1e-5), answer["class"]
-        assert answer["likeliest"] == answer["argmax"]
+        assert answer["likeliest"] == [True, True]  # as it would be written greedily
+        assert answer["other"] == [True, False]
+        assert answer["scored"]["all_likeliest"] is True
+        assert np.allclose(answer["scored"]["means"], [np.mean(answer["plain"][-2:])], atol=1e-5)
 
 
 @pytest.mark.oracle5

@@ -261,7 +261,9 @@ def test_no_config_no_context(tmp_path: Path) -> None:
     assert config_of(found) is None
     assert usual(found) is None
     (said,) = stretch(found, Context(length=5)).problems
-    assert str(said) == "context: the folder has no config.json"
+    assert str(said).startswith(
+        "context: the folder has no config.json (put it beside tokenizer.json"
+    )
 
 
 def test_the_usual_stretch_is_four_times_by_what_the_classes_read(tmp_path: Path) -> None:

@@ -34,8 +34,10 @@ def both(job: Job) -> Job:
     torch.manual_seed(1)
     config = transformers.AutoConfig.for_model(**job["config"])
     model = transformers.AutoModelForCausalLM.from_config(config).float().eval()
-    ids = torch.randint(config.vocab_size, (1, job["n"])).tolist()[0]
+    ids = torch.randint(config.vocab_size, (1, job["n"] - 2)).tolist()[0]
     with torch.inference_mode():
+        for _ in range(2):  # it ends as the model would go on
+            ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
         logits = model(input_ids=torch.tensor([ids])).logits[0]
     said = torch.log_softmax(logits[:-1].float(), -1)
     wanted = torch.tensor(ids[1:])
@@ -45,13 +47,16 @@ def both(job: Job) -> Job:
         script.LOGITS_AT_ONCE = at_once
         found.append(script.token_losses(model, ids, 1, job["n"])[0])
     last = script.token_losses(model, ids, job["n"] - 2, job["n"])
+    other = [*ids[:-1], (ids[-1] + 1) % config.vocab_size]
+    answer = {"ids": ids, "ranges": [(job["n"] - 2, job["n"])]}
     return {
         "class": type(model).__name__,
         "plain": plain.tolist(),
         "found": found,
         "last": last[0],
         "likeliest": last[1],
-        "argmax": (said.argmax(-1) == wanted).tolist()[-2:],
+        "other": script.token_losses(model, other, job["n"] - 2, job["n"])[1],
+        "scored": script.scored(model, answer),
     }
 
 

@@ -18,7 +18,8 @@ from tokengraft.formats.turns import Turns, turns
 from tokengraft.planning.chat import chat_problems, chat_refusals
 from tokengraft.planning.low_rank import WHERE, complaints
 from tokengraft.planning.renumbering import recipe_problems as renumbering_problems
-from tokengraft.positions import config_of, kind_of, stretch, usual
+from tokengraft.positions import RopeConfig, config_of, kind_of, stretch, usual
+from tokengraft.positions.methods import METHODS
 from tokengraft.recipes import Recipe
 from tokengraft.vocabulary import Tokenizer
 
@@ -242,11 +243,23 @@ def _context(checkpoint: Checkpoint) -> str:
     known = f"config.json names {original} positions; what was trained is unknown"
     if trained_length(checkpoint.family, config.length)[0] is not None:
         known = f"{original} positions were trained ({source})"
+    short = "The scaling is static: it also touches shorter texts."
+    if wish.method == "longrope":
+        short = "Shorter texts have factors of their own."
     return (
         f"# {known}.\n"
-        "# The scaling is static: it also touches shorter texts.\n"
-        f'[context]\nlength = {wish.length}\nmethod = "{wish.method}"\n'
+        f"# {short}\n"
+        "# Take the least length that does: verify --deep --texts FILE measures what becomes of texts.\n"
+        "# Where you know the trained length better, add original = N.\n"
+        f'[context]\nlength = {wish.length}\nmethod = "{wish.method}"   # {_others(config, wish.method)}\n'
     )
+
+
+def _others(config: RopeConfig, method: str) -> str:
+    """The other methods that the model's classes read."""
+    known = config.family.rope_facts.methods.get(config.model_type, METHODS)
+    others = ", ".join(one for one in known if one != method)
+    return f"other methods: {others}" if others else "the model's classes read no other method"
 
 
 def _no_context(why: str) -> str:

@@ -32,6 +32,8 @@ def engine_lines(found: Stretch) -> Iterator[str]:
     if found.taken_away:
         return
     match found.wish.method:
+        case "linear":
+            yield from _linear(config, found)
         case "dynamic":
             yield from _dynamic()
         case "llama3":
@@ -48,6 +50,16 @@ def engine_lines(found: Stretch) -> Iterator[str]:
         yield f"mlx-lm's {config.model_type} ignores RoPE scaling"
     if config.in_force().get("truncate") is False and found.wish.method == "yarn":
         yield "llama.cpp and mlx-lm round YaRN's bounds, whatever `truncate` says"
+
+
+def _linear(config: RopeConfig, found: Stretch) -> Iterator[str]:
+    """llama.cpp multiplies nothing: b10621 re-adjusts its limit for YaRN alone (llama.cpp#28030)."""
+    stated = found.settings.get(("config.json", config.length_pointer), config.length)
+    if isinstance(stated, int) and stated < found.wish.length:
+        yield (
+            f"llama.cpp's server stops at {stated} tokens unless it is told --override-kv "
+            f"ARCH.context_length=int:{found.wish.length}"
+        )
 
 
 def _dynamic() -> Iterator[str]:

@@ -87,7 +87,8 @@ def stretch(checkpoint: Checkpoint, wish: Context) -> Stretch:
     config = config_of(checkpoint)
     found = Stretch(wish, config=config)
     if config is None:
-        return _refused(found, "context", "the folder has no config.json")
+        hint = "put it beside tokenizer.json: positions are described there and nowhere else"
+        return _refused(found, "context", "the folder has no config.json", hint)
     why = _why_not(config)
     if why:
         return _refused(found, "context", why)
