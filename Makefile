@@ -48,7 +48,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt $(VENV)/.core
 	@touch $@
 
 $(VENV_TF4)/.done: constraints-tf4.txt | $(VENV_TF4)/bin/python
-	$(VENV_TF4)/bin/python $(INSTALL) -c constraints-tf4.txt transformers tokenizers jinja2 numpy sentencepiece protobuf
+	$(VENV_TF4)/bin/python $(INSTALL) -c constraints-tf4.txt transformers tokenizers jinja2 numpy sentencepiece \
+	  protobuf click huggingface_hub ml_dtypes pydantic rich safetensors
 	@touch $@
 
 # ── what people and CI call ──────────────────────────────────────────────────────────────────────

@@ -90,6 +90,19 @@ def tf4() -> Path:
 
 
 @pytest.fixture(scope="session")
+def second(tf4: Path) -> Path:
+    """A Python with what the core needs at other versions: the one with transformers 4."""
+    ask = "import click, ml_dtypes, pydantic, rich"
+    told = subprocess.run([tf4, "-c", ask], capture_output=True, check=False)
+    if told.returncode:
+        _missing(
+            "needs what the core needs in the second environment: make test",
+            required_by="TOKENGRAFT_REQUIRE_ORACLES",
+        )
+    return tf4
+
+
+@pytest.fixture(scope="session")
 def tf5() -> Path:
     """A Python with transformers 5: the one that runs the tests, if it has it."""
     named = os.environ.get("TOKENGRAFT_TF5", "")

@@ -28,8 +28,13 @@ MARKERS = {
     "turns": ("<turn>", "</turn>"),
     "brackets": ("[INST]", "[/INST]", "[CALL]", "[RESULT]", "[/RESULT]"),
 }
-# A base, by its template or by the name of a real folder, and the recipe.
-CASES = {
+NEW = '[protocol]\nturn_start = "<|turn|>"\nturn_end = "<|turn_end|>"\nmode = "add"\n'
+OTHER = NEW.replace("add", "rename")
+WHOLE = '[[add]]\ntext = "<|answer|>"\nsequence = "<|im_start|>assistant\\n"\n'
+WHOLE += '[[add]]\ntext = "<|over|>"\nsequence = "<|im_end|>\\n"\n'
+PAD = '[pad]\ntoken = "<|own_pad|>"\n[stop]\ntokens = "auto"\n'
+# A base, by its template or by the name of a real folder, the recipe, and recipes for its result.
+CASES: dict[str, tuple[str, ...]] = {
     "chatml": ("chatml", ALL),
     "chatml, joined": ("chatml", ROLES + TOOLS + THINKING + JOINED),
     "qwen": ("qwen", ALL),
@@ -42,6 +47,11 @@ CASES = {
     "qwen3-30b-a3b-base": ("qwen3-30b-a3b-base", ALL),
     "qwen2.5": ("qwen2.5", ALL),
     "minimind": ("minimind", ROLES + TOOLS + THINKING),
+    "new markers": ("qwen", NEW + ALL + PAD),
+    "new markers later": ("qwen", ALL, NEW + PAD),
+    "other markers later": ("qwen", ALL, OTHER),
+    "new markers, one token": ("chatml", NEW + WHOLE + ALL + PAD),
+    "all of it later": ("chatml", ALL, NEW + WHOLE, PAD),
 }
 TOOL = {
     "type": "function",
@@ -81,7 +91,7 @@ def messages(recipe: str) -> list[dict[str, Any]]:
 
 
 def talks(name: str) -> list[dict[str, Any]]:
-    template, recipe = CASES[name]
+    template, recipe, *_ = CASES[name]
     asked = []
     for message in messages(recipe):
         tools = [TOOL] if "tool_calls" in message else None
@@ -95,15 +105,19 @@ def talks(name: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def home(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     def make(folder: Path) -> None:
-        (folder / "out").mkdir()
-        for name, (template, recipe) in CASES.items():
+        for step in ("out", "out-1", "out-2"):
+            (folder / step).mkdir()
+        for name, (template, *recipes) in CASES.items():
             base = data / "tokenizers" / template
             if template in TEMPLATES:
                 added = (*QWEN_LIKE, *(Added(m, special=True) for m in MARKERS.get(template, ())))
                 files = {"tokenizer_config.json": {"chat_template": TEMPLATES[template]}}
                 base = build(folder / "bases" / name, added=added, files=files, shards=0)
-            (folder / "recipe.toml").write_text(f"version = 1\n{recipe}", encoding="utf-8")
-            making.apply(folder / "recipe.toml", base=str(base), out=folder / "out" / name)
+            for number, recipe in enumerate(recipes, 1):
+                out = folder / ("out" if number == len(recipes) else f"out-{number}") / name
+                (folder / "recipe.toml").write_text(f"version = 1\n{recipe}", encoding="utf-8")
+                making.apply(folder / "recipe.toml", base=str(base), out=out)
+                base = out
 
     return shared(tmp_path_factory, "chats", make)
 

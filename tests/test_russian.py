@@ -10,6 +10,7 @@ import pytest
 
 import said
 from tokengraft.reporting import russian, translating
+from tokengraft.reporting.words_ru import TEXTS as RUSSIAN_TEXTS
 from unsaid import UNSAID
 
 SAID: Final = said.rooms()
@@ -107,3 +108,19 @@ def test_no_two_rooms_translate_one_text_differently() -> None:
             if known.setdefault(english, text) != text:
                 differ.append(english)
     assert differ == []
+
+
+# "Piece" in another sense than a piece of a vocabulary.
+OTHER_PIECES = (
+    "it is a piece of a quantised matrix; edit the checkpoint that it was made from",
+    "it is quantised: pieces of it lie beside it",
+)
+
+
+def test_a_piece_of_a_vocabulary_has_one_name_in_russian() -> None:
+    texts = {**RUSSIAN_TEXTS, **{k: v for room in ROOMS.values() for k, v in room.texts.items()}}
+    pieces = {k: v for k, v in texts.items() if re.search(r"\b(?<!{)pieces?\b(?!})", k)}
+    assert len(pieces) > 50
+    others = {k for k, v in pieces.items() if not re.search(r"подсл[оа]", v.casefold())}
+    assert others == set(OTHER_PIECES)
+    assert [v for v in texts.values() if re.search(r"\bкус(ок|к)", v.casefold())] == []

@@ -12,6 +12,7 @@ import pytest
 import sentencepiece
 
 import spm
+from grown import checks, extend, grow, words
 from oracles.asking import ask
 from tiny import Tiny
 from tokengraft.errors import MalformedFile, RecipeError, UnsupportedFormat
@@ -154,6 +155,48 @@ def test_new_tokens_and_renames_are_written_beside_tokenizer_json(tmp_path: Path
     base = tmp_path / "base"
     making.undo(out, target=base)
     assert (base / "tokenizer.model").read_bytes() == before
+
+
+def test_new_pieces_of_the_vocabulary_stay_out_and_the_plan_says_so(tmp_path: Path) -> None:
+    """Their own library would make them elsewhere too: with them, it cuts other text anew."""
+    base = Tiny(kind="byte-fallback").build(tmp_path / "src")
+    before = spm.beside(base, Tiny(kind="byte-fallback"))
+    corpus = "hand of hand the handed band 12 " * 40
+    recipe = '[[add]]\ntext = "<|x|>"\n' + words(" helloin") + extend("c.txt", 6)
+    found = grow(base, tmp_path / "home", recipe, {"c.txt": corpus})
+    marker = next(token.id for token in found.plan.tokens if token.text == "<|x|>")
+    new = sorted(t.id for t in found.plan.tokens if t.piece is not None)
+    (note,) = [note for note in found.plan.notes if "tokenizer.model" in note]
+    data = (found.out / "tokenizer.model").read_bytes()
+    assert (new[0], len(new)) == (marker + 1, 7)
+    assert f"no pieces for ids {new[0]} to {new[-1]}" in note
+    assert pieces(data)[len(pieces(before)) :] == [
+        *(token.content for token in Tiny().table().values()),
+        "<|x|>",
+    ]
+    assert checks(found, witnesses=("sentencepiece",))["sentencepiece"][0] == "pass"
+    # What its own library reads is what it read before.
+    old = sentencepiece.SentencePieceProcessor(model_proto=before)
+    now = sentencepiece.SentencePieceProcessor(model_proto=data)
+    texts = [corpus, " helloin", "handhand", "the hand of the land"]
+    assert [now.encode(text) for text in texts] == [old.encode(text) for text in texts]
+    # With the pieces, it would not.
+    model = read_sentencepiece(data, file="tokenizer.model")
+    lowest = min(piece.score for piece in model.pieces)
+    more = [
+        Piece(t.key, lowest - n, "normal")
+        for n, t in enumerate((t for t in found.plan.tokens if t.piece is not None), 1)
+    ]
+    full = sentencepiece.SentencePieceProcessor(
+        model_proto=apply_splices(data, [appended(model, more)])
+    )
+    differs = [
+        text
+        for text in ("xhelloin helloinx", " helloiner", *texts)
+        if [full.id_to_piece(i) for i in full.encode(text)]
+        != [found.after.id_to_token(i) for i in found.encoded(text)]
+    ]
+    assert differs
 
 
 def test_a_model_that_counts_otherwise_gets_no_pieces_and_the_plan_says_so(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -194,3 +196,41 @@ def test_a_layout_and_a_role_of_the_models_own_go_together(tmp_path: Path) -> No
     assert anchors == ["<|answer|>", "<|im_start|>assistant\n"]
     found = making.verify(tmp_path / "out", witnesses=("transformers",))
     assert found.passed, [check for check in found.checks if check.status == "fail"]
+
+
+def test_a_token_for_the_end_of_a_turn_ends_generation_and_what_is_read(tmp_path: Path) -> None:
+    reading = {
+        "start_anchor": "<|im_start|>assistant\n",
+        "fields": {
+            "thinking": {"open": ["<think>", "<|im_start|>think"], "close": "</think>"},
+            "content": {"close_pattern": r"(?:<\|endoftext\|>|<\|im_end\|>)\s*"},
+        },
+    }
+    recipe = recipe_of({"<|im_end|>\n": "<|over|>", "<|im_start|>assistant\n": "<|answer|>"})
+    protocol = '[protocol]\nturn_start = "<|turn|>"\nturn_end = "<|done|>"\nmode = "{}"\n'
+    ends = {
+        "": "<|im_end|>",
+        protocol.format("rename"): "<|done|>",
+        protocol.format("add"): "<|im_end|>",
+    }
+    files = {"tokenizer_config.json": {"response_template": reading}}
+    folder = build(tmp_path / "src", files=files)
+    for first, old in ends.items():
+        after = planned(folder, first + recipe).after
+        assert after.tokenizer is not None
+        stops = after.value("generation_config.json", "/eos_token_id")
+        assert isinstance(stops, list)
+        texts = [after.tokenizer.added[i].content for i in stops]  # type: ignore[index]
+        assert {"<|over|>", old} <= set(texts)
+        assert "<|over|>" in template_of(after)
+        found: Any = after.value("tokenizer_config.json", "/response_template")
+        pattern = re.compile(found["fields"]["content"]["close_pattern"])
+        wanted = ["<|endoftext|>", "<|over|>", old, *(["<|done|>"] if "add" in first else [])]
+        assert [text for text in wanted if not pattern.fullmatch(text + "\n")] == []
+        assert pattern.match("<|turn|>") is None
+        start = "<|turn|>" if first else "<|im_start|>"
+        assert {"<|answer|>", f"{start}assistant\n"} <= set(found["start_anchor"])
+        opens = found["fields"]["thinking"]["open"]
+        assert {"<think>", f"{start}think"} <= set(opens)
+        assert ("<|im_start|>think" in opens) == ("rename" not in first)
+        assert found["fields"]["thinking"]["close"] == "</think>"

@@ -188,7 +188,10 @@ def test_what_cannot_be_is_refused(tmp_path: Path, recipe: str, words: str) -> N
 
 def test_a_folder_without_a_template_has_no_markers(tmp_path: Path) -> None:
     said = problems(build(tmp_path / "src", template=False), protocol())
-    assert said == "protocol: there is no chat template, so no markers"
+    assert said == (
+        "protocol: there is no chat template, so no markers (put a chat_template.jinja into the "
+        "folder, or give tokens other texts by [[rename]])"
+    )
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

@@ -235,15 +235,24 @@ def default_of(value: object) -> str:
 
 def type_of(annotation: Any) -> str:  # noqa: ANN401  whatever pydantic keeps there
     """A type in words; literals as their values."""
+    if hasattr(annotation, "__metadata__"):  # Annotated: the limits are said by errors
+        return type_of(annotation.__origin__)
     if isinstance(annotation, type) and not getattr(annotation, "__args__", ()):
-        named = {str: "text", int: "whole number", bool: "true or false", type(None): ""}
+        named = {
+            str: "text",
+            int: "whole number",
+            float: "number",
+            bool: "true or false",
+            type(None): "",
+        }
         return named.get(annotation, "section")
     arguments = getattr(annotation, "__args__", ())
     origin = str(getattr(annotation, "__origin__", "union"))
     if "Literal" in origin:
         return ", ".join(f"`{value}`" for value in arguments)
     if "tuple" in origin:
-        return f"list of {type_of(arguments[0]).replace('section', 'sections')}"
+        one = type_of(arguments[0])
+        return f"list of {({'section': 'sections', 'number': 'numbers', 'text': 'texts'}).get(one, one)}"
     if "dict" in origin:
         return "names with " + type_of(arguments[1])
     return " or ".join(dict.fromkeys(filter(None, map(type_of, arguments))))

@@ -60,6 +60,11 @@ class Problem(Value):
         tail = f" ({self.suggestion})" if self.suggestion else ""
         return f"{self.where}: {self.what}{tail}"
 
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        """As `RecipeError` carries it."""
+        return self.where, self.what, self.suggestion
+
 
 class ErrorDocument(Document):
     """An error as `--json` prints it."""

@@ -44,7 +44,23 @@ class UsageError(TokengraftError):
 
 
 class RecipeError(UsageError):
-    """The recipe is wrong; `detail` lists every problem found, one a line."""
+    """The recipe is wrong; `detail` lists every problem found, one a line.
+
+    Attributes:
+        problems: the same, each as its place, what is wrong there, and a suggestion (or "").
+    """
+
+    def __init__(
+        self,
+        summary: str,
+        *,
+        detail: str = "",
+        subject: str = "",
+        hint: str = "",
+        problems: tuple[tuple[str, str, str], ...] = (),
+    ) -> None:
+        super().__init__(summary, detail=detail, subject=subject, hint=hint)
+        self.problems = problems
 
 
 class RefusedError(TokengraftError):

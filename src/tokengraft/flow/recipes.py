@@ -13,8 +13,9 @@ from tokengraft.families import trained_length
 from tokengraft.flow.corpora import corpus_problem
 from tokengraft.flow.making import load, plan_recipe
 from tokengraft.flow.ports import adapter_port, render_port, values_problem
-from tokengraft.formats.recipe_file import parse_recipe, read_recipe, toml_text
+from tokengraft.formats.recipe_file import parse_recipe, read_recipe, sound_sections, toml_text
 from tokengraft.formats.turns import Turns, turns
+from tokengraft.planning import contradictions
 from tokengraft.planning.chat import chat_problems, chat_refusals
 from tokengraft.planning.low_rank import WHERE, complaints
 from tokengraft.planning.renumbering import recipe_problems as renumbering_problems
@@ -57,18 +58,31 @@ def check_recipe(
     overrides: Sequence[str] = (),
     listen: Listen = ignore,
 ) -> tuple[Problem, ...]:
-    """Say everything that is wrong with a recipe, for a checkpoint if one is given."""
+    """Say everything that is wrong with a recipe, for a checkpoint if one is given.
+
+    Where sections cannot be read, the others are checked all the same.
+    """
     try:
         wish, text = read_recipe(recipe, overrides=overrides)
-        source = source if source is not None else wish.base
-        if source is None:
-            seen = (*chat_problems(wish), *renumbering_problems(wish))
-            return (*seen, *_files(wish, recipe.parent))
-        checkpoint, folder = load(source, listen), recipe.parent
+    except RecipeError as error:
+        left = sound_sections(recipe, overrides=overrides)
+        more = () if left is None else _checked(left, "", recipe.parent, source, listen)
+        return (*_problems(error), *more)
+    return _checked(wish, text, recipe.parent, source, listen)
+
+
+def _checked(
+    wish: Recipe, text: str, folder: Path, source: str | None, listen: Listen
+) -> tuple[Problem, ...]:
+    source = source if source is not None else wish.base
+    if source is None:
+        seen = (*contradictions(wish), *chat_problems(wish), *renumbering_problems(wish))
+        return (*seen, *_files(wish, folder))
+    checkpoint = load(source, listen)
+    try:
         plan_recipe(checkpoint, wish, text=text, source=source, folder=folder, listen=listen)
     except RecipeError as error:
-        lines = error.detail.splitlines() or [error.summary]
-        return tuple(_problem(line, error) for line in lines)
+        return _problems(error)
     return ()
 
 
@@ -88,11 +102,12 @@ def _files(wish: Recipe, folder: Path) -> Iterator[Problem]:
             yield Problem(where=WHERE, what=what)
 
 
-def _problem(line: str, error: RecipeError) -> Problem:
-    where, separator, what = line.partition(": ")
-    if not separator:
-        return Problem(where=error.subject or "recipe", what=line or error.summary)
-    return Problem(where=where, what=what)
+def _problems(error: RecipeError) -> tuple[Problem, ...]:
+    """The problems of an error; one that is about the whole recipe is one problem."""
+    if error.problems:
+        return tuple(Problem(where=a, what=b, suggestion=c) for a, b, c in error.problems)
+    where, more = error.subject or "recipe", error.detail or error.hint
+    return (Problem(where=where, what=error.summary, suggestion=more),)
 
 
 def recipe_schema() -> dict[str, object]:
@@ -113,6 +128,13 @@ def _head(checkpoint: Checkpoint, source: str) -> str:
             lines.append(
                 f"# {spare} rows are spare: so many tokens fit without any matrix growing."
             )
+    if tokenizer is None or tokenizer.conflicts:
+        why = (
+            "the folder has no tokenizer"
+            if tokenizer is None
+            else f"the tokenizer's files contradict each other ({tokenizer.conflicts[0].text})"
+        )
+        lines.append(f"# Nothing can be planned before this is mended: {why}.")
     lines.append("# A new token has a starting value, not a meaning: only training gives it one.")
     return "\n".join(lines) + "\n"
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tokengraft.documents import Problem
-from tokengraft.errors import LimitExceeded, ReadFailed, RecipeError
+from tokengraft.errors import LimitExceeded, ReadFailed, RecipeError, TokengraftError
 from tokengraft.formats.whole_files import read_whole
 from tokengraft.recipes import Recipe
 
@@ -84,6 +84,7 @@ def parse_recipe(
             detail="\n".join(map(str, problems)),
             subject=f"{file}: {problems[0].where}",
             hint=f"tokengraft recipe check {file}",
+            problems=tuple(problem.parts for problem in problems),
         ) from error
 
 
@@ -113,6 +114,33 @@ def _check_values(value: object, file: str) -> None:
     raise RecipeError(
         "the recipe is nested too deeply", detail=f"at most {MAX_DEPTH} levels", subject=file
     )
+
+
+# Sections that free or take texts which other sections name.
+FREEING = frozenset({"version", "rename", "remove", "trim", "protocol"})
+
+
+def sound_sections(path: Path, *, overrides: Sequence[str] = ()) -> Recipe | None:
+    """What is left of a recipe without the sections in which something is wrong.
+
+    None where nothing can be said of the rest: it is no TOML, or what is wrong frees or takes texts
+    that other sections name.
+    """
+    try:
+        value = _parsed(read_whole(path, limit=MAX_RECIPE_BYTES).decode(), str(path))
+        for override in overrides:
+            _override(value, override)
+        _check_values(value, str(path))
+        Recipe.from_dict(_plain(value))
+    except ValidationError as error:
+        wrong = {str(detail["loc"][0]) for detail in error.errors() if detail["loc"]}
+        left = {key: entry for key, entry in value.items() if key not in wrong}
+        if wrong & FREEING or not set(left) > {"version"}:
+            return None
+        return Recipe.from_dict(_plain(left))
+    except (TokengraftError, UnicodeDecodeError):
+        return None
+    return None
 
 
 def _plain(value: object) -> object:
@@ -158,9 +186,7 @@ def _problems(error: ValidationError) -> Iterator[Problem]:
             if as_text or detail["type"] == "model_type":
                 continue
             loc = (*loc[:_KIND], *loc[_KIND + 1 :])
-        yield Problem(
-            where=_place(loc), what=_words(detail), suggestion=_suggestion(detail["type"], loc)
-        )
+        yield Problem(where=_place(loc), what=_words(detail), suggestion=_suggestion(detail, loc))
 
 
 def _place(loc: Sequence[int | str]) -> str:
@@ -180,7 +206,12 @@ def _words(detail: ErrorDetails) -> str:
     return f"{told}, found {shown[:80]}"
 
 
-def _suggestion(kind: str, loc: Sequence[int | str]) -> str:
+def _suggestion(detail: ErrorDetails, loc: Sequence[int | str]) -> str:
+    kind, said = detail["type"], detail["input"]
+    if kind == "literal_error" and isinstance(said, str):
+        known = re.findall(r"'([^']*)'", str(detail.get("ctx", {}).get("expected", "")))
+        close = difflib.get_close_matches(said, known, n=1)
+        return f"did you mean {close[0]!r}?" if close else ""
     if kind != "extra_forbidden":
         return ""
     wrong = str(loc[-1])

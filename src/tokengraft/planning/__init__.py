@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +38,15 @@ from tokengraft.planning.starting import check_rows
 from tokengraft.planning.tokens import add_all, rename_all
 from tokengraft.planning.trying import try_out
 from tokengraft.planning.values import OpenValues, no_values
-from tokengraft.planning.wishes import wishes
+from tokengraft.planning.wishes import contradictions, wishes
 from tokengraft.planning.words import settle_words
 from tokengraft.plans import Edit, IdTables, Plan, PlannedRow, PlannedToken
 from tokengraft.recipes import Recipe
 from tokengraft.rows.initializers import Encode
 from tokengraft.tensors import WeightsFile
 from tokengraft.vocabulary import TokenId
+
+__all__ = ["Outcome", "Ports", "contradictions", "plan"]
 
 Digest = Callable[[str], str]
 PROBE = "a b"  # what the library must at least be able to encode
@@ -244,6 +246,7 @@ def _draft(checkpoint: Checkpoint) -> Draft:
 
 def _drafted(checkpoint: Checkpoint, recipe: Recipe, ports: Ports) -> Draft:
     draft = _draft(checkpoint)
+    draft = replace(draft, problems=(*draft.problems, *contradictions(recipe)))
     draft = rename_all(draft, recipe.rename)
     if recipe.protocol is not None:
         draft = set_protocol(draft, recipe.protocol)
@@ -271,6 +274,7 @@ def _raise_problems(problems: tuple[Problem, ...]) -> None:
             detail="\n".join(map(str, problems)),
             subject=problems[0].where,
             hint="mend the recipe, then: tokengraft recipe check RECIPE SRC",
+            problems=tuple(problem.parts for problem in problems),
         )
 
 

@@ -16,6 +16,7 @@ from tokengraft.planning.draft import Draft, NewRow
 from tokengraft.planning.learning import Join, Pair, Words, kept, learn, merged_by
 from tokengraft.planning.letters import Letters
 from tokengraft.planning.library import CountCorpus, Counted, Library, Unit
+from tokengraft.planning.reaching import encoder, readable_of, unreached, without
 from tokengraft.plans import PlannedToken
 from tokengraft.recipes import Extend
 from tokengraft.spelling import SPACE, begins_a_letter, bytes_of, is_whole, readable
@@ -85,6 +86,16 @@ class Learned:
         return len(self.letters) + len(self.joins)
 
 
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """What one corpus is asked for, and whom to ask whether a piece comes up."""
+
+    counted: Counted
+    library: Library
+    first_id: int
+    wanted: int
+
+
 def extend_all(
     draft: Draft, wished: Sequence[Extend], *, library: Library | None, count: CountCorpus
 ) -> Draft:
@@ -105,7 +116,8 @@ def extend_all(
         if counted.problem:
             draft = draft.with_problem(f"extend[{number}].corpus", counted.problem)
             continue
-        pieces, learned = _learned(pieces, counted, first_id=draft.n_tokens, wanted=extend.tokens)
+        learning = Learning(counted, library, first_id=draft.n_tokens, wanted=extend.tokens)
+        pieces, learned = _learned(pieces, learning)
         if learned.count < extend.tokens:
             draft = _too_few(draft, number, extend.tokens, learned.count)
         draft = _with_pieces(draft, pieces, extend, counted, learned)
@@ -154,10 +166,9 @@ def _pieces(draft: Draft) -> Pieces:
     )
 
 
-def _learned(
-    pieces: Pieces, counted: Counted, *, first_id: int, wanted: int
-) -> tuple[Pieces, Learned]:
-    """Learn letters, then merges, and keep those that pay; at most `wanted` together."""
+def _learned(pieces: Pieces, learning: Learning) -> tuple[Pieces, Learned]:
+    """Learn letters, then merges, and keep those that pay and come up; at most `wanted` together."""
+    counted, first_id, wanted = learning.counted, learning.first_id, learning.wanted
     letters = pieces.letters.found_in(
         counted.units, first_id=first_id, limit=wanted, least=LEAST_USES
     )
@@ -165,17 +176,16 @@ def _learned(
     new = {i: text for i, text in letters.texts.items() if i >= first_id}
     old = {token_id: spelling for spelling, token_id in letters.ids.items()}
     first_join, wanted = first_id + len(new), wanted - len(new)
-    texts = {**pieces.texts, **new}
     units = _merged(read, pieces.joins)
-    learned = learn(
-        Words.of(units),
-        texts,
-        replace(pieces, known=pieces.known.union(new.values())).joined,
-        first_id=first_join,
-        limit=int(wanted * LEARNED_FOR_ONE),
-        least=LEAST_USES,
+    known = replace(
+        pieces,
+        known=pieces.known.union(new.values()),
+        texts={**pieces.texts, **new},
+        letters=letters,
     )
-    stay, uses = kept(units, learned, wanted=wanted, least=LEAST_USES)
+    learned, stay, uses = _that_come_up(
+        known, units, replace(learning, first_id=first_join, wanted=wanted)
+    )
     joins = _renumbered(stay, first_join)
     staying = {join.id for join in stay}
     told = Learned(
@@ -194,6 +204,41 @@ def _learned(
         old_ids=_expanded({**pieces.old_ids, **old}, joins),
     )
     return grown, told
+
+
+def _that_come_up(
+    pieces: Pieces, units: Sequence[Unit], learning: Learning
+) -> tuple[list[Join], list[Join], Counter[int]]:
+    """Learn merges whose pieces come up in texts; learn again without those that left too few.
+
+    Returns:
+        The merges that were learned, those that are kept, and how often every id stands.
+    """
+    banned: set[str] = set()
+    while True:
+        learned = learn(
+            Words.of(units),
+            dict(pieces.texts),
+            replace(pieces, known=pieces.known | banned).joined,
+            first_id=learning.first_id,
+            limit=int(learning.wanted * LEARNED_FOR_ONE),
+            least=LEAST_USES,
+        )
+        sound, met = learned, len(banned)
+        stay, uses = kept(units, sound, wanted=learning.wanted, least=LEAST_USES)
+        while missed := _unreached(pieces, stay, learning.library):
+            banned |= {join.text for join in stay if join.id in missed}
+            sound = without(sound, missed)
+            stay, uses = kept(units, sound, wanted=learning.wanted, least=LEAST_USES)
+        if len(stay) >= learning.wanted or len(banned) == met:
+            return learned, stay, uses
+
+
+def _unreached(pieces: Pieces, joins: Sequence[Join], library: Library) -> set[int]:
+    """The new pieces that no text has, though the corpus does (see `reaching`)."""
+    by_pair = {**pieces.joins, **{(join.left, join.right): join for join in joins}}
+    asked = readable_of(joins, byte_level=pieces.byte_level)
+    return set(unreached(asked, encoder(library, pieces.letters, by_pair)))
 
 
 def _merged(units: Sequence[Unit], joins: Mapping[Pair, Join]) -> list[Unit]:

@@ -98,19 +98,24 @@ class Renamer:
     @cached_property
     def _escaped(self) -> re.Pattern[str]:
         """Old texts as regular expressions write them, each sign with a backslash or without."""
-        return re.compile("|".join(map(_loosely, sorted(self._markers, key=len, reverse=True))))
+        return re.compile("|".join(map(loosely, sorted(self._markers, key=len, reverse=True))))
 
     def _in_pattern(self, found: str) -> str:
         plain = re.sub(r"\\(?=[^\w\s])", "", found)
         return re.escape(self.renamed[plain])
 
 
-def _loosely(text: str) -> str:
-    """Match a text in a regular expression that means it: what is special there is escaped."""
+def loosely(text: str) -> str:
+    """Match a text in a regular expression that means it: what is special there is escaped.
+
+    A line end may stand as itself, behind a backslash, or as a backslash and an n.
+    """
     special = re.compile(r"[\\^$.|?*+()\[\]{}]")
     signs = (
         rf"\\{re.escape(c)}"
         if special.match(c)
+        else r"(?:\\?\n|\\n)"
+        if c == "\n"
         else rf"\\?{re.escape(c)}"
         if not c.isalnum()
         else c

@@ -155,8 +155,10 @@ def set_stop(draft: Draft, stop: Stop) -> Draft:
     present = stop_ids(draft)
     wanted = [turn_end(draft.tokenizer), draft.tokenizer.named_content("eos")]
     texts = [text for text in wanted if text is not None]
+    # So does a token that stands for the end of a turn together with the line break behind it.
     # A marker that another one is written for still ends a turn: the model may not have let it go.
     texts = [*(draft.renamed.get(t, t) for t in texts), *(draft.written_as(t) for t in texts)]
+    texts += [draft.layouts[s] for s in draft.layouts if s.strip() in wanted]
     ids = [draft.id_of(text) for text in texts]
     missing = [int(i) for i in dict.fromkeys(ids) if i is not None and i not in present]
     if not missing or not (present or draft.checkpoint.json):

@@ -7,7 +7,7 @@ last piece where their ids follow without a gap.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,6 +52,8 @@ def piece_edits(draft: Draft) -> PieceEdits:
             notes.append(
                 f"{file} gets no new pieces: {why_not}; programs that read it alone lack them"
             )
+        elif left := _left(draft, model, appended, file):
+            notes.append(left)
         if renamed or appended:
             edits.append(PatchPieces(path=file, renamed=renamed, appended=appended))
     return PieceEdits(tuple(edits), tuple(problems), tuple(notes))
@@ -84,6 +86,8 @@ def _appended(draft: Draft, model: Sentencepiece) -> tuple[tuple[NewPiece, ...],
     pieces = []
     for token_id in range(first, draft.n_tokens):
         token = draft.added.get(TokenId(token_id))
+        if token is None and token_id in draft.vocab.values():
+            break  # a new piece of the vocabulary: see `_left`
         if token is None:
             return (), f"id {token_id} behind its last piece is no added token"
         pieces.append(NewPiece(text=token.content, kind=_kind(token)))
@@ -91,6 +95,23 @@ def _appended(draft: Draft, model: Sentencepiece) -> tuple[tuple[NewPiece, ...],
     if any(piece.text in there for piece in pieces):
         return (), "it holds one of the tokens already"
     return tuple(pieces), ""
+
+
+def _left(draft: Draft, model: Sentencepiece, appended: Sequence[NewPiece], file: str) -> str:
+    """A sentence on new pieces of the vocabulary, which such a model cannot hold.
+
+    SentencePiece makes a piece of whatever two parts meet that spell it, and a user-defined one inside
+    of longer words too; tokenizer.json names the one pair that makes a learned piece, and where a word
+    stands whole. Written here, they would change how other text is cut.
+    """
+    new = sorted(i for i in draft.vocab.values() if i >= len(model.pieces) + len(appended))
+    if not new:
+        return ""
+    return (
+        f"{file} gets no pieces for ids {new[0]} to {draft.n_tokens - 1}: "
+        "SentencePiece would make them in other places than tokenizer.json does; programs that read "
+        "it alone (slow tokenizers, llama.cpp, Ollama) keep making the old pieces"
+    )
 
 
 def _kind(token: AddedToken) -> Literal["control", "user-defined"]:

@@ -8,7 +8,7 @@ it and at texts that it knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, assert_never
 
@@ -17,6 +17,7 @@ from tokengraft.formats.template_markers import pattern
 from tokengraft.formats.template_text import special_texts
 from tokengraft.formats.turns import turns
 from tokengraft.planning.draft import Draft
+from tokengraft.planning.responses import CONFIG, KEY, read_both
 from tokengraft.planning.tokens import rename_token, text_problem
 from tokengraft.planning.wishes import Wish
 from tokengraft.recipes import Add, Protocol
@@ -24,7 +25,6 @@ from tokengraft.vocabulary import TokenId
 
 FLAGS = ("special", "lstrip", "rstrip", "single_word", "normalized")
 NAMES = ("bos", "eos")
-CONFIG = "tokenizer_config.json"
 # Texts at which llama.cpp ends generation, whatever the files say.
 # Source: llama.cpp, src/llama-vocab.cpp, end-of-generation tokens by name.
 LLAMA_CPP_ENDS = frozenset(
@@ -70,10 +70,11 @@ def _markers(draft: Draft, protocol: Protocol) -> tuple[Draft, list[Marker]]:
     """The markers that change; whatever stands in the way becomes a problem."""
     template = draft.tokenizer.template()
     if template is None:
-        return draft.with_problem("protocol", "there is no chat template, so no markers"), []
+        what = "there is no chat template, so no markers"
+        hint = "put a chat_template.jinja into the folder, or give tokens other texts by [[rename]]"
+        return draft.with_problem("protocol", what, hint), []
     if protocol.turn_start == protocol.turn_end:
-        what = f"{protocol.turn_end!r} cannot both open and end a turn"
-        return draft.with_problem("protocol.turn_end", what), []
+        return draft, []  # a contradiction, whatever the template says (see `wishes`)
     found = turns(draft.tokenizer, template)
     wanted = (
         ("turn_start", found.start, protocol.turn_start, found.why_no_start),
@@ -182,25 +183,22 @@ def set_layouts(draft: Draft, adds: Sequence[Add]) -> Draft:
             what = f"{layouts[add.sequence]!r} stands for the same sequence"
             draft = draft.with_problem(f"add[{number}].sequence", what, "keep one of the two")
         layouts.setdefault(add.sequence, add.text)
-    return _anchored(replace(draft, layouts=layouts)) if layouts else draft
+    return read_both(replace(draft, layouts=layouts), _swaps(draft, layouts)) if layouts else draft
 
 
-def _anchored(draft: Draft) -> Draft:
-    """Let responses be read behind the new beginnings too, where a file says how to read them."""
-    whole = draft.value(CONFIG, "/response_template")
-    anchor = whole.get("start_anchor") if isinstance(whole, dict) else None
-    olds = [anchor] if isinstance(anchor, str) else anchor if isinstance(anchor, list) else []
-    anchors: dict[str, None] = {}
-    for old in (text for text in olds if isinstance(text, str)):
-        new = old
-        for sequence, token in draft.layouts.items():
-            new = new.replace(sequence, token)
-        anchors |= {new: None, old: None}
-    if len(anchors) <= len(olds) or not isinstance(whole, dict):
-        return draft
-    return draft.with_setting(
-        CONFIG, "/response_template", {**whole, "start_anchor": list(anchors)}
-    )
+def _swaps(draft: Draft, layouts: Mapping[str, str]) -> dict[str, str]:
+    """What responses hold where a sequence stood, under the names that its tokens have now.
+
+    White space behind the end of a turn belongs to the template, not to what is read.
+    """
+    special = special_texts(draft.tokenizer)[1]
+    swaps = {}
+    for sequence, token in layouts.items():
+        text = sequence.strip() if sequence.strip() in special else sequence
+        for old, new in {**draft.renamed, **draft.markers}.items():
+            text = text.replace(old, new)
+        swaps[text] = token
+    return swaps
 
 
 def follow_markers(draft: Draft) -> Draft:
@@ -213,7 +211,9 @@ def follow_markers(draft: Draft) -> Draft:
         listed = draft.value("generation_config.json", "/stop_strings")
         if isinstance(listed, list) and old in listed and new not in listed:
             draft = draft.with_setting("generation_config.json", "/stop_strings", [*listed, new])
-    return draft
+    if (CONFIG, KEY) in draft.settings:
+        return draft  # it was written anew, with the new markers
+    return read_both(draft, draft.markers)
 
 
 def _follow(draft: Draft, name: str, old: str, new: str) -> Draft:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from tokengraft.planning.draft import Draft
 from tokengraft.plans import JsonChange, SetKey
 from tokengraft.vocabulary import ChatTemplate
 
+# What `chat.turn_lines` compares the beginning of a turn with.
+HEADS = re.compile(r"set graft\w*_head = '((?:[^'\\]|\\.)*)'")
 JINJA, CONFIG = "chat_template.jinja", "tokenizer_config.json"
 
 
@@ -65,10 +68,23 @@ def _with_layouts(draft: Draft, template: ChatTemplate, text: str, found: Templa
             f"{_place(template)} is left alone: it writes {sequences} in no one place"
         )
         return text
+    for sequence, token in draft.layouts.items():
+        left = [at for at in edited.places if repr(sequence) in at.why]
+        if left and sequence in _heads(text):
+            what = (
+                f"line {left[0].line} puts {sequence!r} together from parts, where {token!r} cannot be "
+                "written, and [roles] and [thinking] know the model's turns by how they begin"
+            )
+            found.problems.append((_place(template), what))
     found.notes += [
         f"{_place(template)}, line {at.line}, is left as it is: {at.why}" for at in edited.places
     ]
     return edited.text
+
+
+def _heads(text: str) -> str:
+    """The beginnings by which a taught template knows the model's turns, one after the other."""
+    return "\0".join(found.replace("\\n", "\n") for found in HEADS.findall(text))
 
 
 def _place(template: ChatTemplate) -> str:

@@ -37,7 +37,7 @@ def add_all(draft: Draft, wishes: Sequence[Wish], library: Library | None) -> Dr
         elif known is not None and not where.startswith("add["):
             continue  # a section names a token that exists, which is what it wants
         elif known is not None and TokenId(known) not in table:
-            draft = draft.with_problem(f"{where}.text", f"{add.text!r} is asked for twice")
+            continue  # a word that is asked for twice, which is a problem already (see `wishes`)
         elif known is not None:
             draft = _refine(draft, where, add, table[TokenId(known)], known)
         elif add.use == "word":

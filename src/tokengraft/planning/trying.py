@@ -7,15 +7,15 @@ not keep its promise is refused with the first text that shows it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
 from tokengraft.errors import RecipeError
 from tokengraft.planning.draft import Draft, Word
 from tokengraft.planning.library import Library
 from tokengraft.planning.patterns import is_wordish
+from tokengraft.planning.reaching import unreached
 from tokengraft.plans import PlannedToken
-from tokengraft.spelling import bytes_of, is_whole
 
 MAX_TEXTS = 40_000
 # What stands beside words: spaces, signs, letters, digits and marks of several scripts.
@@ -62,10 +62,6 @@ SIDES = (
     *("x", "X", "é", "я", "Я", "ß", "中", "한", "ع", "क", "ǅ", "ª", "ʰ"),
     *("0", "7", "٣", "Ⅷ", "½", "²", "\u0301", "\u0323", "\u0903", "\u20dd", "\u0338"),
 )
-# Where a piece is looked for, until it comes up.
-ALONE = ("{}", "\n{}", "x\n{}", " {}", "x{}", "0{}", ".{}", "中{}", "{}\n", "\n{}\n", "x {}")
-CONTINUING = range(0x80, 0xC0)  # bytes that continue a letter in UTF-8
-REPLACEMENT = "\ufffd"  # what a part of a letter is shown as
 SHOWN = 60
 
 
@@ -90,10 +86,11 @@ def try_out(draft: Draft, library: Library | None, tokenizer: bytes | None) -> N
         wanted = _with_words(text, spans, words)
         if _expanded(ours, stand_for) != wanted:
             raise _broken(text, wanted, ours)
-    unreached = unreached_pieces(learned, lambda asked: library.encode_with(tokenizer, asked))
-    if unreached:
+    pieces = {token.id: (token.piece or "", token.text) for token in learned}
+    missed = unreached(pieces, lambda asked: library.encode_with(tokenizer, asked))
+    if missed:
         raise RecipeError(
-            f"{len(unreached)} of the new pieces never come up, the first is {unreached[0].text!r}",
+            f"{len(missed)} of the new pieces never come up, the first is {pieces[missed[0]][1]!r}",
             detail="whatever stands beside them, the text that they stand for is cut otherwise",
             subject="extend",
             hint="another corpus, or fewer tokens",
@@ -180,29 +177,3 @@ def _is_whole(text: str, word: Word, begin: int, end: int) -> bool:
 
 def _expanded(ids: Sequence[int], stand_for: Mapping[int, Sequence[int]]) -> list[int]:
     return [old for token_id in ids for old in stand_for.get(token_id, (token_id,))]
-
-
-def unreached_pieces(
-    tokens: Sequence[PlannedToken], encode: Callable[[Sequence[str]], list[list[int]]]
-) -> list[PlannedToken]:
-    """The pieces that come up in none of the neighbourhoods in which they are looked for."""
-    left = list(tokens)
-    for pattern in ALONE:
-        asked = [(token, text) for token in left for text in _written(token, pattern)]
-        made = encode([text for _, text in asked]) if asked else []
-        met = {token.id for (token, _), ids in zip(asked, made, strict=True) if token.id in ids}
-        left = [token for token in left if token.id not in met]
-    return left
-
-
-def _written(token: PlannedToken, pattern: str) -> Iterator[str]:
-    """Texts that hold a piece; one that is the beginning of a letter is completed in many ways."""
-    data = bytes_of(token.piece or "") if REPLACEMENT in token.text else None
-    if data is None or is_whole(data):
-        yield pattern.replace("{}", token.text)
-        return
-    for first in CONTINUING:
-        for more in (b"", b"\x80", b"\xbf", b"\x80\x80"):
-            whole = data + bytes([first]) + more
-            if is_whole(whole):
-                yield pattern.replace("{}", whole.decode())

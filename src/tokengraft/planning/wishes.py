@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tokengraft.documents import Problem
 from tokengraft.recipes import Add, Recipe
 
 
@@ -28,6 +29,22 @@ def wishes(recipe: Recipe) -> tuple[Wish, ...]:
             known.add(wish.add.text)
             wished.append(wish)
     return tuple(wished)
+
+
+def contradictions(recipe: Recipe) -> Iterator[Problem]:
+    """What no checkpoint can carry out."""
+    places: dict[str, str] = {}
+    for number, add in enumerate(recipe.add):
+        first = places.setdefault(add.text, f"add[{number}]")
+        if first != f"add[{number}]":
+            what = f"{add.text!r} is asked for twice"
+            yield Problem(
+                where=f"add[{number}].text", what=what, suggestion=f"it stands in {first}"
+            )
+    wish = recipe.protocol
+    if wish is not None and wish.turn_start == wish.turn_end:
+        what = f"{wish.turn_end!r} cannot both open and end a turn"
+        yield Problem(where="protocol.turn_end", what=what)
 
 
 def _named(recipe: Recipe) -> Iterator[Wish]:

@@ -14,7 +14,7 @@ NOUNS: Final = {
     "key": ("ключ", "ключа", "ключей"),
     "old row": ("старая строка", "старые строки", "старых строк"),
     "merge": ("слияние", "слияния", "слияний"),
-    "piece": ("кусок", "куска", "кусков"),
+    "piece": ("подслово", "подслова", "подслов"),
     "problem": ("замечание", "замечания", "замечаний"),
     "row": ("строка", "строки", "строк"),
     "tensor": ("тензор", "тензора", "тензоров"),
@@ -102,11 +102,11 @@ TEXTS: Final = {
         "{unused} unused rows at {low}, {trained} frequent pieces at {high} ({indicator}); "
         "overlap {overlap}%"
     ): (
-        "{unused} неиспользуемых строк около {low}, {trained} частых токенов около {high} "
+        "{unused} неиспользуемых строк около {low}, {trained} частых подслов около {high} "
         "({indicator}); перекрытие {overlap}%"
     ),
     "untrained by the limit {limit}: {all} of all tokens, {flagged} of the frequent pieces": (
-        "не обучены по границе {limit}: {all} из всех токенов, {flagged} из частых"
+        "не обучены по границе {limit}: {all} из всех токенов, {flagged} из частых подслов"
     ),
     " ({number} against the other matrix)": " ({number} вопреки другой матрице)",
     "distance": "расстояние",
@@ -161,7 +161,7 @@ TEXTS: Final = {
     "mean of {rows} ({parents})": "среднее: {rows} ({parents})",
     "weighted sum of {rows} ({parents})": "взвешенная сумма: {rows} ({parents})",
     "row {id}": "строка {id}",
-    "piece {id}": "кусок {id}",
+    "piece {id}": "подслово {id}",
     "Learned from corpora": "Выучено по корпусам",
     "{corpus}, {size}: {pieces}, ids {first} to {last}; {steps} of them are steps to others": (
         "{corpus}, {size}: {pieces}, id от {first} до {last}; из них {steps} — ступени к другим"
@@ -177,7 +177,7 @@ TEXTS: Final = {
         "({examples}, ...)"
     ),
     "behind the last line": "после последней строки",
-    "behind the last piece": "после последнего куска",
+    "behind the last piece": "после последнего подслова",
     "init": "начало",
     "takes": "отнимает",
     "at most {share}%": "не больше {share}%",
