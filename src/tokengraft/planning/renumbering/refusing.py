@@ -52,6 +52,8 @@ def recipe_problems(recipe: Recipe) -> Iterator[Problem]:
     wishes = [(f"remove[{n}]", wish.renumber) for n, wish in enumerate(recipe.remove)]
     if recipe.trim is not None:
         wishes.append(("trim", recipe.trim.renumber))
+    if not wishes:
+        return
     for where, consent in wishes:
         if not consent:
             yield Problem(
