@@ -28,6 +28,7 @@ NOUNS = {
     *("recipes", "plans", "findings", "results", "documents", "answers"),
     "padding",
     "row_findings",
+    "row_sets",
     "row_statistics",
     "spelling",
     "extensions",

@@ -1,0 +1,1 @@
+"""The benchmark of embedding rows: strata, peers, metrics, tables (`python -m benchmarks.rows`)."""

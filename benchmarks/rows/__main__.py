@@ -1,0 +1,145 @@
+"""Measure embedding rows on a model: strata, peers, ours.
+
+python -m benchmarks.rows --model FOLDER --text FILE… [--methods a,b] [--seeds 3] -o OUT
+
+OUT gets results.json, tables.md and one SVG a stratum.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from benchmarks.rows.measure import Result, measure, names, without_nonce
+from benchmarks.rows.ours import OURS
+from benchmarks.rows.peers import PEERS
+from benchmarks.rows.plots import recovery_plot
+from benchmarks.rows.strata import WANTED, Stratum, choose
+from benchmarks.rows.subject import TEST, Subject, load_subject
+from benchmarks.rows.tables import against_peers, markdown, summarise
+
+METHODS = {**PEERS, **OURS}
+
+
+def main() -> int:
+    """Measure and write."""
+    wish = _arguments()
+    torch.set_num_threads(wish.threads)
+    unknown = set(wish.methods) - set(METHODS)
+    if unknown:
+        print(f"no such method: {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
+        return 2
+    begin = time.time()
+    subject = load_subject(wish.model, wish.text, most_documents=wish.documents)
+    donor = None
+    if wish.donor:
+        donor = load_subject(wish.donor, wish.text[:1], most_documents=8)
+    _describe(subject)
+    methods = {name: METHODS[name] for name in ("mean", *wish.methods)}
+    wish.out.mkdir(parents=True, exist_ok=True)
+    told: dict[str, Any] = {}
+    pages = []
+    for name in wish.strata:
+        stratum = choose(subject, name, background=wish.background, wanted=wish.tokens)
+        if not len(stratum.windows[TEST]):
+            print(f"  {name}: the text has no such tokens")
+            continue
+        results = measure(subject, stratum, methods, seeds=wish.seeds, donor=donor)
+        told[name] = _told(subject, stratum, results)
+        pages.append(f"### {name}: {_sizes(stratum)}\n\n{markdown(told[name]['lines'])}\n")
+        plot = recovery_plot(f"{subject.name} {name}", told[name]["lines"])
+        (wish.out / f"{name}.svg").write_text(plot, encoding="utf-8")
+        print(pages[-1], flush=True)
+    told["run"] = {
+        "subject": subject.name,
+        "tied": subject.model.tied,
+        "seeds": wish.seeds,
+        "minutes": round((time.time() - begin) / 60, 1),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "python": platform.python_version(),
+        "threads": wish.threads,
+    }
+    text = json.dumps(_plain(told), indent=1, ensure_ascii=False)
+    (wish.out / "results.json").write_text(text + "\n", encoding="utf-8")
+    (wish.out / "tables.md").write_text("\n".join(pages), encoding="utf-8")
+    print(f"{told['run']['minutes']} minutes; wrote {wish.out}")
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rows", description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="a checkpoint folder")
+    parser.add_argument("--text", type=Path, nargs="+", required=True, help="UTF-8 text")
+    parser.add_argument("--donor", type=Path, help="a model with the same vocabulary, for OMP")
+    parser.add_argument("--methods", type=_listed, default=list(METHODS), help="a,b,…")
+    parser.add_argument("--strata", type=_listed, default=list(WANTED))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tokens", type=int, help="tokens a stratum, instead of the defaults")
+    parser.add_argument("--background", type=int, default=20_000, help="neutral positions")
+    parser.add_argument("--documents", type=int, default=6_000, help="read at most so many")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+def _listed(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
+def _describe(subject: Subject) -> None:
+    sizes = {part: sum(map(len, encoded)) for part, encoded in subject.parts.items()}
+    kind = "tied" if subject.model.tied else "untied"
+    print(
+        f"{subject.name}: {subject.model.n_rows} rows, {kind}; pieces of text: {sizes}", flush=True
+    )
+
+
+def _sizes(stratum: Stratum) -> str:
+    windows = ", ".join(f"{part} {len(w)}" for part, w in stratum.windows.items())
+    return f"{len(stratum.phrases)} tokens; windows: {windows}"
+
+
+def _told(subject: Subject, stratum: Stratum, results: list[Result]) -> dict[str, Any]:
+    lines = summarise(results)
+    if stratum.name == "S4":
+        floor = without_nonce(subject, stratum)
+        for line, result in zip(lines, results, strict=True):
+            if not result.skipped:
+                gain = (floor - result.arrays["own_nats"]).sum() / math.log(2)
+                line["nonce_gain_bits"] = float(gain / result.arrays["read_bytes"].sum())
+    variants = ("tied", "untied") if subject.model.tied else ("",)
+    return {
+        "tokens": names(stratum.phrases),
+        "sizes": _sizes(stratum),
+        "lines": lines,
+        "against_peers": [
+            line
+            for variant in variants
+            for line in against_peers(results, list(OURS), list(PEERS), variant)
+        ],
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: what is not a number is null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""The benchmark of embedding rows: what it must find of rows whose answer is known."""
+# ruff: noqa: E402 - without torch the imports below fail, and the file is skipped before them
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs tokengraft[train]")
+pytest.importorskip("transformers", reason="needs tokengraft[train]")
+
+from benchmarks.rows import strata, whole
+from benchmarks.rows.cases import Rows, context
+from benchmarks.rows.measure import measure, scores, truth
+from benchmarks.rows.peers import PEERS
+from benchmarks.rows.strata import Stratum, choose
+from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject, load_subject
+from benchmarks.rows.tables import markdown, recovery, summarise
+from benchmarks.rows.writing import binary_kl
+
+import tiny_chat
+from tokengraft.training.windows import Phrase, cut_windows, places_of
+
+REPO = Path(__file__).resolve().parents[1]
+BASE = REPO / "models" / "tiny-qwen3-moe-base"
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    random_ = random.Random(99)
+    text = "\n\n".join(tiny_chat.document(random_) for _ in range(700))
+    # Words that are several pieces stand in other prose: that of these pages.
+    pages = sorted((REPO / "docs" / "explanation").glob("*.md"))
+    text += "\n\n".join(page.read_text(encoding="utf-8") for page in pages)
+    path = tmp_path_factory.mktemp("text") / "made.txt"
+    path.write_text(text, encoding="utf-8")
+    torch.set_num_threads(1)
+    return load_subject(BASE, [path], most_documents=2000)
+
+
+@pytest.fixture(autouse=True)
+def few_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strata, "PER_TOKEN", {FIT: 4, VALIDATION: 2, TEST: 6})
+    monkeypatch.setattr(strata, "FEWEST", ({FIT: 4, VALIDATION: 1, TEST: 3},))
+
+
+def aliases(subject: Subject) -> Stratum:
+    """Tokens that stand for one existing piece each."""
+    found = choose(subject, "S2", background=600, wanted=4)
+    counts = np.bincount(np.concatenate(list(subject.parts[TEST])), minlength=4000)
+    words = subject.words
+    often = [i for i in np.argsort(-counts) if words.begins_V[i] and len(words.bytes_V[i]) > 3][:5]
+    phrases = tuple(Phrase(f"alias {i}", (int(i),)) for i in often)
+    windows = {}
+    for part in (FIT, VALIDATION, TEST):
+        encoded = list(subject.parts[part])
+        places = list(places_of(encoded, phrases, words.goes_on_V))
+        windows[part] = cut_windows(encoded, places[:60], phrases, before=24, after=12)
+    return Stratum("alias", phrases, windows, found.backgrounds, np.full(len(phrases), 1e-3))
+
+
+def test_an_alias_reads_exactly_like_its_token_and_takes_half_of_its_mass(subject: Subject) -> None:
+    stratum = aliases(subject)
+    ids = [p.pieces[0] for p in stratum.phrases]
+    model = subject.model
+    rows = Rows(model.input_VD()[ids].astype(float), model.output_VD()[ids].astype(float))
+    arrays, _ = scores(subject, stratum, truth(subject, stratum), rows)
+    assert float(arrays["read_kl"].max()) < 1e-9
+    mean = context(subject, stratum, 0)
+    reference, _ = scores(
+        subject,
+        stratum,
+        truth(subject, stratum),
+        Rows(mean.mean_of_all(mean.input_VD), mean.mean_of_all(mean.output_VD)),
+    )
+    assert recovery(arrays["read_kl"], reference["read_kl"]) == pytest.approx(1.0, abs=1e-9)
+    assert arrays["canonical"] == pytest.approx(0.5, abs=1e-4)
+    # p* = p / (1 + p): half of the two together, and less than q everywhere
+    assert (arrays["write_gap"] < 0).all()
+    assert (arrays["write_gap"] > -np.log(2) - 1e-6).all()
+
+
+def test_another_tokens_row_does_not_read_like_an_alias(subject: Subject) -> None:
+    stratum = aliases(subject)
+    ids = [p.pieces[0] for p in stratum.phrases]
+    model = subject.model
+    wrong = Rows(
+        model.input_VD()[ids[::-1]].astype(float), model.output_VD()[ids[::-1]].astype(float)
+    )
+    arrays, _ = scores(subject, stratum, truth(subject, stratum), wrong)
+    middle = len(ids) // 2
+    assert (np.delete(arrays["read_kl"], middle) > 0.01).all()
+
+
+def test_permuted_descriptions_recover_nothing_of_what_their_own_do(subject: Subject) -> None:
+    stratum = choose(subject, "S3", background=600, wanted=6)
+    against = truth(subject, stratum)
+    given = context(subject, stratum, 0)
+    own = PEERS["subword-mean"](given)
+    order = np.roll(np.arange(len(stratum.phrases)), 1)
+    permuted = Rows(own.input_ND[order], own.output_ND[order])
+    mean = PEERS["mean"](given)
+    kl = {
+        name: scores(subject, stratum, against, rows)[0]["read_kl"]
+        for name, rows in (("own", own), ("permuted", permuted), ("mean", mean))
+    }
+    assert recovery(kl["own"], kl["mean"]) > 0.15
+    assert recovery(kl["permuted"], kl["mean"]) < recovery(kl["own"], kl["mean"]) / 2
+
+
+def test_hidden_rows_of_resplit_words_reach_no_method(subject: Subject) -> None:
+    stratum = choose(subject, "S1", background=600, wanted=6)
+    given = context(subject, stratum, 0)
+    hidden = [p.without for p in stratum.phrases]
+    assert np.isnan(given.input_VD[hidden]).all()
+    assert not given.known_V[hidden].any()
+    for phrase in stratum.phrases:
+        assert len(phrase.pieces) > 1
+        assert not set(phrase.pieces) & set(hidden)
+        assert subject.words.text(phrase.pieces) == phrase.text
+    for name in ("subword-mean", "eeve", "bil", "adaptivocab", "first-last", "hewitt"):
+        rows = PEERS[name](given)
+        assert np.isfinite(rows.input_ND).all()
+        assert np.isfinite(rows.output_ND).all()
+
+
+def test_true_rows_are_the_ceiling_of_resplit_words(subject: Subject) -> None:
+    stratum = choose(subject, "S1", background=600, wanted=6)
+    model = subject.model
+    hidden = [p.without for p in stratum.phrases]
+    gold = Rows(model.input_VD()[hidden].astype(float), model.output_VD()[hidden].astype(float))
+    arrays, _ = scores(subject, stratum, truth(subject, stratum), gold)
+    assert float(arrays["gold_read_kl"].max()) < 1e-9
+    assert float(arrays["gold_write_kl"].max()) < 1e-6
+
+
+def test_documents_are_in_one_part_only(subject: Subject) -> None:
+    seen = [ids.tobytes() for part in subject.parts.values() for ids in part]
+    assert len(seen) == len(set(seen))
+
+
+def test_a_window_holds_its_phrase_once_and_merges_it_into_one_id(subject: Subject) -> None:
+    stratum = choose(subject, "S2", background=600, wanted=6)
+    windows = stratum.windows[TEST]
+    assert len(windows) >= 12
+    merged = windows.merged(subject.model.n_rows)
+    for n in range(len(windows)):
+        phrase = stratum.phrases[windows.token_W[n]]
+        plain = windows.ids_WT[n, : windows.length_W[n]].tolist()
+        at = int(windows.at_W[n])
+        assert tuple(plain[at : at + len(phrase.pieces)]) == phrase.pieces
+        expected = [*plain[:at], subject.model.n_rows + int(windows.token_W[n])]
+        expected += plain[at + len(phrase.pieces) :]
+        assert expected == merged[n, : len(expected)].tolist()
+
+
+def test_a_method_is_measured_or_says_why_not(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole, "CHUNKS", 8)
+    stratum = choose(subject, "S2", background=600, wanted=6)
+    methods = {name: PEERS[name] for name in ("mean", "eeve", "tokens2words", "omp")}
+    results = measure(subject, stratum, methods, seeds=1, say=lambda _: None)
+    lines = {line["method"]: line for line in summarise(results)}
+    assert set(methods) == set(lines)
+    assert lines["omp"]["skipped"] == "no donor"
+    assert lines["mean"]["rho_read"] == lines["mean"]["rho_write"] == 0.0
+    # EEVE writes the first piece: it is written wherever that piece is due
+    assert lines["eeve"]["leak"] > 1.5
+    assert lines["eeve"]["rho_read"] > 0
+    assert "rho_read_ci" not in lines["eeve"]  # six tokens give no interval
+    assert lines["eeve"]["bpb"] > lines["eeve"]["bpb_pieces"]
+    table = markdown(summarise(results))
+    assert table.count("\n") == 5
+    assert "| omp | no donor |" in table
+
+
+def test_every_training_free_peer_gives_rows_that_can_be_stored(subject: Subject) -> None:
+    given = context(subject, choose(subject, "S2", background=600, wanted=6), 0)
+    for name, peer in PEERS.items():
+        if name in ("omp", "tokens2words"):
+            continue  # one has no donor here, the other is measured above
+        rows = peer(given)
+        for values in (rows.input_ND, rows.output_ND, rows.tied().input_ND):
+            assert values.shape == (len(given.phrases), subject.model.width), name
+            assert np.isfinite(values).all(), name
+
+
+def test_binary_kl_is_exact_for_small_probabilities() -> None:
+    q, p = np.array([1e-9, 0.25, 0.0]), np.array([2e-9, 0.5, 1e-9])
+    expected = [1e-9 * np.log(0.5) + 1e-9, 0.25 * np.log(0.5) + 0.75 * np.log(1.5), 1e-9]
+    assert binary_kl(q, p) == pytest.approx(expected, rel=1e-5)
