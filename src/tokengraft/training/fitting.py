@@ -1,0 +1,260 @@
+"""Fit rows without a backward pass: passes over text, then linear algebra.
+
+Read: the map from known words corrects a composition of pieces, then steps measured by forward passes
+refine it. Written: solved in closed form around the first piece's row with a calibrated bias. Where
+one row does both jobs, it is solved as a written row that is held to the read one, in the metric of
+what readers would notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokengraft.row_sets import RowSet, RowsMade
+from tokengraft.training.input_rows import Mapped, map_rows
+from tokengraft.training.language_model import LanguageModel
+from tokengraft.training.output_rows import (
+    Samples,
+    bias_direction,
+    calibrated,
+    divergence,
+    solve,
+)
+from tokengraft.training.output_samples import LEAK, choose_neutral, samples_of
+from tokengraft.training.refining import Refined, judged, refine
+from tokengraft.training.states import due_states, neutral_states
+from tokengraft.training.windows import Phrase, Windows
+
+Values = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+_STRENGTHS = tuple(float(10.0**n) for n in (-3, -2, -1, 0, 1, 2))
+_TIED_STRENGTHS = tuple(float(10.0**n) for n in (-3, -2, -1, -0.5, 0, 0.5, 1, 2, 3))
+_TRIED = 48  # tokens that strengths are chosen on
+_APART = 0.1  # nats by which tokens without pieces differ, so that training can tell them apart
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What rows are fitted on.
+
+    Attributes:
+        phrases: the new tokens.
+        windows, validation: of each phrase, from different documents.
+        neutral_ST, keep_ST: text, and the positions at which none of the phrases is due.
+        frequency_N: occurrences of each phrase a position of text.
+        known: words of one piece as pieces, with their windows; none where nothing is known.
+    """
+
+    phrases: tuple[Phrase, ...]
+    windows: Windows
+    validation: Windows
+    neutral_ST: Ids
+    keep_ST: NDArray[np.bool_]
+    frequency_N: Values
+    known: tuple[Sequence[Phrase], Windows]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Writing:
+    """Samples of each token to fit on and to choose by, and where its row starts.
+
+    Attributes:
+        fit, held_out: from different windows and different text.
+        start_ND: the first piece's row with a calibrated bias; for descriptions, a bias alone.
+        second_DD: mean of h h' over neutral text.
+    """
+
+    fit: tuple[Samples, ...]
+    held_out: tuple[Samples, ...]
+    start_ND: Values
+    second_DD: Values
+
+
+def fit_rows(
+    model: LanguageModel, evidence: Evidence, rows_VD: tuple[Values, Values], seed: int = 0
+) -> RowSet:
+    """Fit both rows of every token, or the one that does both jobs.
+
+    Args:
+        rows_VD: input and output rows to start from, as float64; the same array where tied.
+    """
+    rng = np.random.default_rng(seed)
+    mapped, refined = fit_input(model, evidence, rows_VD[0], rng)
+    writing = prepare_writing(model, evidence, rows_VD[1], rng)
+    if model.tied:
+        written_ND = fit_tied(model, evidence, writing, refined)
+    else:
+        written_ND = fit_output(model, writing)
+    return RowSet(
+        texts=tuple(phrase.text for phrase in evidence.phrases),
+        input_ND=written_ND if model.tied else refined.rows_ND,
+        output_ND=None if model.tied else written_ND,
+        made=_made(model, evidence, writing, written_ND),
+        figures={
+            "map_error": mapped.error,
+            "composition_error": mapped.error_of_composition,
+            "read_nats_before": float(refined.before_N.mean()),
+            "read_nats_after": float(refined.after_N.mean()),
+        },
+    )
+
+
+# ── read ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def fit_input(
+    model: LanguageModel, evidence: Evidence, rows_VD: Values, rng: np.random.Generator
+) -> tuple[Mapped, Refined]:
+    """Map, then refine."""
+    mapped = map_rows(model, rows_VD, evidence.known, (evidence.phrases, evidence.windows))
+    return mapped, refine(model, evidence.windows, evidence.phrases, mapped.rows_ND, rng)
+
+
+# ── write ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def prepare_writing(
+    model: LanguageModel, evidence: Evidence, rows_VD: Values, rng: np.random.Generator
+) -> Writing:
+    """The passes that writing needs, and calibrated first pieces."""
+    phrases = evidence.phrases
+    neutral = neutral_states(model, evidence.neutral_ST, evidence.keep_ST, phrases)
+    parts = []
+    for remainder, windows in ((0, evidence.windows), (1, evidence.validation)):
+        usable = neutral.sequence_P % 2 == remainder
+        chosen = choose_neutral(model, neutral, phrases, usable, rng)
+        due = due_states(model, windows, phrases)
+        parts.append(
+            tuple(samples_of(model, phrases, (due, neutral), chosen, evidence.frequency_N))
+        )
+    hidden_PD = neutral.hidden_PD.astype(np.float64)
+    bias_D = bias_direction(hidden_PD)
+    start = []
+    for phrase, samples in zip(phrases, parts[0], strict=True):
+        if phrase.is_described:
+            start.append(quiet(model, samples, bias_D, rng))
+        else:
+            start.append(calibrated(model.written, samples, rows_VD[phrase.pieces[0]], bias_D))
+    second = hidden_PD.T @ hidden_PD / len(hidden_PD)
+    return Writing(parts[0], parts[1], np.array(start), second)
+
+
+def quiet(
+    model: LanguageModel,
+    samples: Samples,
+    bias_D: Values,
+    rng: np.random.Generator,
+    leak: float = LEAK,
+) -> Values:
+    """A row that is written with the mean probability `leak`, where nothing is known of its use.
+
+    Rows of several such tokens differ by a small part beside the bias, so that training finds a
+    direction for each.
+    """
+    aside = rng.standard_normal(len(bias_D))
+    aside -= (aside @ bias_D) / (bias_D @ bias_D) * bias_D
+    aside *= _APART / max(float((samples.hidden_CD @ aside).std()), 1e-300)
+    return calibrated(model.written, samples, aside, bias_D, total=leak)
+
+
+def fit_output(model: LanguageModel, writing: Writing) -> Values:
+    """Solve every output row; how far from its start it may go is chosen on held-out samples."""
+    shapes = (np.eye(len(writing.second_DD)), rooted_inverse(writing.second_DD))
+    tried = range(min(_TRIED, len(writing.fit)))
+    scores = {}
+    for which, shape_DD in enumerate(shapes):
+        for strength in _STRENGTHS:
+            scores[which, strength] = sum(
+                divergence(
+                    model.written,
+                    writing.held_out[n],
+                    _solved(model, writing, n, (shape_DD, strength)),
+                )
+                for n in tried
+            )
+    unmoved = sum(
+        divergence(model.written, writing.held_out[n], writing.start_ND[n]) for n in tried
+    )
+    which, strength = min(scores, key=lambda key: scores[key])
+    if scores[which, strength] >= unmoved:
+        return writing.start_ND
+    chosen = (shapes[which], strength)
+    return np.array([_solved(model, writing, n, chosen) for n in range(len(writing.fit))])
+
+
+def _solved(
+    model: LanguageModel, writing: Writing, token: int, settings: tuple[Values, float]
+) -> Values:
+    return solve(model.written, writing.fit[token], writing.start_ND[token], *settings)
+
+
+def fit_tied(
+    model: LanguageModel, evidence: Evidence, writing: Writing, refined: Refined
+) -> Values:
+    """One row for both jobs, each held-out loss measured by what the mean of all rows would lose."""
+    shape_DD = rooted_inverse(refined.answer_DD, least=1e-4)
+    mean_D = model.input_VD().astype(np.float64).mean(axis=0)
+    mean_ND = np.repeat(mean_D[None], len(writing.fit), axis=0)
+    read, write = _losses(model, evidence, writing, mean_ND)
+    best, best_loss = refined.rows_ND, np.inf
+    for strength in _TIED_STRENGTHS:
+        rows_ND = np.array(
+            [
+                solve(model.written, samples, refined.rows_ND[n], shape_DD, strength)
+                for n, samples in enumerate(writing.fit)
+            ]
+        )
+        found = _losses(model, evidence, writing, rows_ND)
+        loss = found[0] / read + found[1] / write
+        if loss < best_loss:
+            best, best_loss = rows_ND, loss
+    return best
+
+
+def _losses(
+    model: LanguageModel, evidence: Evidence, writing: Writing, rows_ND: Values
+) -> tuple[float, float]:
+    read = judged(model, evidence.validation, evidence.phrases, rows_ND)
+    write = sum(
+        divergence(model.written, samples, row)
+        for samples, row in zip(writing.held_out, rows_ND, strict=True)
+    )
+    return float(read.sum()), write
+
+
+def rooted_inverse(matrix_DD: Values, least: float = 1e-3) -> Values:
+    """M^-1/2 of a symmetric matrix, its small eigenvalues raised to a share of the mean one."""
+    values, vectors = np.linalg.eigh((matrix_DD + matrix_DD.T) / 2)
+    raised = np.maximum(values, 0.0) + least * max(float(values.mean()), 1e-300)
+    scaled = raised / raised.mean()
+    return np.asarray((vectors / np.sqrt(scaled)) @ vectors.T)
+
+
+# ── what is said of it ───────────────────────────────────────────────────────────────────────────
+
+
+def _made(
+    model: LanguageModel, evidence: Evidence, writing: Writing, written_ND: Values
+) -> tuple[RowsMade, ...]:
+    counts = np.bincount(evidence.windows.token_W, minlength=len(evidence.phrases))
+    made = []
+    for n, (phrase, samples) in enumerate(zip(evidence.phrases, writing.held_out, strict=True)):
+        odds = samples.log_odds(model.written, written_ND[n])
+        taken = float(samples.weight_C @ np.exp(-np.logaddexp(0.0, -odds)))
+        due = float(samples.weight_C @ samples.q_C)
+        write = "compromise" if model.tied else "budget" if phrase.is_described else "solved"
+        made.append(
+            RowsMade(
+                read=write if model.tied else "mapped and refined",
+                write=write,
+                n_contexts=int(counts[n]),
+                leak=taken / due if due > 0 else None,
+                harm_nats=float(samples.weight_C @ np.logaddexp(0.0, odds)),
+            )
+        )
+    return tuple(made)
