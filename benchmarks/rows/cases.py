@@ -46,6 +46,7 @@ class Context:
         phrases: the tokens, with the pieces (or the description) that they stand for.
         fit, validation: windows of documents that no measurement uses.
         background: neutral text of the fit documents.
+        frequency_N: occurrences of each phrase a position of text.
         donor: another subject with the same vocabulary, or None.
     """
 
@@ -57,6 +58,7 @@ class Context:
     fit: Windows
     validation: Windows
     background: Background
+    frequency_N: Values
     seed: int
     donor: Subject | None = None
     rng: np.random.Generator = field(default_factory=np.random.default_rng)
@@ -103,6 +105,7 @@ def context(subject: Subject, stratum: Stratum, seed: int, donor: Subject | None
         fit=for_seed(stratum, seed),
         validation=stratum.windows[VALIDATION],
         background=stratum.backgrounds[FIT],
+        frequency_N=stratum.frequency_N,
         seed=seed,
         donor=donor,
         rng=np.random.default_rng([seed, *(ord(letter) for letter in stratum.name)]),

@@ -1,10 +1,69 @@
-"""Our own methods, as the benchmark calls them."""
+"""Our own methods without training, as the benchmark calls them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from benchmarks.rows.cases import Method
+import numpy as np
+from benchmarks.rows.cases import Context, Method, Rows
+from benchmarks.rows.subject import FIT
 
-OURS: Mapping[str, Method] = MappingProxyType({})
+from tokengraft.training.fitting import (
+    Evidence,
+    fit_input,
+    fit_output,
+    fit_tied,
+    prepare_writing,
+)
+from tokengraft.training.input_rows import map_rows
+from tokengraft.training.resplitting import known_windows, known_words
+
+_A_WORD = 4  # windows of a known word
+
+
+def evidence(context: Context) -> Evidence:
+    """What the fit may see: documents of the fit part, and windows of the validation part."""
+    subject = context.subject
+    ranks = {pair: n for n, pair in enumerate(subject.merges)}
+    known = known_words(subject.tokenizer, subject.words, ranks, context.known_V)
+    windows = known_windows(
+        subject.parts[FIT], known, subject.words, a_word=_A_WORD, bos=subject.bos
+    )
+    return Evidence(
+        phrases=context.phrases,
+        windows=context.fit,
+        validation=context.validation,
+        neutral_ST=context.background.ids_ST,
+        keep_ST=context.background.keep_ST,
+        frequency_N=context.frequency_N,
+        known=(known, windows),
+    )
+
+
+def bias(context: Context) -> Rows:
+    """Read as the mean of the pieces, written as the first with a calibrated bias."""
+    read = context.pieces_mean(context.input_VD)
+    told = evidence(context)
+    written = prepare_writing(context.subject.model, told, context.output_VD, context.rng)
+    return Rows(read, written.start_ND, both_ND=read)
+
+
+def mapped(context: Context) -> Rows:
+    """Read as mapped from known words, written as solved."""
+    model, told = context.subject.model, evidence(context)
+    found = map_rows(model, context.input_VD, told.known, (told.phrases, told.windows))
+    writing = prepare_writing(model, told, context.output_VD, context.rng)
+    return Rows(found.rows_ND, fit_output(model, writing), both_ND=found.rows_ND)
+
+
+def fit(context: Context) -> Rows:
+    """Read as mapped and refined, written as solved; tied: the compromise."""
+    model, told = context.subject.model, evidence(context)
+    _, refined = fit_input(model, told, context.input_VD, context.rng)
+    writing = prepare_writing(model, told, context.output_VD, context.rng)
+    both = fit_tied(model, told, writing, refined) if model.tied else None
+    return Rows(np.asarray(refined.rows_ND), fit_output(model, writing), both_ND=both)
+
+
+OURS: Mapping[str, Method] = MappingProxyType({"bias": bias, "mapped": mapped, "fit": fit})

@@ -69,13 +69,3 @@ def _continued(subject: Subject, ids_BT: Ids, seed: int) -> list[Ids]:
         pad_token_id=0,
     )
     return list(answer[:, ids_BT.shape[1] :].numpy())
-
-
-def spelled_out(windows: Windows, phrases: Sequence[Phrase]) -> Windows:
-    """Windows around the one id of a word, with its pieces in that id's place."""
-    rows = []
-    for ids, length, at, token in zip(
-        windows.ids_WT, windows.length_W, windows.at_W, windows.token_W, strict=True
-    ):
-        rows.append(np.concatenate([ids[:at], phrases[token].pieces, ids[at + 1 : length]]))
-    return windows_of(rows, windows.token_W.tolist(), windows.at_W.tolist(), phrases, windows.after)

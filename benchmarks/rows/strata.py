@@ -8,15 +8,16 @@ S4  nonce: pieces put together at random, in places chosen at random. Nothing ca
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from benchmarks.rows.placing import placed
 from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject
 from numpy.typing import NDArray
 
+from tokengraft.training.resplitting import at_most, spelled_out, without_merge
 from tokengraft.training.windows import Ids, Phrase, Place, Windows, cut_windows, places_of
 
 FEWEST_TOKENS = 32  # below this no interval is given
@@ -115,19 +116,7 @@ def _resplit(subject: Subject, wanted: int, rng: np.random.Generator) -> tuple[P
 
 
 def _without_merge(subject: Subject, i: int, ranks: dict[tuple[str, str], int]) -> tuple[int, ...]:
-    """What BPE makes of a piece when no merge yields it."""
-    whole = subject.tokenizer.id_to_token(i)
-    symbols = list(whole)
-    while True:
-        pairs = [
-            (ranks[pair], n)
-            for n, pair in enumerate(itertools.pairwise(symbols))
-            if pair in ranks and pair[0] + pair[1] != whole
-        ]
-        if not pairs:
-            break
-        _, n = min(pairs)
-        symbols[n : n + 2] = [symbols[n] + symbols[n + 1]]
+    symbols = without_merge(subject.tokenizer.id_to_token(i), ranks)
     ids = [subject.tokenizer.token_to_id(symbol) for symbol in symbols]
     return () if None in ids else tuple(ids)
 
@@ -216,8 +205,6 @@ def _windows(
 ) -> tuple[Windows, NDArray[np.float64]]:
     """Windows of a part, `most` a token, and how often each phrase stands there."""
     if name in ("S3", "S4"):
-        from benchmarks.rows.placing import placed
-
         return placed(subject, phrases, part, most, rng), np.zeros(len(phrases))
     encoded = subject.parts[part]
     standing = [Phrase(p.text, (p.without,)) if p.without is not None else p for p in phrases]
@@ -231,19 +218,8 @@ def _windows(
             kept.append(places[n])
     windows = cut_windows(encoded, kept, standing, before=BEFORE, after=AFTER + 1, bos=subject.bos)
     if name == "S1":
-        from benchmarks.rows.placing import spelled_out
-
         windows = spelled_out(windows, phrases)
-    return _at_most(windows, most), counts
-
-
-def _at_most(windows: Windows, most: int) -> Windows:
-    seen: Counter[int] = Counter()
-    keep = np.zeros(len(windows), np.bool_)
-    for n, token in enumerate(windows.token_W.tolist()):
-        keep[n] = seen[token] < most
-        seen[token] += 1
-    return windows.of(keep)
+    return at_most(windows, most), counts
 
 
 def _background(

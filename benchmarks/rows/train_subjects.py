@@ -3,7 +3,8 @@
     python -m benchmarks.rows.train_subjects --text FILE… -o FOLDER [--minutes 18]
 
 Dense Qwen3, 3,072 byte-level BPE pieces, 6 layers of width 256: 5.5 (tied) and 6.3 (untied) million
-parameters; the same text, seed and minutes for both. Four tenths of the documents are not trained
+parameters. The untied one goes on from the tied one with two matrices, for as many minutes again; a
+tied one that is there already is taken as it is. Four tenths of the documents are not trained
 on and are written to FOLDER/held-out.txt: the benchmark of these subjects reads that file alone.
 Weights are bfloat16 in FOLDER/tied and FOLDER/untied, and are not committed.
 """
@@ -127,13 +128,21 @@ def main() -> None:
     unseen = [text for text in whole if held_out(text, HELD_OUT)]
     wish.out.mkdir(parents=True, exist_ok=True)
     (wish.out / "held-out.txt").write_text("\n".join(unseen) + "\n", encoding="utf-8")
-    tokenizer = learn(seen)
+    if (wish.out / "tied" / "tokenizer.json").exists():
+        tokenizer = Tokenizer.from_file(str(wish.out / "tied" / "tokenizer.json"))
+    else:
+        tokenizer = learn(seen)
     random.Random(wish.seed).shuffle(seen)
     ids = torch.tensor([i for e in tokenizer.encode_batch(seen) for i in (0, *e.ids)])
     print(f"{len(seen)} documents, {len(ids)} tokens; {len(unseen)} held out", flush=True)
     for name in ("tied", "untied"):
+        if name == "tied" and (wish.out / name / "config.json").exists():
+            continue
         torch.manual_seed(wish.seed)
         model = fresh(tied=name == "tied")
+        if name == "untied":
+            start = Qwen3ForCausalLM.from_pretrained(wish.out / "tied", dtype=torch.float32)
+            model.load_state_dict(start.state_dict())
         tokens = train(model, ids, wish.minutes, name)
         score = bits_per_byte(model, tokenizer, unseen[::20])
         n = sum(p.numel() for p in model.parameters())

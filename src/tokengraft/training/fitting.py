@@ -250,7 +250,7 @@ def _made(
         write = "compromise" if model.tied else "budget" if phrase.is_described else "solved"
         made.append(
             RowsMade(
-                read=write if model.tied else "mapped and refined",
+                read=write if model.tied else "refined",
                 write=write,
                 n_contexts=int(counts[n]),
                 leak=taken / due if due > 0 else None,

@@ -73,9 +73,8 @@ def choose_neutral(
         )
         q = np.concatenate([q_likely, q_drawn])
         places = usable[np.concatenate([likely, rest[drawn]])]
-        chosen.append(
-            Chosen(places, weights / weights.sum(), np.zeros_like(q) if is_described else q)
-        )
+        due = np.full_like(q, LEAK) if phrases[token].is_described else q
+        chosen.append(Chosen(places, weights / weights.sum(), due))
     return chosen
 
 
