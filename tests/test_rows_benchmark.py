@@ -3,48 +3,33 @@
 
 from __future__ import annotations
 
-import random
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs tokengraft[train]")
 pytest.importorskip("transformers", reason="needs tokengraft[train]")
 
-from benchmarks.rows import strata, whole
+from benchmarks.rows import whole
 from benchmarks.rows.cases import Rows, context
 from benchmarks.rows.measure import measure, scores, truth
 from benchmarks.rows.peers import PEERS
 from benchmarks.rows.strata import Stratum, choose
-from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject, load_subject
+from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject
 from benchmarks.rows.tables import markdown, recovery, summarise
 from benchmarks.rows.writing import binary_kl
 
-import tiny_chat
+from row_subjects import few, small_subject
 from tokengraft.training.windows import Phrase, cut_windows, places_of
-
-REPO = Path(__file__).resolve().parents[1]
-BASE = REPO / "models" / "tiny-qwen3-moe-base"
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    random_ = random.Random(99)
-    text = "\n\n".join(tiny_chat.document(random_) for _ in range(700))
-    # Words that are several pieces stand in other prose: that of these pages.
-    pages = sorted((REPO / "docs" / "explanation").glob("*.md"))
-    text += "\n\n".join(page.read_text(encoding="utf-8") for page in pages)
-    path = tmp_path_factory.mktemp("text") / "made.txt"
-    path.write_text(text, encoding="utf-8")
-    torch.set_num_threads(1)
-    return load_subject(BASE, [path], most_documents=2000)
+def subject() -> Subject:
+    return small_subject()
 
 
 @pytest.fixture(autouse=True)
 def few_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strata, "PER_TOKEN", {FIT: 4, VALIDATION: 2, TEST: 6})
-    monkeypatch.setattr(strata, "FEWEST", ({FIT: 4, VALIDATION: 1, TEST: 3},))
+    few(monkeypatch)
 
 
 def aliases(subject: Subject) -> Stratum:

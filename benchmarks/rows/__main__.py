@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 import transformers
+from benchmarks.rows import strata, whole
 from benchmarks.rows.measure import Result, measure, names, without_nonce
 from benchmarks.rows.ours import OURS
 from benchmarks.rows.peers import PEERS
@@ -39,6 +40,9 @@ def main() -> int:
         print(f"no such method: {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
         return 2
     begin = time.time()
+    for part, usual in strata.PER_TOKEN.items():
+        strata.PER_TOKEN[part] = max(2, round(usual * wish.windows))
+    whole.CHUNKS = round(whole.CHUNKS * wish.windows)
     subject = load_subject(wish.model, wish.text, most_documents=wish.documents)
     donor = None
     if wish.donor:
@@ -85,6 +89,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--strata", type=_listed, default=list(WANTED))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tokens", type=int, help="tokens a stratum, instead of the defaults")
+    parser.add_argument("--windows", type=float, default=1.0, help="share of the usual windows")
     parser.add_argument("--background", type=int, default=20_000, help="neutral positions")
     parser.add_argument("--documents", type=int, default=6_000, help="read at most so many")
     parser.add_argument("--threads", type=int, default=1)

@@ -147,7 +147,7 @@ def scores(
         gold = against.gold
         arrays["gold_read_kl"] = read(model, gold.told, phrases, rows.input_ND, sizes).kl_N
         arrays["gold_write_kl"] = _gold_writing(subject, stratum, against, rows)
-    figures = {"harm": done.harm}
+    figures = {"harm": done.harm, "harm_excess": done.harm - done.harm_due}
     if against.whole is not None:
         figures |= whole_figures(model, against.whole, rows)
     return arrays, figures

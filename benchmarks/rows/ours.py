@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import numpy as np
 from benchmarks.rows.cases import Context, Method, Rows
 from benchmarks.rows.subject import FIT
 
@@ -62,8 +61,10 @@ def fit(context: Context) -> Rows:
     model, told = context.subject.model, evidence(context)
     _, refined = fit_input(model, told, context.input_VD, context.rng)
     writing = prepare_writing(model, told, context.output_VD, context.rng)
-    both = fit_tied(model, told, writing, refined) if model.tied else None
-    return Rows(np.asarray(refined.rows_ND), fit_output(model, writing), both_ND=both)
+    both = None
+    if model.tied:
+        both = fit_tied(model, told, writing, context.input_VD, context.rng)[1].rows_ND
+    return Rows(refined.rows_ND, fit_output(model, writing), both_ND=both)
 
 
 OURS: Mapping[str, Method] = MappingProxyType({"bias": bias, "mapped": mapped, "fit": fit})

@@ -26,6 +26,7 @@ _COLUMNS = (
     ("95 %", "rho_write_ci"),
     ("leak", "leak"),
     ("no-harm", "harm"),
+    ("above due", "harm_excess"),
     ("φ", "canonical"),
     ("M", "mass"),
     ("ΔBPB", "bpb_more"),

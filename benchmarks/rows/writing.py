@@ -63,6 +63,8 @@ class Wrote:
         taken, due: mean of p* and of q on neutral text; leak is one sum by the other.
         canonical: p* by the probability of the text in either form.
         mass: probability of the text in either form by q.
+        harm: KL from the old model to the one with all tokens, on neutral text, in nats;
+            `harm_due`: what tokens that are written exactly as often as their pieces would do.
         lift: mean log p* where the phrase stands minus log of its mean on neutral text.
     """
 
@@ -75,6 +77,7 @@ class Wrote:
     mass_N: Values
     lift_N: Values
     harm: float
+    harm_due: float
 
 
 def duties(
@@ -186,6 +189,7 @@ def wrote(
         mass_N=mean_of(np.exp(np.minimum(either - log_q_known, 50.0))),
         lift_N=mean_of(log_p) - np.log(np.maximum(taken, _LEAST)),
         harm=float(harm),
+        harm_due=float(-np.log1p(-np.minimum(told.q_NP.sum(axis=0), 0.999)).mean()),
     )
 
 

@@ -15,17 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training.input_rows import Mapped, map_rows
-from tokengraft.training.language_model import LanguageModel
+from tokengraft.training.input_rows import Mapped, composed, map_rows
+from tokengraft.training.language_model import LanguageModel, Written
 from tokengraft.training.output_rows import (
     Samples,
     bias_direction,
+    both,
     calibrated,
     divergence,
     solve,
 )
 from tokengraft.training.output_samples import LEAK, choose_neutral, samples_of
-from tokengraft.training.refining import Refined, judged, refine
+from tokengraft.training.refining import Refined, SecondJob, judged, refine
 from tokengraft.training.states import due_states, neutral_states
 from tokengraft.training.windows import Phrase, Windows
 
@@ -33,8 +34,8 @@ Values = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 _STRENGTHS = tuple(float(10.0**n) for n in (-3, -2, -1, 0, 1, 2))
-_TIED_STRENGTHS = tuple(float(10.0**n) for n in (-3, -2, -1, -0.5, 0, 0.5, 1, 2, 3))
 _TRIED = 48  # tokens that strengths are chosen on
+WRITING = 2.0  # what a share of the loss in writing counts for against one in reading, on one row
 _APART = 0.1  # nats by which tokens without pieces differ, so that training can tell them apart
 
 
@@ -67,12 +68,14 @@ class Writing:
         fit, held_out: from different windows and different text.
         start_ND: the first piece's row with a calibrated bias; for descriptions, a bias alone.
         second_DD: mean of h h' over neutral text.
+        bias_D: the direction whose product with states is about 1.
     """
 
     fit: tuple[Samples, ...]
     held_out: tuple[Samples, ...]
     start_ND: Values
     second_DD: Values
+    bias_D: Values
 
 
 def fit_rows(
@@ -84,22 +87,23 @@ def fit_rows(
         rows_VD: input and output rows to start from, as float64; the same array where tied.
     """
     rng = np.random.default_rng(seed)
-    mapped, refined = fit_input(model, evidence, rows_VD[0], rng)
     writing = prepare_writing(model, evidence, rows_VD[1], rng)
     if model.tied:
-        written_ND = fit_tied(model, evidence, writing, refined)
+        mapped, refined = fit_tied(model, evidence, writing, rows_VD[0], rng)
+        written_ND = refined.rows_ND
     else:
+        mapped, refined = fit_input(model, evidence, rows_VD[0], rng)
         written_ND = fit_output(model, writing)
     return RowSet(
         texts=tuple(phrase.text for phrase in evidence.phrases),
-        input_ND=written_ND if model.tied else refined.rows_ND,
+        input_ND=refined.rows_ND,
         output_ND=None if model.tied else written_ND,
         made=_made(model, evidence, writing, written_ND),
         figures={
             "map_error": mapped.error,
             "composition_error": mapped.error_of_composition,
-            "read_nats_before": float(refined.before_N.mean()),
-            "read_nats_after": float(refined.after_N.mean()),
+            "loss_before": float(refined.before_N.mean()),
+            "loss_after": float(refined.after_N.mean()),
         },
     )
 
@@ -110,9 +114,23 @@ def fit_rows(
 def fit_input(
     model: LanguageModel, evidence: Evidence, rows_VD: Values, rng: np.random.Generator
 ) -> tuple[Mapped, Refined]:
-    """Map, then refine."""
-    mapped = map_rows(model, rows_VD, evidence.known, (evidence.phrases, evidence.windows))
-    return mapped, refine(model, evidence.windows, evidence.phrases, mapped.rows_ND, rng)
+    """Map, then refine; tokens start where it reads best, the mean of all rows included."""
+    found = map_rows(model, rows_VD, evidence.known, (evidence.phrases, evidence.windows))
+    starts = _starts(model, evidence, rows_VD, found)
+    return found, refine(model, evidence.windows, evidence.phrases, starts, rng)
+
+
+def _starts(
+    model: LanguageModel, evidence: Evidence, rows_VD: Values, found: Mapped
+) -> list[Values]:
+    mean_ND = _mean_rows(model, len(evidence.phrases))
+    last = composed(rows_VD, evidence.phrases, "last")
+    return [found.rows_ND, found.composed_ND, mean_ND, last, (last + mean_ND) / 2]
+
+
+def _mean_rows(model: LanguageModel, n: int) -> Values:
+    mean_D = model.input_VD().astype(np.float64).mean(axis=0)
+    return np.repeat(mean_D[None], n, axis=0)
 
 
 # ── write ────────────────────────────────────────────────────────────────────────────────────────
@@ -137,15 +155,15 @@ def prepare_writing(
     start = []
     for phrase, samples in zip(phrases, parts[0], strict=True):
         if phrase.is_described:
-            start.append(quiet(model, samples, bias_D, rng))
+            start.append(quiet(model.written, samples, bias_D, rng))
         else:
             start.append(calibrated(model.written, samples, rows_VD[phrase.pieces[0]], bias_D))
     second = hidden_PD.T @ hidden_PD / len(hidden_PD)
-    return Writing(parts[0], parts[1], np.array(start), second)
+    return Writing(parts[0], parts[1], np.array(start), second, bias_D)
 
 
 def quiet(
-    model: LanguageModel,
+    written: Written,
     samples: Samples,
     bias_D: Values,
     rng: np.random.Generator,
@@ -159,11 +177,14 @@ def quiet(
     aside = rng.standard_normal(len(bias_D))
     aside -= (aside @ bias_D) / (bias_D @ bias_D) * bias_D
     aside *= _APART / max(float((samples.hidden_CD @ aside).std()), 1e-300)
-    return calibrated(model.written, samples, aside, bias_D, total=leak)
+    return calibrated(written, samples, aside, bias_D, total=leak)
 
 
 def fit_output(model: LanguageModel, writing: Writing) -> Values:
-    """Solve every output row; how far from its start it may go is chosen on held-out samples."""
+    """Solve every output row; how far from its start it may go is chosen on held-out samples.
+
+    At last its bias is calibrated again, on all samples, so that what it takes in all is what is due.
+    """
     shapes = (np.eye(len(writing.second_DD)), rooted_inverse(writing.second_DD))
     tried = range(min(_TRIED, len(writing.fit)))
     scores = {}
@@ -181,10 +202,16 @@ def fit_output(model: LanguageModel, writing: Writing) -> Values:
         divergence(model.written, writing.held_out[n], writing.start_ND[n]) for n in tried
     )
     which, strength = min(scores, key=lambda key: scores[key])
-    if scores[which, strength] >= unmoved:
-        return writing.start_ND
-    chosen = (shapes[which], strength)
-    return np.array([_solved(model, writing, n, chosen) for n in range(len(writing.fit))])
+    rows_ND = writing.start_ND
+    if scores[which, strength] < unmoved:
+        chosen = (shapes[which], strength)
+        rows_ND = np.array([_solved(model, writing, n, chosen) for n in range(len(writing.fit))])
+    return np.array(
+        [
+            calibrated(model.written, both(*parts), row, writing.bias_D)
+            for *parts, row in zip(writing.fit, writing.held_out, rows_ND, strict=True)
+        ]
+    )
 
 
 def _solved(
@@ -194,37 +221,35 @@ def _solved(
 
 
 def fit_tied(
-    model: LanguageModel, evidence: Evidence, writing: Writing, refined: Refined
-) -> Values:
-    """One row for both jobs, each held-out loss measured by what the mean of all rows would lose."""
-    shape_DD = rooted_inverse(refined.answer_DD, least=1e-4)
-    mean_D = model.input_VD().astype(np.float64).mean(axis=0)
-    mean_ND = np.repeat(mean_D[None], len(writing.fit), axis=0)
-    read, write = _losses(model, evidence, writing, mean_ND)
-    best, best_loss = refined.rows_ND, np.inf
-    for strength in _TIED_STRENGTHS:
-        rows_ND = np.array(
-            [
-                solve(model.written, samples, refined.rows_ND[n], shape_DD, strength)
-                for n, samples in enumerate(writing.fit)
-            ]
-        )
-        found = _losses(model, evidence, writing, rows_ND)
-        loss = found[0] / read + found[1] / write
-        if loss < best_loss:
-            best, best_loss = rows_ND, loss
-    return best
+    model: LanguageModel,
+    evidence: Evidence,
+    writing: Writing,
+    rows_VD: Values,
+    rng: np.random.Generator,
+) -> tuple[Mapped, Refined]:
+    """One row for both jobs: steps on the sum of both losses.
 
-
-def _losses(
-    model: LanguageModel, evidence: Evidence, writing: Writing, rows_ND: Values
-) -> tuple[float, float]:
-    read = judged(model, evidence.validation, evidence.phrases, rows_ND)
-    write = sum(
-        divergence(model.written, samples, row)
-        for samples, row in zip(writing.held_out, rows_ND, strict=True)
-    )
-    return float(read.sum()), write
+    A loss counts by what rows that know nothing lose, writing `WRITING` times. Starts are those of reading, and what writing makes of each.
+    """
+    found = map_rows(model, rows_VD, evidence.known, (evidence.phrases, evidence.windows))
+    starts = _starts(model, evidence, rows_VD, found)
+    mean_ND = starts[2]
+    read = float(judged(model, evidence.windows, evidence.phrases, mean_ND).mean())
+    write = float(np.mean([divergence(model.written, s, mean_ND[0]) for s in writing.fit]))
+    second = SecondJob(model.written, writing.fit, 1 / read, WRITING / write)
+    shape_DD = np.eye(model.width)
+    for strength in (0.1, 1.0):
+        starts += [
+            np.array(
+                [
+                    solve(model.written, samples, row, shape_DD, strength)
+                    for samples, row in zip(writing.fit, start_ND, strict=True)
+                ]
+            )
+            for start_ND in (starts[0], starts[2], writing.start_ND)
+        ]
+    refined = refine(model, evidence.windows, evidence.phrases, starts, rng, second)
+    return found, refined
 
 
 def rooted_inverse(matrix_DD: Values, least: float = 1e-3) -> Values:

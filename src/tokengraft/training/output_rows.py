@@ -53,6 +53,16 @@ class Samples:
         return np.asarray(written.logits(self.hidden_CD @ row_D) - self.log_norm_C)
 
 
+def both(one: Samples, other: Samples) -> Samples:
+    """Two sets of samples of the same text, each of which speaks for all of it."""
+    return Samples(
+        hidden_CD=np.concatenate([one.hidden_CD, other.hidden_CD]),
+        log_norm_C=np.concatenate([one.log_norm_C, other.log_norm_C]),
+        q_C=np.concatenate([one.q_C, other.q_C]),
+        weight_C=np.concatenate([one.weight_C, other.weight_C]) / 2,
+    )
+
+
 def divergence(written: Written, samples: Samples, row_D: Values) -> float:
     """The weighted binary KL of a row, in nats."""
     odds = samples.log_odds(written, row_D)
@@ -102,27 +112,48 @@ def solve(
     return np.asarray(prior_D + shape_DD @ step_D)
 
 
+def slopes(written: Written, samples: Samples, row_D: Values) -> tuple[Values, Values]:
+    """Gradient and (Gauss-Newton) curvature of the divergence at a row."""
+    logits = written.logits(samples.hidden_CD @ row_D)
+    slope = _slope(written, logits)
+    p = _sigmoid(logits - samples.log_norm_C)
+    gradient = samples.hidden_CD.T @ (samples.weight_C * (p - samples.q_C) * slope)
+    weights = samples.weight_C * p * (1 - p) * slope**2
+    return gradient, samples.hidden_CD.T @ (weights[:, None] * samples.hidden_CD)
+
+
 def calibrated(
     written: Written, samples: Samples, row_D: Values, bias_D: Values, total: float | None = None
 ) -> Values:
     """The row plus as much of the bias direction as gives the token its due in all, no more.
 
     Where the pieces' first row is written, the token comes wherever its first piece is due; this
-    takes away what belongs to other words with the same beginning.
+    takes away what belongs to other words with the same beginning. Where no bias takes enough away, the
+    row is the one that takes least.
 
     Args:
         bias_D: a direction whose product with every state is about 1.
         total: the weighted sum of p that is wanted; what q sums to if None.
     """
     wanted = float(samples.weight_C @ samples.q_C) if total is None else total
-    low, high = -_WIDEST, _WIDEST
+
+    def moved(bias: float) -> Values:
+        return row_D + float(written.products(np.array([bias]))[0]) * bias_D
+
+    def taken(bias: float) -> float:
+        return float(samples.weight_C @ _sigmoid(samples.log_odds(written, moved(bias))))
+
+    low, high = _least(taken), _WIDEST
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        p = _sigmoid(
-            samples.log_odds(written, row_D + written.products(np.array([middle]))[0] * bias_D)
-        )
-        low, high = (middle, high) if float(samples.weight_C @ p) < wanted else (low, middle)
-    return np.asarray(row_D + written.products(np.array([(low + high) / 2]))[0] * bias_D)
+        low, high = (middle, high) if taken(middle) < wanted else (low, middle)
+    return np.asarray(moved((low + high) / 2))
+
+
+def _least(taken: Callable[[float], float]) -> float:
+    """The bias with the least mass: below it, states whose product with it is negative take over."""
+    grid = np.linspace(-_WIDEST, _WIDEST, 81)
+    return float(grid[int(np.argmin([taken(bias) for bias in grid.tolist()]))])
 
 
 def bias_direction(hidden_CD: Values) -> Values:

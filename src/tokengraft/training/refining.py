@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokengraft.training.language_model import LanguageModel
+from tokengraft.training.language_model import LanguageModel, Written
+from tokengraft.training.output_rows import Samples, divergence, slopes
 from tokengraft.training.resplitting import at_most
 from tokengraft.training.states import left_out, masked_logits, states_at
 from tokengraft.training.windows import Phrase, Windows
@@ -30,56 +31,117 @@ Singles = NDArray[np.float32]
 PLACES = 4  # behind the phrase, its own included, whose states are matched
 SCORED = 8  # places whose predictions a step is judged by
 WINDOWS = 10  # of a token, that steps are judged on
-ROUNDS = 3
-PROBES = 3.0  # random changes for each dimension, over all tokens together
+ROUNDS = 6
+REMEASURED = 2  # rounds after which the answer is measured anew, at the rows that are there now
+DAMPINGS = (0.3, 0.03, 0.003)
+PROBES = 2.0  # random changes for each dimension, over all tokens together
 PROBE_SIZE = 0.3  # of a change, in standard deviations of rows
-PROBE_WINDOWS = 2  # a token
+PROBE_WINDOWS = 1  # a token
 _LOGITS_AT_ONCE = 1 << 23
 _FISHER_STATES = 96
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Refined:
-    """Rows and what they were judged by, before and after: KL in nats a place, for each token."""
+    """Rows and what they were judged by, before and after: each token's loss.
+
+    The loss is KL in nats a place; where a row has a second job, both losses on one scale.
+    """
 
     rows_ND: Values
     before_N: Values
     after_N: Values
-    answer_DD: Values  # how the prediction answers to a change of a row: a metric on rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SecondJob:
+    """That the same rows are written: samples of each token, and how much either job counts for.
+
+    Attributes:
+        read: weight of a nat of reading; `write`: of a nat of writing. One over what uninformed
+            rows lose makes the two comparable.
+    """
+
+    written: Written
+    samples: Sequence[Samples]
+    read: float
+    write: float
+
+    def losses(self, rows_ND: Values) -> Values:
+        return np.array(
+            [divergence(self.written, s, row) for s, row in zip(self.samples, rows_ND, strict=True)]
+        )
 
 
 def refine(
     model: LanguageModel,
     windows: Windows,
     phrases: Sequence[Phrase],
-    start_ND: Values,
+    starts: Sequence[Values],
     rng: np.random.Generator,
+    second: SecondJob | None = None,
 ) -> Refined:
-    """Refine rows on at most `WINDOWS` windows of each token."""
+    """Refine rows on at most `WINDOWS` windows of each token.
+
+    Args:
+        starts: rows to start from, [N, D] each; every token takes the best of them.
+        second: where rows do both jobs.
+    """
     windows = at_most(windows, WINDOWS)
     places, exists = windows.following()
     places, exists = places[:, :SCORED], exists[:, :SCORED]
     (told,) = states_at(model, windows.ids_WT, places)
     judge = _Judge(model, windows, phrases, told, exists)
-    rows_ND = start_ND.copy()
-    states, kl_N = judge(rows_ND)
-    before = kl_N.copy()
-    fisher_DD = fisher(model, told[exists], rng)
-    spread_DD = np.cov(model.input_VD().astype(np.float64), rowvar=False)
-    answers = _probe(model, windows, rows_ND, states, spread_DD, rng)
-    metric = _metric(answers, fisher_DD)
-    for _ in range(ROUNDS):
-        residual = _mean_residual(windows, told, states, len(phrases))
-        for damping in (1e-1, 1e-2, 1e-3):
-            step_ND = _step(answers, fisher_DD, spread_DD, residual, damping)
-            for length in (1.0, 0.4):
-                tried = rows_ND + length * step_ND
-                new_states, new_kl_N = judge(tried)
-                better = new_kl_N < kl_N
-                rows_ND = np.where(better[:, None], tried, rows_ND)
-                kl_N = np.where(better, new_kl_N, kl_N)
-                states = np.where(better[windows.token_W][:, None, None], new_states, states)
-    return Refined(rows_ND, before, kl_N, metric)
+    state = _State(judge, second, starts[0])
+    for start_ND in starts[1:]:
+        state.take(start_ND)
+    before = state.loss_N.copy()
+    measure = _Measure(
+        fisher(model, told[exists], rng),
+        np.cov(model.input_VD().astype(np.float64), rowvar=False),
+    )
+    answers = _probe(judge, state, measure.spread_DD, rng)
+    residual = _mean_residual(windows, told, state.states_WAD, len(phrases))
+    for number in range(ROUNDS):
+        if number and number % REMEASURED == 0:
+            answers = _probe(judge, state, measure.spread_DD, rng)
+        for damping in DAMPINGS:
+            step_ND = _step(answers, measure, residual, damping, state)
+            state.take(state.rows_ND + step_ND / (1 + number % 2))
+            residual = _mean_residual(windows, told, state.states_WAD, len(phrases))
+    return Refined(state.rows_ND, before, state.loss_N)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Measure:
+    """Metrics: of final states, by what they do to predictions; of rows, by how they spread."""
+
+    fisher_DD: Values
+    spread_DD: Values
+
+
+class _State:
+    """The best rows so far, token by token, with their states and losses."""
+
+    def __init__(self, judge: _Judge, second: SecondJob | None, rows_ND: Values) -> None:
+        self.judge, self.second = judge, second
+        self.rows_ND = rows_ND
+        self.states_WAD, self.loss_N = self.losses(rows_ND)
+
+    def losses(self, rows_ND: Values) -> tuple[Singles, Values]:
+        states, loss_N = self.judge(rows_ND)
+        if self.second is not None:
+            loss_N = self.second.read * loss_N + self.second.write * self.second.losses(rows_ND)
+        return states, loss_N
+
+    def take(self, rows_ND: Values) -> None:
+        """Take the rows of those tokens for which they are better."""
+        states, loss_N = self.losses(rows_ND)
+        better = loss_N < self.loss_N
+        self.rows_ND = np.where(better[:, None], rows_ND, self.rows_ND)
+        self.loss_N = np.where(better, loss_N, self.loss_N)
+        mine = better[self.judge.windows.token_W][:, None, None]
+        self.states_WAD = np.where(mine, states, self.states_WAD)
 
 
 def judged(
@@ -155,22 +217,16 @@ def merged_places(windows: Windows, count: int) -> NDArray[np.int64]:
     return np.where(exists, places - (windows.n_pieces_W - 1)[:, None], 0)
 
 
-def _probe(
-    model: LanguageModel,
-    windows: Windows,
-    rows_ND: Values,
-    states_WAD: Singles,
-    spread_DD: Values,
-    rng: np.random.Generator,
-) -> Values:
+def _probe(judge: _Judge, state: _State, spread_DD: Values, rng: np.random.Generator) -> Values:
     """How the first states behind a token answer to its row: [PLACES, D out, D in], over all tokens."""
+    model, windows, rows_ND = judge.model, judge.windows, state.rows_ND
     few = np.zeros(len(windows), np.bool_)
     seen: dict[int, int] = {}
     for n, token in enumerate(windows.token_W.tolist()):
         few[n] = seen.get(token, 0) < PROBE_WINDOWS
         seen[token] = seen.get(token, 0) + 1
     chosen = windows.of(few)
-    base = states_WAD[few][:, :PLACES].astype(np.float64)
+    base = state.states_WAD[few][:, :PLACES].astype(np.float64)
     width, n = model.width, len(rows_ND)
     times = max(2, int(np.ceil(PROBES * width / max(1, len(seen)))))
     root = np.linalg.cholesky(spread_DD + 1e-9 * np.trace(spread_DD) / width * np.eye(width))
@@ -207,14 +263,26 @@ def _mean_residual(windows: Windows, told: Singles, states: Singles, n: int) -> 
 
 
 def _step(
-    answers: Values, fisher_DD: Values, spread_DD: Values, residual: Values, damping: float
+    answers: Values, measure: _Measure, residual: Values, damping: float, state: _State
 ) -> Values:
-    """The change that takes most of the residual away, held to the size that rows have."""
-    curvature = _metric(answers, fisher_DD)
+    """The change that takes most of the residual away, held to the size that rows have.
+
+    With a second job, a Newton step on the sum of both losses.
+    """
+    fisher_DD, spread_DD = measure.fisher_DD, measure.spread_DD
+    curvature = _metric(answers, fisher_DD) / len(answers)
     towards = np.zeros((len(residual), answers.shape[2]))
     for place, answer in enumerate(answers):
-        towards += residual[:, place] @ fisher_DD @ answer
+        towards += residual[:, place] @ fisher_DD @ answer / len(answers)
     width = len(spread_DD)
     held = np.linalg.inv(spread_DD + 1e-3 * np.trace(spread_DD) / width * np.eye(width))
     share = damping * np.trace(curvature @ spread_DD) / width
-    return np.asarray(np.linalg.solve(curvature + share * held, towards.T).T)
+    second = state.second
+    if second is None:
+        return np.asarray(np.linalg.solve(curvature + share * held, towards.T).T)
+    steps = []
+    for samples, row, pull in zip(second.samples, state.rows_ND, towards, strict=True):
+        gradient, curved = slopes(second.written, samples, row)
+        both = second.read * (curvature + share * held) + second.write * curved
+        steps.append(np.linalg.solve(both, second.read * pull - second.write * gradient))
+    return np.array(steps)

@@ -1,0 +1,40 @@
+"""The committed small model with text for it, as the benchmark of rows loads it; once a process."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+from benchmarks.rows import strata
+from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject, load_subject
+
+import tiny_chat
+
+REPO = Path(__file__).resolve().parents[1]
+BASE = REPO / "models" / "tiny-qwen3-moe-base"
+FEW = {FIT: 4, VALIDATION: 2, TEST: 6}  # windows a token
+FEWEST = ({FIT: 4, VALIDATION: 1, TEST: 3},)
+
+
+@cache
+def small_subject() -> Subject:
+    """The model, with text of its own kind and with pages of this project."""
+    torch.set_num_threads(1)
+    random_ = random.Random(99)
+    text = "\n\n".join(tiny_chat.document(random_) for _ in range(700))
+    # Words that are several pieces stand in other prose: that of these pages.
+    pages = sorted((REPO / "docs" / "explanation").glob("*.md"))
+    text += "\n\n".join(page.read_text(encoding="utf-8") for page in pages)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "made.txt"
+        path.write_text(text, encoding="utf-8")
+        return load_subject(BASE, [path], most_documents=2000)
+
+
+def few(monkeypatch: object) -> None:
+    """Few windows, so that a measurement takes a second."""
+    monkeypatch.setattr(strata, "PER_TOKEN", FEW)  # type: ignore[attr-defined]
+    monkeypatch.setattr(strata, "FEWEST", FEWEST)  # type: ignore[attr-defined]
