@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import numpy as np
 from benchmarks.rows.cases import Context, Method, Rows
 from benchmarks.rows.subject import FIT
 
@@ -37,6 +38,8 @@ def evidence(context: Context) -> Evidence:
         keep_ST=context.background.keep_ST,
         frequency_N=context.frequency_N,
         known=(known, windows),
+        trained=np.flatnonzero(context.known_V),
+        bos=subject.bos,
     )
 
 

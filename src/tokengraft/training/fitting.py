@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training.input_rows import Mapped, composed, map_rows
+from tokengraft.training.input_rows import Mapped, composed, map_alone, map_rows
 from tokengraft.training.language_model import LanguageModel, Written
 from tokengraft.training.output_rows import (
     Samples,
@@ -49,6 +49,8 @@ class Evidence:
         neutral_ST, keep_ST: text, and the positions at which none of the phrases is due.
         frequency_N: occurrences of each phrase a position of text.
         known: words of one piece as pieces, with their windows; none where nothing is known.
+        trained: ids whose rows are known to be trained.
+        bos: an id that stands before every text, None where there is none.
     """
 
     phrases: tuple[Phrase, ...]
@@ -58,6 +60,8 @@ class Evidence:
     keep_ST: NDArray[np.bool_]
     frequency_N: Values
     known: tuple[Sequence[Phrase], Windows]
+    trained: Ids
+    bos: int | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +129,9 @@ def _starts(
 ) -> list[Values]:
     mean_ND = _mean_rows(model, len(evidence.phrases))
     last = composed(rows_VD, evidence.phrases, "last")
-    return [found.rows_ND, found.composed_ND, mean_ND, last, (last + mean_ND) / 2]
+    alone = map_alone(model, rows_VD, evidence.trained, evidence.phrases, evidence.bos)
+    middle = (alone + found.rows_ND) / 2
+    return [found.rows_ND, found.composed_ND, mean_ND, last, (last + mean_ND) / 2, alone, middle]
 
 
 def _mean_rows(model: LanguageModel, n: int) -> Values:
@@ -246,7 +252,7 @@ def fit_tied(
                     for samples, row in zip(writing.fit, start_ND, strict=True)
                 ]
             )
-            for start_ND in (starts[0], starts[2], writing.start_ND)
+            for start_ND in (starts[0], starts[2], starts[5], writing.start_ND)
         ]
     refined = refine(model, evidence.windows, evidence.phrases, starts, rng, second)
     return found, refined

@@ -23,6 +23,7 @@ from tokengraft.training.windows import Phrase, Windows
 
 Values = NDArray[np.float64]
 
+MOST_PIECES = 1500  # that a map is learned from; more cost time and change little
 _STRENGTHS = tuple(float(10.0**n) for n in range(-3, 5))
 
 
@@ -104,6 +105,39 @@ def map_rows(
     return Mapped(rows_ND, composed_ND, best, strength, error, errors[best])
 
 
+def map_alone(
+    model: LanguageModel,
+    rows_VD: Values,
+    pieces_K: NDArray[np.int64],
+    phrases: Sequence[Phrase],
+    bos: int | None,
+) -> Values:
+    """Rows from what the model makes of each phrase on its own.
+
+    Every piece is a pair here: its state on its own, at three layers, and its row. A ridge goes from
+    one to the other; a phrase's last state is what its row would have led to.
+    Source: Kaplan et al. 2025, "From Tokens to Words", with a rotation instead and one layer.
+    """
+    head = [] if bos is None else [bos]
+    if len(pieces_K) > MOST_PIECES:
+        pieces_K = pieces_K[np.linspace(0, len(pieces_K) - 1, MOST_PIECES).astype(int)]
+    singles = np.array([[*head, i] for i in pieces_K], np.int64)
+    longest = len(head) + max(len(p.pieces) for p in phrases)
+    words = np.zeros((len(phrases), longest), np.int64)
+    ends = np.zeros((len(phrases), 1), np.int64)
+    for n, phrase in enumerate(phrases):
+        words[n, : len(head) + len(phrase.pieces)] = [*head, *phrase.pieces]
+        ends[n] = len(head) + len(phrase.pieces) - 1
+    layers = layers_read(model)
+    at = np.full((len(singles), 1), len(head), np.int64)
+    of_pieces, of_words = (
+        [states[:, 0].astype(np.float64) for states in states_at(model, ids, places, layers=layers)]
+        for ids, places in ((singles, at), (words, ends))
+    )
+    predicted, _, _ = _ridge(of_pieces, rows_VD[pieces_K], of_words)
+    return predicted
+
+
 def composed(rows_VD: Values, phrases: Sequence[Phrase], name: str) -> Values:
     """A weighted mean of each phrase's pieces (`sum`: their sum)."""
     found = []
@@ -147,7 +181,10 @@ def _ridge(
         size = np.sqrt(np.mean(np.sum((block_K - centre) ** 2, axis=1))) or 1.0
         blocks_K.append((block_K - centre) / size)
         blocks_N.append((block_N - centre) / size)
-    features_KF, features_NF = np.concatenate(blocks_K, axis=1), np.concatenate(blocks_N, axis=1)
+    features_KF = np.concatenate(blocks_K, axis=1)
+    # What lies farther out than anything seen is taken back to where the map was learned.
+    blocks_N = [_within(new, _length(old)) for old, new in zip(blocks_K, blocks_N, strict=True)]
+    features_NF = np.concatenate(blocks_N, axis=1)
     centre_D = target_KD.mean(axis=0)
     values, vectors = np.linalg.eigh(features_KF @ features_KF.T)
     turned_KD = vectors.T @ (target_KD - centre_D)
@@ -163,3 +200,12 @@ def _ridge(
     weights_KD = vectors @ (turned_KD / (values + strength)[:, None])
     predicted = features_NF @ features_KF.T @ weights_KD + centre_D
     return np.asarray(predicted), strength, error
+
+
+def _length(block_KF: Values) -> float:
+    return float(np.linalg.norm(block_KF, axis=1).max())
+
+
+def _within(block_NF: Values, length: float) -> Values:
+    lengths = np.maximum(np.linalg.norm(block_NF, axis=1), 1e-12)
+    return np.asarray(block_NF * np.minimum(1.0, length / lengths)[:, None])
