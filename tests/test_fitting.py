@@ -21,8 +21,11 @@ from benchmarks.rows.strata import choose
 from benchmarks.rows.subject import Subject
 from tokenizers import Tokenizer
 
+import tiny
 from row_subjects import few, small_subject
+from tokengraft import flow
 from tokengraft.errors import MissingExtra, UnsupportedFormat
+from tokengraft.formats.loading import load
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training import fitting, refining
 from tokengraft.training.input_rows import map_rows
@@ -36,8 +39,10 @@ from tokengraft.training.output_rows import (
     solve,
 )
 from tokengraft.training.resplitting import without_merge
+from tokengraft.training.row_files import save_rows
 from tokengraft.training.states import due_states, log_rest, neutral_states
 from tokengraft.training.windows import Phrase, Windows
+from tokengraft.training.without_corpus import rows_without_corpus
 
 PLAIN = Written()
 CAPPED = Written(scale=0.5, limit=20.0)
@@ -345,3 +350,53 @@ def test_a_row_set_holds_finite_rows_of_different_tokens() -> None:
     for texts, values in ((("a", "a"), rows), (("a", "b"), np.full((2, 4), np.nan))):
         with pytest.raises(AssertionError):
             RowSet(texts, values, None, made)
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+def test_a_row_set_goes_through_a_plan_into_a_folder(tmp_path: Path, *, tied: bool) -> None:
+    base = tiny.build(tmp_path / "base", tied=tied, dtype="F32")
+    rng = np.random.default_rng(3)
+    read, written = rng.normal(size=(2, tiny.D)), rng.normal(size=(2, tiny.D))
+    made = (RowsMade("refined", "solved", n_contexts=8),) * 2
+    rows = RowSet(("<|a|>", "<|b|>"), read, None if tied else written, made)
+    save_rows(rows, tmp_path / "rows.safetensors")
+    adds = "".join(f"[[add]]\ntext = {json.dumps(text)}\n" for text in rows.texts)
+    recipe = tmp_path / "recipe.toml"
+    text = f'version = 1\n{adds}[rows]\nvalues = "rows.safetensors"\n'
+    recipe.write_text(text, encoding="utf-8")
+    flow.apply(recipe, base=str(base), out=tmp_path / "out")
+    old = load(base).tokenizer
+    assert old is not None
+    names = {"model.embed_tokens.weight": read, **({} if tied else {"lm_head.weight": written})}
+    for name, values in names.items():
+        found = tiny.row_bytes(tmp_path / "out", name)[old.n_tokens : old.n_tokens + 2]
+        assert found == [row.astype(np.float32).tobytes() for row in values]
+
+
+def test_without_a_corpus_the_first_piece_is_biased_by_what_the_others_are_worth() -> None:
+    network = small("llama")
+    model = language_model(network)
+    phrases = (
+        Phrase("a", (10, 11, 12)),
+        Phrase("b", (20,)),
+        Phrase("c", (5, 6), is_described=True),
+    )
+    both = (model.input_VD().astype(float), model.output_VD().astype(float))
+    found = rows_without_corpus(model, phrases, both, np.arange(3, 120), bos=1)
+    assert found.output_ND is not None
+    with torch.no_grad():
+        logits = network(input_ids=torch.tensor([[1, 10, 11, 12]])).logits[0].double()
+        logs = torch.log_softmax(logits, dim=-1)
+        (alone,) = model.hidden(torch.tensor([[1, n] for n in range(3, 120)]))
+    rest = float(logs[1, 11] + logs[2, 12])
+    states = alone[:, 1].numpy().astype(float)
+    moved = states @ (found.output_ND[0] - both[1][10])
+    assert float(moved.mean()) == pytest.approx(rest, abs=1e-3)
+    assert found.output_ND[1] == pytest.approx(both[1][20])  # one piece: nothing else is due
+    norms = torch.logsumexp(model.logits(alone[:, 1]).double(), dim=-1).detach().numpy()
+    odds = np.exp(states @ found.output_ND[2] - norms)
+    # States of an untrained model have little in common: 1e-6 is not quite within a bias's reach.
+    assert float((odds / (1 + odds)).mean()) < 2e-6
+    tied = language_model(small("gemma2"))
+    rows = tied.input_VD().astype(float)
+    assert rows_without_corpus(tied, phrases, (rows, rows), np.arange(3, 120), 1).is_tied

@@ -18,6 +18,7 @@ from tokengraft.training.fitting import (
 )
 from tokengraft.training.input_rows import map_rows
 from tokengraft.training.resplitting import known_windows, known_words
+from tokengraft.training.without_corpus import rows_without_corpus
 
 _A_WORD = 4  # windows of a known word
 
@@ -51,6 +52,19 @@ def bias(context: Context) -> Rows:
     return Rows(read, written.start_ND, both_ND=read)
 
 
+def no_corpus(context: Context) -> Rows:
+    """The mean of the pieces; the first with a bias that needs no text."""
+    found = rows_without_corpus(
+        context.subject.model,
+        context.phrases,
+        (context.input_VD, context.output_VD),
+        np.flatnonzero(context.known_V),
+        context.subject.bos,
+    )
+    written = found.input_ND if found.output_ND is None else found.output_ND
+    return Rows(found.input_ND, written)
+
+
 def mapped(context: Context) -> Rows:
     """Read as mapped from known words, written as solved."""
     model, told = context.subject.model, evidence(context)
@@ -70,4 +84,6 @@ def fit(context: Context) -> Rows:
     return Rows(refined.rows_ND, fit_output(model, writing), both_ND=both)
 
 
-OURS: Mapping[str, Method] = MappingProxyType({"bias": bias, "mapped": mapped, "fit": fit})
+OURS: Mapping[str, Method] = MappingProxyType(
+    {"no-corpus": no_corpus, "bias": bias, "mapped": mapped, "fit": fit}
+)
