@@ -127,6 +127,14 @@ def _told(subject: Subject, stratum: Stratum, results: list[Result]) -> dict[str
         "tokens": names(stratum.phrases),
         "sizes": _sizes(stratum),
         "lines": lines,
+        "per_token": {
+            f"{r.method} {r.variant}".strip(): {
+                key: [float(f"{value:.6g}") for value in r.arrays[key]]
+                for key in ("read_kl", "write_kl", "taken", "due")
+            }
+            for r in results
+            if not r.skipped
+        },
         "against_peers": [
             line
             for variant in variants

@@ -117,8 +117,12 @@ def _recoveries(result: Result, reference: Result) -> dict[str, Any]:
 def against_peers(
     results: Sequence[Result], ours: Sequence[str], peers: Sequence[str], variant: str
 ) -> list[dict[str, Any]]:
-    """Each of our methods by the best peer in reading and the best in writing, paired."""
-    here = {r.method: r for r in results if r.variant == variant and not r.skipped}
+    """Each of our methods by the best peer in reading and the best in writing, paired.
+
+    A method with one row for both jobs is the same in either variant of a tied subject.
+    """
+    variants = ("tied", "untied") if variant == "untied" else (variant,)
+    here = {r.method: r for v in variants for r in results if r.variant == v and not r.skipped}
     if REFERENCE not in here:
         return []
     reference = here[REFERENCE]
