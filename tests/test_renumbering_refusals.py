@@ -62,6 +62,15 @@ def test_what_cannot_go_is_refused_with_its_reason(wish: str, why: str, tmp_path
     assert said.startswith("remove[0]: ")
 
 
+def test_what_a_class_names_by_itself_stays(tmp_path: Path) -> None:
+    """transformers would make it anew behind all other tokens."""
+    source = Tiny(added=(*SPARE, "<mask>")).build(tmp_path / "src")
+    said = refusal(source, '[[remove]]\ntext = "<mask>"\nrenumber = true\n')
+    assert "is used: tokenizer_config.json#/tokenizer_class" in said
+    plan = planned(source, "[trim]\nunused_added = true\nrenumber = true\n").plan
+    assert [token.text for token in plan.tokens] == ["<|spare_a|>", "<|spare_b|>"]
+
+
 def test_a_wordpiece_vocabulary_is_not_trimmed(tmp_path: Path) -> None:
     source = KINDS["wordpiece-sharded"].build(tmp_path / "src")
     said = refusal(source, '[trim]\ncorpus = "corpus.txt"\nrenumber = true\n')

@@ -18,6 +18,16 @@ from tokengraft.planning.renumbering.places import Places, text_uses
 from tokengraft.rows.initializers import Encode
 from tokengraft.vocabulary import TokenId, Tokenizer
 
+# What classes of tokenizers name where no file does: transformers makes such a token anew, behind
+# all others, if the table lacks it (4.57.6 and 5.23.0, measured on RoBERTa's `<unk>`).
+DEFAULTS = frozenset(
+    {
+        *("<s>", "</s>", "<unk>", "<pad>", "<mask>", "<cls>", "<sep>", "<bos>", "<eos>", "<eod>"),
+        *("<eop>", "[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]", "[BOS]", "[EOS]", "<|endoftext|>"),
+        *("<|startoftext|>", "<|begin_of_text|>", "<|end_of_text|>", "<start_of_turn>"),
+    }
+)
+CLASS = "tokenizer_config.json#/tokenizer_class"
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
@@ -60,6 +70,8 @@ class Uses:
         """The place that needs an added token, None if none does."""
         if token_id in self.by_id:
             return self.by_id[token_id]
+        if text in DEFAULTS:
+            return CLASS
         if text in self.by_text:
             return self.by_text[text]
         for template in self._tokenizer.templates:
@@ -71,7 +83,8 @@ class Uses:
 
     def of_piece(self, token_id: int, piece: str) -> str | None:
         """The place that needs a piece of the vocabulary, None if none does."""
-        return self.by_id.get(token_id) or self.by_text.get(piece)
+        default = CLASS if piece in DEFAULTS else None
+        return self.by_id.get(token_id) or self.by_text.get(piece) or default
 
     def in_templates(self, encode: Encode) -> frozenset[int]:
         """The ids of what chat templates write themselves, each literal on its own."""
