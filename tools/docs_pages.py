@@ -124,7 +124,11 @@ def initializers_page() -> str:
         "What a token takes from the probability of old ones when it is written, before training, is\n"
         "in the plan (`takes`): `bounded` holds in every context; `parents` is g / (1 + g), with g the\n"
         "weighted geometric mean of its parents' probabilities, so no more than the likeliest of them\n"
-        "has; `unknown` has to be measured.\n"
+        "has; `unknown` has to be measured.\n\n"
+        "Rows that were found untrained (as `audit --deep` finds them) are no parents, unless `like` asks for\n"
+        "one: then the plan warns. Only `mean` goes over all used rows. No two new tokens get a row of the same\n"
+        "bits: what would be equal is mixed with a sixteenth of its own pieces, or drawn around its place.\n"
+        "Copies that the recipe asks for stay equal, with a warning in the plan.\n"
     )
     parts = [head]
     for name, function in sorted(INITIALIZERS.items()):

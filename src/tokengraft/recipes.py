@@ -163,9 +163,13 @@ class Train(Value):
 
 
 class Rows(Value):
-    """Rows made elsewhere."""
+    """Where new rows come from: a file of rows made elsewhere, and what initializers are told."""
 
-    values: str
+    values: str | None = None
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+    spread: float = Field(default=1e-5, gt=0, le=1)
+    donor: str | None = Field(default=None, min_length=1)
+    atoms: int = Field(default=8, ge=1, le=256)
 
 
 class Lora(Value):

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import StalePlan, TokengraftError
 from tokengraft.events import Listen, Progress
+from tokengraft.tensors import ROW_DTYPES
 
 if TYPE_CHECKING:
     from tokengraft.formats.adapters import Adapter
     from tokengraft.planning import Digest, Ports
     from tokengraft.planning.chat import Asked, Said
+    from tokengraft.planning.settling import OpenMatrix
+    from tokengraft.planning.starting import Untrained
     from tokengraft.planning.values import OpenValues
     from tokengraft.rows.initializers import Encode
 
@@ -146,6 +149,32 @@ def adapter_port(folder: Path) -> Callable[[str], Adapter | str]:
     return read
 
 
+def matrix_port(checkpoint: Checkpoint) -> OpenMatrix:
+    """Open matrices of the base for reading by range."""
+    from tokengraft.formats.byte_ranges import RangeRows, source_of
+
+    def matrix(name: str) -> RangeRows | None:
+        ref = None if checkpoint.tensors is None else checkpoint.tensors.tensors.get(name)
+        if ref is None or ref.dtype not in ROW_DTYPES:
+            return None
+        return RangeRows(source_of(checkpoint.files[ref.file]), ref)
+
+    return matrix
+
+
+def untrained_port(checkpoint: Checkpoint) -> Untrained:
+    """Judge rows as a deep audit does, reading them and its references alone."""
+    matrix = matrix_port(checkpoint)
+
+    def untrained(name: str, ids: Sequence[int]) -> frozenset[int]:
+        from tokengraft.auditing.deep.judging import untrained_among
+
+        rows = matrix(name)
+        return frozenset() if rows is None else untrained_among(checkpoint, rows, ids)
+
+    return untrained
+
+
 @contextmanager
 def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterator[Ports]:
     """All ports of planning; the children that answer end with the context.
@@ -154,6 +183,7 @@ def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterato
         folder: where the paths of the recipe start.
     """
     from tokengraft.flow.corpora import corpus_port, uses_port
+    from tokengraft.flow.donors import donor_port
     from tokengraft.flow.library import AskedLibrary
     from tokengraft.planning import Ports
 
@@ -171,4 +201,7 @@ def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterato
             render=render_port,
             values=values_port(folder, opened),
             adapter=adapter_port(folder),
+            matrix=matrix_port(checkpoint),
+            untrained=untrained_port(checkpoint),
+            donor=donor_port(folder, listen),
         )

@@ -88,7 +88,8 @@ def _checked(
 
 def _files(wish: Recipe, folder: Path) -> Iterator[Problem]:
     """What is wrong with files that it names, as far as no checkpoint is needed to see it."""
-    if wish.rows is not None and (what := values_problem(folder / wish.rows.values)):
+    made = None if wish.rows is None else wish.rows.values
+    if made is not None and (what := values_problem(folder / made)):
         yield Problem(where="rows.values", what=what)
     corpora = [(f"extend[{number}].corpus", one.corpus) for number, one in enumerate(wish.extend)]
     if wish.trim is not None and wish.trim.corpus is not None:

@@ -21,6 +21,7 @@ from tokengraft.planning.assembling import (
 )
 from tokengraft.planning.chat import Render, set_chat
 from tokengraft.planning.context import set_context
+from tokengraft.planning.donating import OpenDonor, no_donor
 from tokengraft.planning.draft import Draft
 from tokengraft.planning.extending import extend_all
 from tokengraft.planning.files import FileEdits, file_edits, missing_tokens
@@ -33,15 +34,17 @@ from tokengraft.planning.protocol import as_copies, follow_markers, set_layouts,
 from tokengraft.planning.renumbering import check_renumbered, recipe_problems, renumber
 from tokengraft.planning.renumbering.trying import try_renumbered
 from tokengraft.planning.rows import RowPlan, plan_rows
+from tokengraft.planning.settling import OpenMatrix, no_matrix
 from tokengraft.planning.slow import with_table
-from tokengraft.planning.starting import check_rows
+from tokengraft.planning.started import RowPorts
+from tokengraft.planning.starting import Untrained, check_rows, none_untrained
 from tokengraft.planning.tokens import add_all, rename_all
 from tokengraft.planning.trying import try_out
 from tokengraft.planning.values import OpenValues, no_values
 from tokengraft.planning.wishes import contradictions, wishes
 from tokengraft.planning.words import settle_words
 from tokengraft.plans import Edit, IdTables, Plan, PlannedRow, PlannedToken
-from tokengraft.recipes import Recipe
+from tokengraft.recipes import Recipe, Rows
 from tokengraft.rows.initializers import Encode
 from tokengraft.tensors import WeightsFile
 from tokengraft.vocabulary import TokenId
@@ -65,6 +68,9 @@ class Ports:
         render: conversations to what chat templates make of them, None where none may be run.
         values: opens a file of rows that the recipe names.
         adapter: reads the adapter that the recipe names; a text says why it cannot be read.
+        matrix: opens a matrix of the base, None where it cannot be read.
+        untrained: which rows of a matrix were found untrained.
+        donor: opens a model that rows are taken from.
     """
 
     encode: Encode | None
@@ -75,6 +81,9 @@ class Ports:
     render: Render | None = None
     values: OpenValues = no_values
     adapter: Callable[[str], Adapter | str] = no_adapter
+    matrix: OpenMatrix = no_matrix
+    untrained: Untrained = none_untrained
+    donor: OpenDonor = no_donor
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +113,8 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
     for where, what in files.problems:
         draft = draft.with_problem(where, what)
     _raise_problems(draft.problems)
-    rows = plan_rows(draft, ports.encode, recipe.rows, ports.values)
+    asked = RowPorts(ports.encode, ports.values, ports.matrix, ports.untrained, ports.donor)
+    rows = plan_rows(draft, recipe.rows or Rows(), asked)
     updates = bake(checkpoint, recipe.lora, ports.adapter)
     _raise_problems((*rows.problems, *updates.problems))
     tokens = _tokens(draft, files, rows)

@@ -6,7 +6,7 @@ is initialised too. A matrix is never made smaller.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,35 +14,17 @@ from numpy.typing import NDArray
 
 from tokengraft.documents import Problem
 from tokengraft.planning.draft import Draft
-from tokengraft.planning.starting import starts
-from tokengraft.planning.taking import taken_by
+from tokengraft.planning.settling import NewSource
+from tokengraft.planning.started import RowPorts, StartedToken, start_rows
 from tokengraft.planning.targets import Target, targets_of
-from tokengraft.planning.values import VALUES, WHERE, Given, OpenValues, given_rows, no_values
-from tokengraft.plans import Keep, Mean, Mix, RemapRows, RowSource, Stored, Taken
+from tokengraft.planning.values import WHERE, Given, given_rows
+from tokengraft.plans import Keep, Mean, RemapRows, RowSource
 from tokengraft.recipes import Rows
-from tokengraft.rows.initializers import Encode
 from tokengraft.vocabulary import TokenId
 
 # Rows are rounded up to this when a matrix grows: matrix kernels and quantised heads want it
 # (GPTQ-Marlin refuses anything else), and vLLM pads to it by itself.
 GROW_TO_MULTIPLE_OF = 64
-NewSource = Mix | Mean | Stored
-
-
-@dataclass(frozen=True, slots=True)
-class StartedToken:
-    """Where the rows of one new token start.
-
-    Attributes:
-        init, why: the initializer, and why `auto` took it; `values` for rows made elsewhere.
-        rows: the source in each tensor.
-        takes: what it takes from old tokens when it is written; None where no tensor is known.
-    """
-
-    init: str
-    why: str
-    rows: Mapping[str, NewSource]
-    takes: Taken | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,36 +43,36 @@ class RowPlan:
     values: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
 
 
-def plan_rows(
-    draft: Draft,
-    encode: Encode | None,
-    made: Rows | None = None,
-    open_values: OpenValues = no_values,
-) -> RowPlan:
+def plan_rows(draft: Draft, made: Rows, ports: RowPorts) -> RowPlan:
     """Decide how many rows there must be and where each comes from.
 
     Args:
-        made: what the recipe says of rows made elsewhere.
-
+        made: what the recipe says of rows as a whole.
     Raises:
         UnsupportedFormat: a tensor that would have to change cannot be edited here.
     """
     layout = draft.checkpoint.layout
     n_rows = layout.n_rows if layout is not None and layout.n_rows else None
     if not draft.new_rows:
-        return RowPlan(n_rows=n_rows, problems=_nothing_to_give(made))
+        nothing = "the recipe adds no token that rows could be given to"
+        wrong = () if made.values is None else (Problem(where=WHERE, what=nothing),)
+        return RowPlan(n_rows=n_rows, problems=wrong)
     if n_rows is None:
-        found, problems = _started(draft, (), encode, Given())
-        note = "no config and no weights say how many rows there are"
-        problems += () if made is None else given_rows(draft, made.values, (), open_values).problems
-        return RowPlan(found, notes=(note,), problems=problems)
-    needed = max(draft.n_tokens, n_rows)
-    grown = needed if needed == n_rows else -(-needed // GROW_TO_MULTIPLE_OF) * GROW_TO_MULTIPLE_OF
-    targets, notes = targets_of(draft, grows=grown > n_rows)
-    given = Given() if made is None else given_rows(draft, made.values, targets, open_values)
-    found, problems = _started(draft, targets, encode, given)
-    if given.problems or problems:
-        return RowPlan(problems=(*given.problems, *problems))
+        targets: tuple[Target, ...] = ()
+        notes: tuple[str, ...] = ("no config and no weights say how many rows there are",)
+        grown = None
+    else:
+        needed = max(draft.n_tokens, n_rows)
+        more = -(-needed // GROW_TO_MULTIPLE_OF) * GROW_TO_MULTIPLE_OF
+        grown = needed if needed == n_rows else more
+        targets, notes = targets_of(draft, grows=grown > n_rows)
+    given = Given()
+    if made.values is not None:
+        given = given_rows(draft, made.values, targets, ports.values)
+    started = start_rows(draft, targets, given, made, ports)
+    problems = (*given.problems, *started.problems)
+    if problems or grown is None or n_rows is None:
+        return RowPlan(started.tokens, notes=notes, problems=problems)
     filler = Mean(first=0, count=min(draft.tokenizer.n_tokens, n_rows))
     edits = tuple(
         RemapRows(
@@ -98,7 +80,7 @@ def plan_rows(
             n_rows_before=target.n_rows,
             n_rows_after=grown,
             rows=_layout_rows(
-                {token_id: start.rows[target.name] for token_id, start in found.items()},
+                {token_id: start.rows[target.name] for token_id, start in started.tokens.items()},
                 target.n_rows,
                 grown,
                 filler,
@@ -106,44 +88,8 @@ def plan_rows(
         )
         for target in targets
     )
-    return RowPlan(found, edits, grown, (*notes, *given.notes), values=given.values)
-
-
-def _nothing_to_give(made: Rows | None) -> tuple[Problem, ...]:
-    if made is None:
-        return ()
-    return (Problem(where=WHERE, what="the recipe adds no token that rows could be given to"),)
-
-
-def _started(
-    draft: Draft, targets: Sequence[Target], encode: Encode | None, given: Given
-) -> tuple[dict[TokenId, StartedToken], tuple[Problem, ...]]:
-    """Find the starting rows of every token, and say what each takes."""
-    names = [target.name for target in targets]
-    jobs = [target.job for target in targets] or ["both"]
-    writes = next((n for n, job in enumerate(jobs) if job != "read"), 0)
-    done = {
-        token_id: frozenset(names.index(name) for name in rows)
-        for token_id, rows in given.sources.items()
-    }
-    begun = starts(draft, jobs, encode, done)
-    found: dict[TokenId, StartedToken] = {}
-    for row in draft.new_rows:
-        rows: dict[str, NewSource] = dict(given.sources.get(row.token_id, {}))
-        inits, why = [VALUES] if rows else [], ""
-        if row.token_id in begun.found:
-            start = begun.found[row.token_id]
-            rows |= zip((name for name in names if name not in rows), start.sources, strict=False)
-            inits, why = [*inits, start.init], start.why
-        elif not rows:
-            continue  # a problem says why
-        found[row.token_id] = StartedToken(
-            init="+".join(inits),
-            why=why,
-            rows={name: rows[name] for name in names},
-            takes=taken_by(draft.checkpoint, rows[names[writes]]) if names else None,
-        )
-    return found, begun.problems
+    notes = (*notes, *given.notes, *started.notes)
+    return RowPlan(started.tokens, edits, grown, notes, values=started.values)
 
 
 def _layout_rows(

@@ -2,78 +2,153 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tokengraft.documents import Problem
 from tokengraft.planning.draft import Draft, NewRow
 from tokengraft.rows.choosing import Start, start_of
 from tokengraft.rows.initializers import INITIALIZERS, Encode, Job, NewToken, Old
-from tokengraft.vocabulary import TokenId
+from tokengraft.spelling import readable
+from tokengraft.vocabulary import TokenId, Tokenizer
 
 # Keys of an `[[add]]` that an initializer cannot do without.
+_BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 NEEDS = {"copy": "like", "meaning-mean": "meaning", "sequence": "sequence"}
+
+
+# Which of these ids have a row that was found untrained, by the name of a tensor.
+Untrained = Callable[[str, Sequence[int]], frozenset[int]]
+
+
+def none_untrained(tensor: str, ids: Sequence[int]) -> frozenset[int]:
+    """Stands where no rows can be read."""
+    del tensor, ids
+    return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """One matrix that new rows are wanted for.
+
+    Attributes:
+        name: of its tensor; empty where none is known.
+        done: tokens whose rows in it are known already.
+    """
+
+    job: Job
+    name: str = ""
+    done: frozenset[TokenId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Starts:
-    """The starts of all new rows by token, and the wishes that could not be met."""
+    """The starts of all new rows by token, and the wishes that could not be met.
+
+    Attributes:
+        untrained: by the name of a tensor, the old rows that were found untrained on the way.
+    """
 
     found: Mapping[TokenId, Start]
     problems: tuple[Problem, ...] = ()
+    untrained: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
 
 def starts(
     draft: Draft,
-    jobs: Sequence[Job],
+    matrices: Sequence[Matrix],
     encode: Encode | None,
-    done: Mapping[TokenId, frozenset[int]],
+    untrained: Untrained = none_untrained,
 ) -> Starts:
-    """Find where every new row starts, in one matrix for each job.
-
-    Args:
-        done: by token, the matrices (places in `jobs`) whose rows are known already.
+    """Find where every new row starts, in each matrix.
 
     Texts are encoded in few calls, because a child process does it: all that initializers ask for
-    in one round, and then what they ask for where the answer was empty.
+    in one round, and then what they ask for where the answer was empty. Then all the rows that might
+    be parents are judged at once, and those found untrained are taken out.
     """
     known: dict[str, list[int]] = {}
+    judged: frozenset[int] = frozenset()
+    out: dict[str, frozenset[int]] = {matrix.name: frozenset() for matrix in matrices}
+    named = {i for row in draft.new_rows for i in (*(row.pieces or ()), _like(draft, row)) if i}
     while True:
         asked: dict[str, None] = {}
         ask = None if encode is None else _recording(known, asked)
-        result = _round(draft, jobs, ask, done)
-        if encode is None or not asked:
-            return result
-        known |= dict(zip(asked, encode(list(asked)), strict=True))
+        found, problems = _round(draft, matrices, ask, out)
+        if encode is not None and asked:
+            known |= dict(zip(asked, encode(list(asked)), strict=True))
+            continue
+        ids = frozenset(named.union(*known.values())) - judged
+        judged |= ids
+        more = {name: untrained(name, sorted(ids)) for name in out} if ids else {}
+        if not any(more.values()):
+            return Starts(found, problems, out)
+        out = {name: out[name] | more[name] for name in out}
+
+
+def _like(draft: Draft, row: NewRow) -> int | None:
+    return None if row.like is None else draft.tokenizer.id_of(row.like)
 
 
 def _round(
     draft: Draft,
-    jobs: Sequence[Job],
+    matrices: Sequence[Matrix],
     encode: Encode | None,
-    done: Mapping[TokenId, frozenset[int]],
-) -> Starts:
+    untrained: Mapping[str, frozenset[int]],
+) -> tuple[dict[TokenId, Start], tuple[Problem, ...]]:
     n_tokens = draft.tokenizer.n_tokens
     if draft.checkpoint.layout is not None and draft.checkpoint.layout.n_rows:
         n_tokens = min(n_tokens, draft.checkpoint.layout.n_rows)
-    matrices = [Old(job=job, n_tokens=n_tokens, encode=encode) for job in jobs]
+    length = _Lengths(draft.tokenizer)
+    olds = [
+        Old(
+            job=matrix.job,
+            n_tokens=n_tokens,
+            encode=encode,
+            untrained=untrained[matrix.name],
+            length=length,
+        )
+        for matrix in matrices
+    ]
     found: dict[TokenId, Start] = {}
     problems: list[Problem] = []
     for row in draft.new_rows:
-        known = done.get(row.token_id, frozenset())
-        asked = [matrix for at, matrix in enumerate(matrices) if at not in known]
-        if not asked:
+        wanted = [
+            old
+            for matrix, old in zip(matrices, olds, strict=True)
+            if row.token_id not in matrix.done
+        ]
+        if not wanted:
             continue
-        start = start_of(row.init, _token(draft, row), asked)
+        start = start_of(row.init, _token(draft, row), wanted)
         if start is None:
-            problems.append(_nothing(row, can_ask=encode is not None))
+            lost = any(untrained.values())
+            problems.append(_nothing(row, can_ask=encode is not None, untrained=lost))
         else:
             found[row.token_id] = start
-    return Starts(found, tuple(problems))
+    return found, tuple(problems)
 
 
-def _nothing(row: NewRow, *, can_ask: bool) -> Problem:
+class _Lengths:
+    """How many characters an id stands for, at least one; a byte or a part of a letter counts one."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._texts: dict[int, str] | None = None
+
+    def __call__(self, token_id: int) -> int:
+        if self._texts is None:
+            self._texts = {i: text for text, i in self._tokenizer.vocab.items()}
+        text = self._texts.get(token_id, "")
+        if _BYTE.fullmatch(text):
+            return 1
+        return max(1, len(readable(text, self._tokenizer.byte_level)))
+
+
+def _nothing(row: NewRow, *, can_ask: bool, untrained: bool) -> Problem:
     what = "the tokenizer makes nothing of its text"
+    if untrained:
+        what = "the tokenizer makes nothing of its text that has trained rows"
     return Problem(
         where=f"add {row.text!r}: init",
         what=f"{row.init} has nothing to go on: "
@@ -97,7 +172,7 @@ def _token(draft: Draft, row: NewRow) -> NewToken:
         text=row.text,
         use=row.use,
         meaning=row.meaning,
-        like=None if row.like is None else draft.tokenizer.id_of(row.like),
+        like=_like(draft, row),
         sequence=row.sequence,
         pieces=row.pieces,
     )

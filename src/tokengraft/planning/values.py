@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +16,7 @@ from tokengraft.documents import Problem
 from tokengraft.formats.row_file import RowFile
 from tokengraft.formats.rows import Floats, Rows, narrow, widen
 from tokengraft.planning.draft import Draft, NewRow
+from tokengraft.planning.numbers import NUMPY
 from tokengraft.planning.targets import Target
 from tokengraft.plans import Stored
 from tokengraft.vocabulary import TokenId
@@ -24,12 +24,6 @@ from tokengraft.vocabulary import TokenId
 WHERE = "rows.values"
 VALUES = "values"  # what the plan names in the place of an initializer
 BLOCK_BYTES = 8 << 20
-NUMPY: Mapping[str, type[np.generic]] = {
-    "BF16": ml_dtypes.bfloat16,
-    "F16": np.float16,
-    "F32": np.float32,
-    "F64": np.float64,
-}
 OpenValues = Callable[[str], RowFile]
 
 

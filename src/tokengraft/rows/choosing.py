@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from tokengraft.rows.initializers import INITIALIZERS, NewToken, Old, Source
+from tokengraft.rows.initializers import INITIALIZERS, NewToken, Old, Source, Wish
 
 _NAMED = ("copy", "sequence", "meaning-mean", "words-mean", "subword-mean", "mean")
 _WORD = ("copy", "sequence", "eeve", "mean")
@@ -51,7 +51,7 @@ class Start:
 
     init: str
     why: str
-    sources: tuple[Source, ...]
+    sources: tuple[Source | Wish, ...]
 
 
 def start_of(name: str, token: NewToken, matrices: Sequence[Old]) -> Start | None:

@@ -1,4 +1,5 @@
-"""Initializers: where a new row comes from. Each returns weights over old rows, never a matrix.
+"""Initializers: where a new row comes from. Each returns weights over old rows, never a matrix; or a
+wish that planning meets, where the rows have to be read for it.
 
 Most good starting points are linear in old rows, so a plan can state them in a line and apply can
 compute them while it streams. What an initializer cannot do is make a token mean something: that
@@ -23,6 +24,36 @@ from tokengraft.plans import Mean, Mix
 Encode = Callable[[Sequence[str]], list[list[int]]]
 Job = Literal["read", "write", "both"]
 Source = Mix | Mean
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A wish that planning meets: a row drawn around a centre, spread as the used rows are.
+
+    Attributes:
+        center: what the row is drawn around.
+        key: whose row it is; with the recipe's seed it decides the numbers.
+    """
+
+    center: Source
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rescaled:
+    """A wish that planning meets: this sum, as long as the median of the used rows."""
+
+    mix: Mix
+
+
+@dataclass(frozen=True, slots=True)
+class Pursued:
+    """A wish that planning meets: the sum that a donor's row of this text is there."""
+
+    text: str
+
+
+Wish = Drawn | Rescaled | Pursued
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +86,36 @@ class Old:
         job: what its rows are for: `read` (input embeddings), `write` (output embeddings) or `both`.
         n_tokens: how many of its rows are used; those beyond were never trained.
         encode: the tokenizer as it was before the change, None where there is none to ask.
+        untrained: ids whose rows in this matrix were found untrained; they are no parents.
+        length: the characters of an id's text, at least one.
     """
 
     job: Job
     n_tokens: int
     encode: Encode | None
+    untrained: frozenset[int] = frozenset()
+    length: Callable[[int], int] = lambda _: 1
 
     def ids(self, text: str) -> tuple[int, ...]:
-        """What a text used to become; nothing where that cannot be asked."""
-        found = [] if self.encode is None else self.encode([text])[0]
-        return tuple(token_id for token_id in found if token_id < self.n_tokens)
+        """What a text used to become, trained rows alone; nothing where that cannot be asked."""
+        return self._trained([] if self.encode is None else self.encode([text])[0])
 
     def pieces(self, token: NewToken) -> tuple[int, ...]:
-        """What the token's own text used to become."""
-        return self.ids(token.text) if token.pieces is None else token.pieces
+        """What the token's own text used to become, trained rows alone."""
+        return self.ids(token.text) if token.pieces is None else self._trained(token.pieces)
+
+    def _trained(self, ids: Sequence[int]) -> tuple[int, ...]:
+        return tuple(i for i in ids if i < self.n_tokens and i not in self.untrained)
 
 
-Initializer = Callable[[NewToken, Old], Source | None]
+Initializer = Callable[[NewToken, Old], Source | Wish | None]
 
 
 def zero(token: NewToken, old: Old) -> Source:
     """Start at zero: the token is read as nothing, and written with the logit 0.
 
     How much that takes from old tokens is unknown: where their logits are negative, it is a lot.
-    The rows of several such tokens are equal.
+    Of several such tokens, all but the first are drawn around zero, so that they differ.
     """
     del token, old
     return Mix(parents=())
@@ -88,13 +125,57 @@ def mean(token: NewToken, old: Old) -> Source:
     """Start at the mean of all used rows.
 
     Written, it takes at most 1/(V + 1) from V old tokens in any context, which is the least that
-    can be promised. The rows of several such tokens are equal.
+    can be promised. Of several such tokens, all but the first are drawn around it, as `gaussian` does,
+    so that they differ.
 
     Rows beyond the last token are left out: they were never trained, and `transformers` counts them.
     Source: Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language Models".
     """
     del token
     return Mean(first=0, count=old.n_tokens)
+
+
+def gaussian(token: NewToken, old: Old) -> Wish:
+    """Start near the mean of all used rows, drawn with a small part of their covariance.
+
+    The part is `spread` of `[rows]` (0.00001 by default), the numbers follow from `seed` there, from the
+    matrix and from the token's text. The value is stored with the plan. What it takes from old
+    tokens when it is written is close to what `mean` takes, but nothing bounds it.
+
+    Source: Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language Models".
+    """
+    return Drawn(mean(token, old), token.text)
+
+
+def bil(token: NewToken, old: Old) -> Source | Wish | None:
+    """Read as the mean of the pieces, as long as the median row; written as their mean by characters.
+
+    The mean of rows that point in different directions is shorter than each of them; here it gets the
+    median length of all used rows, for which planning reads the matrix. Written, a piece counts by the
+    characters that it has. Tied, the row is the one that is read.
+    Source: the asymmetric rule "BIL" of arXiv 2608.03494, 2026, with one median for all scripts.
+    """
+    pieces = old.pieces(token)
+    found = even(pieces)
+    if found is None or old.job != "write":
+        return None if found is None else Rescaled(found)
+    return weighted([(piece, old.length(piece)) for piece in pieces])
+
+
+def omp(token: NewToken, old: Old) -> Wish:
+    """Start as the sum of old rows that a donor's row is of the donor's: the same weights, its tokens.
+
+    `donor` of `[rows]` names a model that has the token. Its row there is taken apart by orthogonal
+    matching pursuit, into at most `atoms` rows of pieces that both models have; separately for the
+    matrix that writes, where there is one. The models may differ in width. A bias gets the mean.
+
+    Take a donor that you trust: weights that look harmless in it may add up to a row that breaks the
+    base (arXiv 2601.00065). The plan shows every weight; measure before you ship.
+    Source: arXiv 2506.06607, 2025, "Training-Free Tokenizer Transplantation via Orthogonal Matching
+    Pursuit"; here rows are chosen by direction, not by their length.
+    """
+    del old
+    return Pursued(token.text)
 
 
 def copy(token: NewToken, old: Old) -> Source | None:
@@ -182,13 +263,25 @@ def even(ids: Sequence[int]) -> Mix | None:
     return Mix(parents=tuple((i, counts[i] / len(ids)) for i in sorted(counts)))
 
 
+def weighted(weights: Sequence[tuple[int, float]]) -> Mix:
+    """The mean of rows with these weights, one that comes twice counting twice."""
+    total = sum(weight for _, weight in weights)
+    sums: Counter[int] = Counter()
+    for i, weight in weights:
+        sums[i] += weight  # type: ignore[assignment]  # a counter holds any number
+    return Mix(parents=tuple((i, sums[i] / total) for i in sorted(sums)))
+
+
 INITIALIZERS: Mapping[str, Initializer] = MappingProxyType(
     {
+        "bil": bil,
         "copy": copy,
         "eeve": eeve,
         "first-last": first_last,
+        "gaussian": gaussian,
         "mean": mean,
         "meaning-mean": meaning_mean,
+        "omp": omp,
         "sequence": sequence,
         "subword-mean": subword_mean,
         "words-mean": words_mean,

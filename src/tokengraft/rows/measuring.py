@@ -1,0 +1,78 @@
+"""What an initializer needs of a whole matrix: read once, in blocks, in constant memory.
+
+No matrix of covariances is made: a sum of all rows, each seen from their mean and with a random sign,
+divided by the square root of their number, has exactly their covariance, and is normal in the limit
+of many rows. It costs one multiplication a row, a column and a wanted row.
+
+Sums run through BLAS, whose order differs between machines; the last bits of a result may then
+differ before it is rounded to the matrix's kind of number. Whoever needs the same bits everywhere
+sends the plan with its values, as plans are meant to be sent.
+
+Shapes: `V` used rows, `B` rows of a block, `D` elements a row, `N` rows wanted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokengraft.formats.byte_ranges import RangeRows
+from tokengraft.formats.rows import Floats
+
+AT_ONCE = 512  # rows wanted in one reading; their signs take a bit for each row of the matrix
+DIGITS = 6  # of a measured length: more of them would differ between machines
+
+
+def _used(rows: RangeRows, n_used: int) -> Iterator[tuple[int, Floats]]:
+    """Blocks of used rows with their first id; rows that hold no number are zeros here."""
+    for first, block_BD in rows.blocks():
+        if first >= n_used:
+            return
+        part_BD = block_BD[: n_used - first]
+        part_BD[~np.isfinite(part_BD).all(axis=1)] = 0.0
+        yield first, part_BD
+
+
+def median_norm(rows: RangeRows, n_used: int) -> float:
+    """The median Euclidean norm of the used rows that are not zero; 0 if there are none."""
+    norms = np.concatenate(
+        [np.sqrt(np.einsum("bd,bd->b", block, block)) for _, block in _used(rows, n_used)]
+    )
+    norms = norms[norms > 0]
+    return shortened(float(np.median(norms))) if norms.size else 0.0
+
+
+def shortened(value: float) -> float:
+    """A measured number with as many digits as every machine agrees on."""
+    return float(f"{value:.{DIGITS}g}")
+
+
+def signs(key: str, count: int) -> NDArray[np.int8]:
+    """So many signs, the same for the same key on every machine: bits of SHAKE-256."""
+    data = hashlib.shake_256(key.encode("utf-8", "surrogatepass")).digest(-(-count // 8))
+    return np.unpackbits(np.frombuffer(data, np.uint8))[:count].astype(np.int8) * 2 - 1
+
+
+def drawn(rows: RangeRows, n_used: int, keys: Sequence[str], spread: float) -> Floats:
+    """Numbers [N, D] with `spread` times the covariance of the used rows, around zero."""
+    found_ND = np.empty((len(keys), rows.width), np.float64)
+    for begin in range(0, len(keys), AT_ONCE):
+        part = keys[begin : begin + AT_ONCE]
+        found_ND[begin : begin + len(part)] = _drawn(rows, n_used, part, spread)
+    return found_ND
+
+
+def _drawn(rows: RangeRows, n_used: int, keys: Sequence[str], spread: float) -> Floats:
+    signs_NV = np.stack([signs(key, n_used) for key in keys])
+    sum_D = np.zeros(rows.width, np.float64)
+    signed_ND = np.zeros((len(keys), rows.width), np.float64)
+    for first, block_BD in _used(rows, n_used):
+        sum_D += block_BD.sum(axis=0)
+        signed_ND += signs_NV[:, first : first + len(block_BD)].astype(np.float64) @ block_BD
+    balance_N = signs_NV.sum(axis=1, dtype=np.int64)
+    centred_ND = signed_ND - np.outer(balance_N, sum_D / n_used)
+    result: Floats = centred_ND * np.sqrt(spread / n_used)
+    return result

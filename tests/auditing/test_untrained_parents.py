@@ -1,0 +1,90 @@
+"""A mean never holds a row that was found untrained; an explicit copy does, and the plan warns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import deep_shapes
+import pytest
+from planting import IM_END, IM_START
+
+from tokengraft import flow
+from tokengraft.auditing.deep.judging import untrained_among
+from tokengraft.errors import RecipeError
+from tokengraft.flow.ports import matrix_port
+from tokengraft.formats.loading import load
+from tokengraft.plans import Mix, PlannedToken
+
+
+def _plan(base: Path, recipe: str) -> tuple[tuple[PlannedToken, ...], tuple[str, ...]]:
+    path = base.parent / "recipe.toml"
+    path.write_text(f"version = 1\n{recipe}", encoding="utf-8")
+    made = flow.make_plan(str(base), path).plan
+    return made.tokens, made.notes
+
+
+def _parents(token: PlannedToken) -> set[int]:
+    mixes = [row.source for row in token.rows if isinstance(row.source, Mix)]
+    assert mixes
+    return {i for mix in mixes for i, _ in mix.parents}
+
+
+def _add(text: str, **keys: str) -> str:
+    return f"[[add]]\ntext = {json.dumps(text)}\n" + "".join(
+        f"{key} = {json.dumps(value)}\n" for key, value in keys.items()
+    )
+
+
+def test_rows_are_judged_alone_as_they_are_in_a_deep_audit(tmp_path: Path) -> None:
+    base = deep_shapes.trained(tmp_path / "a", untrained=(3, IM_START, IM_END))
+    checkpoint = load(base)
+    for name in (deep_shapes.EMBED, deep_shapes.HEAD):
+        rows = matrix_port(checkpoint)(name)
+        assert rows is not None
+        asked = [*range(20), IM_START, IM_END]
+        assert untrained_among(checkpoint, rows, asked) == {3, IM_START, IM_END}
+
+
+@pytest.mark.parametrize(
+    "init", ["auto", "subword-mean", "first-last", "eeve", "bil", "words-mean"]
+)
+def test_untrained_pieces_are_no_parents(tmp_path: Path, init: str) -> None:
+    whole, holed = tmp_path / "whole" / "base", tmp_path / "holed" / "base"
+    recipe = _add("<|the and|>", init=init, special="x").replace('special = "x"\n', "")
+    (token,), _ = _plan(deep_shapes.trained(whole), recipe)
+    bad = min(_parents(token))
+    (other,), notes = _plan(deep_shapes.trained(holed, untrained=(bad,)), recipe)
+    said = (
+        f"{deep_shapes.EMBED}: what new rows start from leaves out rows that were found untrained"
+    )
+    assert f"{said}: {bad}" in notes
+    assert bad in _parents(token)
+    assert bad not in _parents(other)
+    for row in other.rows:
+        assert isinstance(row.source, Mix)
+        if init != "bil":
+            assert sum(weight for _, weight in row.source.parents) == pytest.approx(1, abs=1e-12)
+
+
+def test_where_no_trained_piece_is_left_auto_goes_on_and_a_name_is_refused(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    deep_shapes.trained(base)
+    (token,), _ = _plan(base, _add("<|the|>", init="words-mean"))
+    deep_shapes.trained(base, untrained=sorted(_parents(token)))
+    (other,), _ = _plan(base, _add("<|the|>"))
+    assert other.init == "subword-mean"
+    with pytest.raises(RecipeError) as caught:
+        _plan(base, _add("<|the|>", init="words-mean"))
+    assert "makes nothing of its text that has trained rows" in caught.value.detail
+
+
+def test_an_explicit_copy_of_an_untrained_row_is_made_and_warned_of(tmp_path: Path) -> None:
+    base = deep_shapes.trained(tmp_path / "base", untrained=(IM_START,))
+    (token,), notes = _plan(base, _add("<|x|>", like="<|im_start|>"))
+    assert _parents(token) == {IM_START}
+    said = [note for note in notes if "'<|x|>' starts as a copy of '<|im_start|>'" in note]
+    assert len(said) == 2
+    assert "was found untrained" in said[0]
+    (_,), quiet = _plan(base, _add("<|x|>", like="<|im_end|>"))
+    assert not any("untrained" in note for note in quiet)
