@@ -23,6 +23,7 @@ from tokengraft.flow import making
 from tokengraft.formats.loading import load
 from tokengraft.results import Check, Verification
 from tokengraft.verifying import long_texts, memory, verify
+from tokengraft.verifying.documents import changes_positions
 from tokengraft.verifying.long_texts_jobs import CUT, KEYS, LONG, LONG_KEYS, SHORT
 from tokengraft.verifying.records import read_graft
 from tokengraft.verifying.windows import N_KEYS
@@ -70,6 +71,20 @@ def test_a_plan_that_leaves_positions_alone_says_nothing_of_long_texts(
 ) -> None:
     base = graft(tiny.build(tmp_path / "base"), tmp_path / "out")
     assert list(long_texts.check_long_texts(read_graft(tmp_path / "out"), base, [texts])) == []
+
+
+def test_positions_that_are_only_spelled_anew_are_not_measured(tmp_path: Path, texts: Path) -> None:
+    newer = {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}
+    config = {**newer, "rope_theta": tiny.DROP, "rope_scaling": tiny.DROP}
+    base = graft(tiny.build(tmp_path / "base", files={"config.json": config}), tmp_path / "out")
+    made_ = read_graft(tmp_path / "out")
+    assert made_.plan is not None
+    assert changes_positions(made_.plan)  # rope_theta is written beside it for older programs
+    assert list(long_texts.check_long_texts(made_, base, [texts])) == []
+    names = {check.name for check in verify(tmp_path / "out", texts=[texts]).checks}
+    assert "long-texts" not in names
+    spoilt = made_.plan.model_copy(update={"recipe": "version = ["})
+    assert long_texts.asks_for_context(spoilt)
 
 
 def test_without_deep_base_texts_torch_or_weights_it_is_skipped_with_the_reason(

@@ -14,13 +14,13 @@ from tokengraft.verifying.against import check_against
 from tokengraft.verifying.base import Rebuilt, rebuild, without_the_base
 from tokengraft.verifying.chats import check_chats
 from tokengraft.verifying.chats_witness import ask_about_chats
-from tokengraft.verifying.documents import changes_positions, files_as_planned
+from tokengraft.verifying.documents import files_as_planned
 from tokengraft.verifying.embeddings import check_rows
 from tokengraft.verifying.encodings import Corpus, check_encodings
 from tokengraft.verifying.files import hash_files, manifest, plan_and_receipt, untouched_files
 from tokengraft.verifying.ids import check_ids
 from tokengraft.verifying.logits import check_logits
-from tokengraft.verifying.long_texts import check_long_texts
+from tokengraft.verifying.long_texts import asks_for_context, check_long_texts
 from tokengraft.verifying.low_rank import NAME as LOW_RANK
 from tokengraft.verifying.low_rank import check_low_rank
 from tokengraft.verifying.markers import check_protocol, check_renames
@@ -130,7 +130,7 @@ def _asked_for(graft: Graft, wish: Wish, known: Checkpoint | None) -> Iterator[C
         yield from _guarded("long-texts", lambda: check_long_texts(graft, wish.base, wish.texts))
     else:
         yield skipped("logits", "not asked for: --deep")
-        if graft.plan is not None and changes_positions(graft.plan):
+        if graft.plan is not None and asks_for_context(graft.plan):
             yield skipped("long-texts", "not asked for: --deep --texts FILE")
 
 

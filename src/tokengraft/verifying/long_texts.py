@@ -14,7 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tokengraft.checkpoint import Checkpoint
-from tokengraft.errors import ChildFailed
+from tokengraft.errors import ChildFailed, RefusedError, UsageError
+from tokengraft.formats.recipe_file import parse_recipe
+from tokengraft.plans import Plan
 from tokengraft.positions import (
     Reader,
     Reading,
@@ -60,7 +62,7 @@ def check_long_texts(
         texts: files of running text.
         python: the interpreter that runs the models; by default this one, if it has torch.
     """
-    if graft.plan is None or not changes_positions(graft.plan):
+    if graft.plan is None or not asks_for_context(graft.plan):
         return
     why = cannot_run(graft, base, python=python)
     if not why and not texts:
@@ -83,6 +85,17 @@ def check_long_texts(
         yield skipped(NAME, why)
         return
     yield _measured(graft, base, asked, python)
+
+
+def asks_for_context(plan: Plan) -> bool:
+    """Whether the recipe asks for other positions; a plan may also spell the same ones anew."""
+    if not changes_positions(plan):
+        return False
+    try:
+        recipe, _ = parse_recipe(plan.recipe)
+    except (UsageError, RefusedError):
+        return True  # a recipe that somebody spoilt hides no check
+    return recipe.context is not None
 
 
 def _asked(after: Checkpoint, base: Checkpoint, paths: Sequence[Path]) -> Asked | str:
