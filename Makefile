@@ -66,8 +66,9 @@ lint: $(VENV)/.dev  ## ruff: format and rules
 types: $(VENV)/.dev  ## mypy --strict
 	$(BIN)/mypy $(TYPED)
 
+# A file at a time: what its tests share is made once, and no process waits for another that makes it.
 pytest: $(VENV)/.dev $(VENV_TF4)/.done
-	$(BIN)/pytest -n $(JOBS) $(PYTEST_FLAGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_FLAGS)
 
 fmt: $(VENV)/.dev  ## format, and fix what ruff can fix
 	$(BIN)/ruff check --fix-only $(PRESENT)

@@ -50,6 +50,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with long tests come first, so that no process is left alone with one at the end."""
+    long_marks = {"oracle4", "oracle5", "slow"}
+    long = {item.path for item in items if long_marks & {mark.name for mark in item.iter_markers()}}
+    items.sort(key=lambda item: item.path not in long)
+
+
 def _missing(reason: str, *, required_by: str) -> NoReturn:
     """Skip, or fail where this environment promised that nothing is missing."""
     if os.environ.get(required_by) == "1":

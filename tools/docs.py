@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,9 +148,8 @@ def ran(command: str, folder: Path, language: str) -> str:
     return done.stdout
 
 
-@functools.cache
 def support() -> str:
-    """The support table, probed once."""
+    """The support table."""
     return docs_families.support_table(docs_families.support())
 
 
@@ -184,11 +183,11 @@ def left_over(known: set[Path]) -> Iterator[Path]:
     yield from sorted(set(DOCS.rglob("rules/*.md")) - known)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Write, or compare."""
     parser = argparse.ArgumentParser(description="Write the generated parts of the documentation.")
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
-    check = parser.parse_args().check
+    check = parser.parse_args(arguments).check
     stale = 0
     wanted = dict(current())
     for path, text in wanted.items():

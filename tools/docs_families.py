@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import tiny
 from docs_pages import escaped, table
 from raw_tensors import Tensor, encode, write_weights
 from tokengraft import planning
+from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import TokengraftError
 from tokengraft.families import families
 from tokengraft.formats.loading import load
@@ -23,9 +25,10 @@ from tokengraft.layout import Family, RopeFacts
 from tokengraft.planning import Ports
 
 ROWS, WIDTH = 384, 8
+MANY = 128  # more than the probes have spare rows
 OPERATIONS = {
     "add to spare rows": '[[add]]\ntext = "<|probe|>"\n',
-    "add and grow": "".join(f'[[add]]\ntext = "<|probe_{n}|>"\n' for n in range(ROWS)),
+    "add and grow": "".join(f'[[add]]\ntext = "<|probe_{n}|>"\n' for n in range(MANY)),
     "rename": '[[rename]]\nfrom = "<|im_end|>"\nto = "<|renamed|>"\n',
     "pad": '[pad]\ntoken = "<|padding|>"\n',
     "stop": '[stop]\ntokens = "auto"\n',
@@ -88,12 +91,12 @@ def tested_families() -> frozenset[str]:
     return frozenset(by_type[model_type] for model_type in types)
 
 
-def outcome(folder: Path, recipe: str) -> tuple[str, str]:
+def outcome(checkpoint: Checkpoint, recipe: str) -> tuple[str, str]:
     """What becomes of a recipe: refused and why, partly and what is left alone, or neither."""
     wish, text = parse_recipe("version = 1\n" + recipe)
     ports = Ports(encode=None, digest=lambda _: "0" * 64)
     try:
-        made = planning.plan(load(folder), wish, text=text, tool="probe", ports=ports).plan
+        made = planning.plan(checkpoint, wish, text=text, tool="probe", ports=ports).plan
     except TokengraftError as error:
         why = (error.detail or error.summary).splitlines()[0].partition(" (")[0]
         return REFUSED, why.removeprefix("context: ")
@@ -101,14 +104,15 @@ def outcome(folder: Path, recipe: str) -> tuple[str, str]:
     return (PARTLY, kept[0]) if kept else ("", "")
 
 
-def support() -> dict[str, tuple[dict[str, str], dict[str, str]]]:
+@functools.cache
+def support() -> Mapping[str, tuple[dict[str, str], dict[str, str]]]:
     """For each family the word of each operation, and the reasons of what is refused."""
     tested = tested_families()
     found: dict[str, tuple[dict[str, str], dict[str, str]]] = {}
     with tempfile.TemporaryDirectory() as made:
         for name, family in families().items():
-            folder = probe_folder(Path(made, name), family)
-            whys = {title: outcome(folder, recipe) for title, recipe in OPERATIONS.items()}
+            checkpoint = load(probe_folder(Path(made, name), family))
+            whys = {title: outcome(checkpoint, recipe) for title, recipe in OPERATIONS.items()}
             word = TESTED if name in tested else EXPECTED
             words = {title: said or word for title, (said, _) in whys.items()}
             reasons = {f"{said}, {title}": why for title, (said, why) in whys.items() if why}
@@ -121,7 +125,7 @@ def support_words() -> str:
     return "".join(f"- *{word}*: {said};\n" for word, said in WORDS.items())[:-2] + ".\n"
 
 
-def support_table(found: dict[str, tuple[dict[str, str], dict[str, str]]]) -> str:
+def support_table(found: Mapping[str, tuple[dict[str, str], dict[str, str]]]) -> str:
     """Families with the same answers stand in one row."""
     rows: dict[tuple[str, ...], list[str]] = {}
     for name, (words, _) in found.items():

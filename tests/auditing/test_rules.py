@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import tiny
 from tiny import Added
 from tokengraft import auditing
 from tokengraft.auditing.rule import SECTIONS, Found, listed, rule, shown
+from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import UsageError
 from tokengraft.findings import Finding
 from tokengraft.flow.making import plan_recipe
@@ -33,6 +35,22 @@ def _find(folder: Path) -> tuple[Finding, ...]:
     return auditing.find(load(folder))
 
 
+@dataclass(frozen=True)
+class Planted:
+    """A checkpoint with a defect, read once for all that is asked of it."""
+
+    defect: Defect
+    checkpoint: Checkpoint
+    findings: tuple[Finding, ...]
+
+
+@pytest.fixture(scope="module", params=BAD, ids=_names(BAD))
+def planted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    defect, make = request.param
+    checkpoint = load(make(tmp_path_factory.mktemp("planted") / "bad"))
+    return Planted(defect, checkpoint, auditing.find(checkpoint))
+
+
 def test_every_rule_has_a_checkpoint_that_breaks_it_and_one_that_does_not() -> None:
     of_files = {code for code, found in auditing.RULES.items() if found.check is not None}
     assert of_files == set(BY_RULE)
@@ -40,13 +58,10 @@ def test_every_rule_has_a_checkpoint_that_breaks_it_and_one_that_does_not() -> N
     assert all(len(defect.bad) >= 2 and defect.good for defect in DEFECTS)
 
 
-@pytest.mark.parametrize(("defect", "make"), BAD, ids=_names(BAD))
-def test_a_defect_is_found_by_its_rule_and_by_at_most_one_other(
-    defect: Defect, make: Make, tmp_path: Path
-) -> None:
-    found = {finding.rule for finding in _find(make(tmp_path / "bad"))}
-    assert defect.rule in found
-    assert found - {defect.rule} <= defect.also
+def test_a_defect_is_found_by_its_rule_and_by_at_most_one_other(planted: Planted) -> None:
+    found = {finding.rule for finding in planted.findings}
+    assert planted.defect.rule in found
+    assert found - {planted.defect.rule} <= planted.defect.also
     assert len(found) <= 2
 
 
@@ -80,28 +95,24 @@ def test_a_checkpoint_in_step_yields_no_finding(
     assert () == _find(tiny.build(tmp_path / "good", kind=kind, **fields))
 
 
-@pytest.mark.parametrize(("defect", "make"), BAD, ids=_names(BAD))
-def test_a_finding_is_one_plain_line_with_a_place(
-    defect: Defect, make: Make, tmp_path: Path
-) -> None:
-    for finding in _find(make(tmp_path / "bad")):
+def test_a_finding_is_one_plain_line_with_a_place(planted: Planted) -> None:
+    for finding in planted.findings:
         assert finding.summary
         assert "\n" not in finding.summary
         assert not finding.summary.endswith(".")
         assert finding.subject
-        assert str(tmp_path) not in finding.model_dump_json()
+        assert str(planted.checkpoint.root.parent) not in finding.model_dump_json()
         assert (finding.fix is None) or finding.safety is not None
 
 
-@pytest.mark.parametrize(("defect", "make"), BAD, ids=_names(BAD))
-def test_a_fix_is_a_recipe_that_mends_its_finding(
-    defect: Defect, make: Make, tmp_path: Path
-) -> None:
-    checkpoint = load(make(tmp_path / "bad"))
+def test_a_fix_is_a_recipe_that_mends_its_finding(planted: Planted, tmp_path: Path) -> None:
+    checkpoint = planted.checkpoint
+    if all(finding.fix is None for finding in planted.findings):
+        return  # nothing is offered
+    if checkpoint.tokenizer is None or checkpoint.tokenizer.conflicts:
+        return  # the plan refuses what contradicts itself
     audit = auditing.audit(checkpoint, source="SRC")
     mended = [finding for finding in audit.findings if finding.fix is not None]
-    if not mended or checkpoint.tokenizer is None or checkpoint.tokenizer.conflicts:
-        return  # nothing is offered, or the plan refuses what contradicts itself
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(recipe_of(audit, "SRC"), encoding="utf-8")
     wish, text = read_recipe(recipe)

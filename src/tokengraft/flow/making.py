@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from tokengraft import __version__, applying
+from tokengraft import __version__
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import ReadFailed, TargetExists, UsageError
 from tokengraft.events import Done, Listen, Note, Started, ignore
@@ -16,13 +16,15 @@ from tokengraft.findings import Audit, Goal
 from tokengraft.flow.ports import asked_ports
 from tokengraft.formats import loading
 from tokengraft.formats.folders import MAX_SMALL_BYTES, kind_of
-from tokengraft.formats.plan_files import PlanFile, pack, parse_plan, read_plan
 from tokengraft.formats.recipe_file import parse_recipe, read_recipe
 from tokengraft.formats.whole_files import read_head
 from tokengraft.hub import Address, find, hub_cache, locate, look
 from tokengraft.plans import Plan
 from tokengraft.recipes import Recipe
 from tokengraft.results import Receipt, Verification
+
+if TYPE_CHECKING:  # an audit needs no arrays, and starts without them
+    from tokengraft.formats.plan_files import PlanFile
 
 CopyMode = Literal["auto", "reflink", "copy", "link"]
 TOOL = f"tokengraft {__version__}"
@@ -147,6 +149,7 @@ def plan_recipe(
     """
     listen(Started("plan", source))
     from tokengraft import auditing, planning
+    from tokengraft.formats.plan_files import pack, parse_plan
 
     with asked_ports(checkpoint, folder or Path(), listen) as ports:
         outcome = planning.plan(checkpoint, recipe, text=text, tool=TOOL, ports=ports)
@@ -167,6 +170,8 @@ def write_plan(planned: Planned, path: Path) -> tuple[Path, ...]:
         UsageError: the place lies inside the source, which is only read.
         TargetExists: a file is there that is no plan (or no sidecar of one).
     """
+    from tokengraft import applying
+
     may_write_plan(path, planned.checkpoint.root)
     written = [path]
     applying.write_document(path, planned.text)
@@ -230,6 +235,8 @@ def apply(  # noqa: PLR0913 - one keyword an option of the command
         return apply_planned(planned, out=out, copy=copy, replace=replace, listen=listen)
     if overrides:
         raise UsageError("--set changes recipes; a plan is applied as it is")
+    from tokengraft.formats.plan_files import read_plan
+
     found = read_plan(plan_or_recipe)
     return _apply_plan_file(found, base=base, out=out, copy=copy, replace=replace, listen=listen)
 
@@ -243,6 +250,8 @@ def apply_planned(
     listen: Listen = ignore,
 ) -> Applied:
     """Apply a plan that was just made."""
+    from tokengraft import applying
+
     receipt = applying.apply(
         planned.checkpoint,
         planned.plan,
@@ -267,6 +276,8 @@ def _apply_plan_file(
     replace: bool,
     listen: Listen,
 ) -> Applied:
+    from tokengraft import applying
+
     planned = _read_planned(found, base=base, listen=listen)
     receipt = applying.apply(
         planned.checkpoint,
@@ -332,6 +343,9 @@ def dry_run(  # noqa: PLR0913 - one keyword an option of the command
     listen: Listen = ignore,
 ) -> Planned:
     """Do all that apply does before it writes."""
+    from tokengraft import applying
+    from tokengraft.formats.plan_files import read_plan
+
     if not is_plan(plan_or_recipe):
         planned = make_plan(base, plan_or_recipe, overrides=overrides, listen=listen)
     else:
@@ -362,4 +376,6 @@ def verify(
 
 def undo(out: Path, *, target: Path, listen: Listen = ignore) -> Receipt:
     """Give the base back, bit for bit."""
+    from tokengraft import applying
+
     return applying.undo(out, target=target, listen=listen)

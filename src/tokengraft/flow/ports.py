@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,6 @@ from tokengraft.tensors import ROW_DTYPES
 if TYPE_CHECKING:
     from tokengraft.formats.adapters import Adapter
     from tokengraft.planning import Digest, Ports
-    from tokengraft.planning.chat import Asked, Said
     from tokengraft.planning.settling import OpenMatrix
     from tokengraft.planning.starting import Untrained
     from tokengraft.planning.values import OpenValues
@@ -86,30 +85,6 @@ def digest_port(checkpoint: Checkpoint, listen: Listen) -> Digest:
         return found.hexdigest()
 
     return digest
-
-
-def render_port(conversations: Sequence[Asked], named: Mapping[str, str]) -> list[Said]:
-    """Show conversations to chat templates, in one limited child; one that fails says why."""
-    from tokengraft.planning.chat import Said
-    from tokengraft.sandbox.templates import TemplateChild, TemplateFailed
-
-    answers: list[Said] = []
-    with TemplateChild() as child:
-        for asked in conversations:
-            try:
-                found = child.render(
-                    asked.template,
-                    messages=asked.messages,
-                    tools=asked.tools,
-                    add_generation_prompt=asked.prompt,
-                    named_tokens=named,
-                    extra=asked.extra,
-                )
-            except TemplateFailed as error:
-                answers.append(Said(None, failure=error.detail))
-            else:
-                answers.append(Said(found.text, found.generated))
-    return answers
 
 
 def values_problem(path: Path) -> str:
@@ -184,13 +159,14 @@ def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterato
     """
     from tokengraft.flow.corpora import corpus_port, uses_port
     from tokengraft.flow.donors import donor_port
-    from tokengraft.flow.library import AskedLibrary
+    from tokengraft.flow.library import AskedLibrary, AskedTemplates
     from tokengraft.planning import Ports
 
     tokenizer = checkpoint.small_files.get("tokenizer.json")
     with (
         nullcontext() if tokenizer is None else AskedLibrary(tokenizer) as library,
         ExitStack() as opened,
+        AskedTemplates() as render,
     ):
         yield Ports(
             encode=encode_port(checkpoint) if library is None else library.encode,
@@ -198,7 +174,7 @@ def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterato
             library=library,
             count=corpus_port(tokenizer, folder, listen),
             uses=uses_port(tokenizer, folder, listen),
-            render=render_port,
+            render=render,
             values=values_port(folder, opened),
             adapter=adapter_port(folder),
             matrix=matrix_port(checkpoint),

@@ -11,8 +11,9 @@ from tokengraft.errors import RecipeError, UsageError
 from tokengraft.events import Listen, ignore
 from tokengraft.families import trained_length
 from tokengraft.flow.corpora import corpus_problem
+from tokengraft.flow.library import AskedTemplates
 from tokengraft.flow.making import load, plan_recipe
-from tokengraft.flow.ports import adapter_port, render_port, values_problem
+from tokengraft.flow.ports import adapter_port, values_problem
 from tokengraft.formats.recipe_file import parse_recipe, read_recipe, sound_sections, toml_text
 from tokengraft.formats.turns import Turns, turns
 from tokengraft.planning import contradictions
@@ -191,10 +192,11 @@ def _thinking(checkpoint: Checkpoint) -> str:
 
 def _chat(checkpoint: Checkpoint, note: str, sections: Sequence[str], tokens: str) -> str:
     """The first section that the chat template of this checkpoint can be taught, and its tokens."""
-    for section in sections:
-        wish, _ = parse_recipe(f"version = 1\n{section}")
-        if not chat_refusals(checkpoint, wish, render_port):
-            return f"{note}{section}\n{tokens}"
+    with AskedTemplates() as render:
+        for section in sections:
+            wish, _ = parse_recipe(f"version = 1\n{section}")
+            if not chat_refusals(checkpoint, wish, render):
+                return f"{note}{section}\n{tokens}"
     why = (
         "# The chat template here cannot be edited for this, so the tokens alone are added: the\n"
         "# template is yours to edit.\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,12 +47,19 @@ def built_in(new: Sequence[str]) -> Iterator[str]:
     """Make the corpus, with near misses of the `new` tokens; texts that hold one are not left out."""
     yield from fixed()
     yield from near_misses(new)
+    yield from _paragraphs()
+
+
+@lru_cache(maxsize=1)
+def _paragraphs() -> tuple[str, ...]:
+    """More than a megabyte, drawn once a process."""
     dice = Dice(20)
+    drawn: list[str] = []
     size_bytes = 0
     while size_bytes < MIN_BYTES:
-        text = _paragraph(dice)
-        size_bytes += len(text.encode())
-        yield text
+        drawn.append(_paragraph(dice))
+        size_bytes += len(drawn[-1].encode())
+    return tuple(drawn)
 
 
 def fixed() -> Iterator[str]:
