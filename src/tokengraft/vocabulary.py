@@ -148,6 +148,9 @@ class Tokenizer:
         return next((t for t in defaults if t.pointer == ""), defaults[0] if defaults else None)
 
 
+_as_json = json.encoder.encode_basestring_ascii  # what json.dumps makes of a text, without its ways
+
+
 def table_digest(table: Mapping[int, str]) -> str:
     """Digest an id table so that two of them compare without being shipped.
 
@@ -155,5 +158,5 @@ def table_digest(table: Mapping[int, str]) -> str:
     """
     digest = hashlib.sha256()
     for token_id in sorted(table):
-        digest.update(f"{token_id}\t{json.dumps(table[token_id])}\n".encode())
+        digest.update(f"{token_id}\t{_as_json(table[token_id])}\n".encode())
     return digest.hexdigest()

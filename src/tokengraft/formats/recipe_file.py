@@ -6,6 +6,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -62,6 +63,11 @@ def parse_recipe(
     text: str, *, file: str = "recipe", overrides: Sequence[str] = ()
 ) -> tuple[Recipe, str]:
     """Read a recipe's text; see `read_recipe`."""
+    return _checked(text, file, tuple(overrides))
+
+
+@lru_cache(maxsize=1)  # a plan's recipe is asked for again by each check that looks at it
+def _checked(text: str, file: str, overrides: tuple[str, ...]) -> tuple[Recipe, str]:
     value = _parsed(text, file)
     for override in overrides:
         _override(value, override)

@@ -16,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
 
@@ -257,9 +258,12 @@ def sequence(token: NewToken, old: Old) -> Source | None:
 
 def even(ids: Sequence[int]) -> Mix | None:
     """The mean of these rows, one that comes twice counting twice; None if there are none."""
+    return _even(tuple(ids)) if ids else None
+
+
+@lru_cache(maxsize=1 << 14)  # each matrix asks for the same rows
+def _even(ids: tuple[int, ...]) -> Mix:
     counts = Counter(ids)
-    if not counts:
-        return None
     return Mix(parents=tuple((i, counts[i] / len(ids)) for i in sorted(counts)))
 
 

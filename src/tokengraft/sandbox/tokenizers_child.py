@@ -15,8 +15,9 @@ from tokengraft.sandbox.tokenizers_loaded import keep, loaded
 def digest_of_table(table: Iterable[tuple[int, str]]) -> str:
     """Hash a table of ids: one line an entry in the order of ids, a tab, the text as ASCII JSON."""
     digest = hashlib.sha256()
+    as_json = json.encoder.encode_basestring_ascii  # what json.dumps makes of a text
     for token_id, content in sorted(table):
-        digest.update(f"{token_id}\t{json.dumps(content)}\n".encode())
+        digest.update(f"{token_id}\t{as_json(content)}\n".encode())
     return digest.hexdigest()
 
 

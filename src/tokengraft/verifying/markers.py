@@ -130,7 +130,11 @@ def check_protocol(graft: Graft, base: Checkpoint | None) -> Iterator[Check]:
 
 def _recipe(graft: Graft) -> Recipe | None:
     try:
-        return None if graft.plan is None else parse_recipe(graft.plan.recipe)[0]
+        return (
+            None
+            if graft.plan is None
+            else parse_recipe(graft.plan.recipe, file="the plan's recipe")[0]
+        )
     except RecipeError:
         return None  # of another version; the plan itself was read
 

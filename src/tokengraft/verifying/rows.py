@@ -85,8 +85,10 @@ def _last_parent(source: RowSource) -> int:
         case Keep() | Mean():
             return source.first + source.count - 1
         case Mix():
-            bad = any(parent < 0 for parent, _ in source.parents)
-            return 1 << 62 if bad else max((parent for parent, _ in source.parents), default=-1)
+            if not source.parents:
+                return -1
+            lowest, highest = min(source.parents)[0], max(source.parents)[0]
+            return 1 << 62 if lowest < 0 else highest
         case Stored():
             return -1
 
