@@ -142,17 +142,17 @@ def test_sarif_names_its_language_and_keeps_its_fingerprints(tmp_path: Path) -> 
 
 
 def test_an_audit_is_translated_in_a_moment() -> None:
-    """Measured: 10 ms, after the catalogue was loaded, with a core to itself."""
+    """Measured: 10 ms of the processor, after the catalogue was loaded."""
     found = auditing.audit(load(SAMPLE), goal="lora", source="SRC")
     texts = [text for f in found.findings for text in (f.summary, f.detail)]
     translator = catalogue._russian()
 
     def seconds() -> float:
         translator.known.clear()
-        start = time.perf_counter()
+        start = time.process_time()
         for text in (*texts, *found.reasons):
             translator(text)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     assert min(seconds() for _ in range(9)) < 0.05
 
