@@ -19,7 +19,7 @@ from test_turn_templates import (
     with_template,
 )
 from tokengraft.errors import RecipeError
-from tokengraft.flow.ports import render_port
+from tokengraft.flow.library import AskedTemplates
 from tokengraft.formats.loading import load
 from tokengraft.formats.recipe_file import parse_recipe
 from tokengraft.planning import Outcome, Ports, plan
@@ -40,8 +40,9 @@ REST = '[pad]\ntoken = "<|own_pad|>"\n[stop]\ntokens = "auto"\n'
 
 def outcome(folder: Path, recipe: str) -> Outcome:
     wish, text = parse_recipe(f"version = 1\n{recipe}")
-    ports = Ports(encode=fake_encode, digest=lambda name: f"digest of {name}", render=render_port)  # type: ignore[arg-type]
-    return plan(load(folder), wish, text=text, tool="tokengraft test", ports=ports)
+    with AskedTemplates() as render:
+        ports = Ports(encode=fake_encode, digest=lambda name: f"digest of {name}", render=render)  # type: ignore[arg-type]
+        return plan(load(folder), wish, text=text, tool="tokengraft test", ports=ports)
 
 
 def talks(name: str, sections: str) -> list[dict[str, Any]]:
