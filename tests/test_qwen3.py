@@ -180,7 +180,7 @@ def test_verify_passes_alone_on_the_built_in_corpus(home: Path) -> None:
     verified = making.verify(home / "out")
     assert verified.passed
     proved = {c.name for c in verified.checks if c.status == "pass"}
-    assert {c.name for c in verified.checks} - proved == {"transformers", "logits"}
+    assert {c.name for c in verified.checks} - proved == {"transformers", "logits", "long-texts"}
     (old_text,) = [c.evidence for c in verified.checks if c.name == "old-text"]
     n_bytes = int(old_text.split(" bytes")[0].rsplit(" ", 1)[1].replace(",", ""))
     assert n_bytes >= 1_000_000
