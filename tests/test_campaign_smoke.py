@@ -11,9 +11,12 @@ import pytest
 import campaign_page
 import mutants
 import test_errors
+import test_full_disks
+import test_integrity
 import test_mutants
 import test_power_loss
 import test_races
+import test_signals
 from figures import Figures
 from needs import needs_strace
 from servers import serving
@@ -61,6 +64,32 @@ def test_races_have_one_winner_and_notice_an_edited_source(tmp_path: Path) -> No
         test_races.race_cleaning(case, server, 3, Figures())
         test_races.race_making(case, server, 4, Figures(), holds=True)
         test_races.race_edits(case, server, "in place", 4, Figures())
+
+
+def test_an_interrupted_run_leaves_no_stage(tmp_path: Path) -> None:
+    needs_strace()
+    with (
+        quick_case(tmp_path, SHAPE, "apply --replace") as case,
+        serving(tmp_path / "log") as server,
+    ):
+        test_signals.command(case)
+        points = changing_points(case, server)
+        chosen = [p for p in points if p.call == "renameat2"] + points[::25]
+        test_signals.interrupt_everywhere(case, server, chosen, "TERM", Figures())
+
+
+def test_a_full_disk_damages_nothing(tmp_path: Path) -> None:
+    figures = Figures()
+    with quick_case(tmp_path, SHAPE, "apply") as case, serving(tmp_path / "log") as server:
+        test_full_disks.can_mount(case, server)
+        for pages in (1, 8, 12):
+            test_full_disks.fill(case, server, f"size={4 * pages}k", figures, unasked=True)
+    assert figures.counts["disks that were too small"] == 3
+
+
+def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
+    with test_integrity.finished(tmp_path, SHAPE) as out:
+        test_integrity.flip_at_random(out, 30, random.Random(2), Figures())
 
 
 @pytest.mark.parametrize("mutant", ["folders are not synced", "a failed run leaves its stage"])

@@ -3,7 +3,8 @@
 Usage: python tools/campaign_page.py [--check]
 
 A result is a JSON file: `order` (its place on the page), `title`, `method` (how, one paragraph),
-`figures` (name to number or text, in the order of the page), `versions` (of what was used).
+`figures` (name to number or text, in the order of the page), `tests` (how many have passed, if they
+are counted: "28 of 28"), `versions` (of what was used).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ HEAD = """# What the fault campaigns found
 
 The promises of [transactions](transactions.md) are tried by campaigns that kill, refuse, interrupt, cut the power of
 and race the program thousands of times. `make campaign` runs them (at most three hours on two cores; it goes on where it
-was cut); this page is written by them and by nothing else. A campaign in which one case failed leaves no figures.
+was cut); this page is written by them and by nothing else. A test in which one case failed leaves no figures, and each
+campaign says how many of its tests have passed.
 """
 
 
@@ -28,6 +30,8 @@ def page(results: list[dict[str, Any]]) -> str:
     parts = [HEAD]
     for result in sorted(results, key=lambda result: (result["order"], result["title"])):
         rows = [f"| {name} | {_number(value)} |" for name, value in result["figures"].items()]
+        if "tests" in result:
+            rows.append(f"| tests that passed | {result['tests']} |")
         parts.append(
             "\n".join(
                 [

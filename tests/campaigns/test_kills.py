@@ -20,6 +20,7 @@ from servers import Point, Server, serving
 from shapes import SHAPES, STAGE, Case, quick_case, snapshot
 
 ORDER = 1
+LOCK = [".out.tokengraft.lock"]
 
 
 CASES = (
@@ -38,6 +39,8 @@ def test_a_killed_run_damages_nothing(
     with quick_case(tmp_path, shape, action, mode) as case, serving(tmp_path / "log") as server:
         points = changing_points(case, server)
         assert len(points) > 25
+        if action == "run":  # it audits, plans and verifies around each: half of them on each shape
+            points = points[list(SHAPES).index(shape) % 2 :: 2]
         kill_everywhere(case, server, points, figures)
 
 
@@ -70,4 +73,5 @@ def converge(case: Case, server: Server) -> None:
     assert end.code == (4 if there and not replaces else 0), end
     assert end.code == 0 or end.said["code"] == "TargetExists", end
     assert case.state() == "complete"
-    assert case.left() == []
+    # A second `run` finds OUT made and takes no lock; the file for it, empty, waits for one that does.
+    assert case.left() in ([], LOCK if there and case.action == "run" else [])

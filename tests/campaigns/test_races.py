@@ -21,7 +21,7 @@ from servers import End, Server, serving
 from shapes import SHAPES, STAGE, Case, quick_case
 
 ORDER = 5
-RACES = 20
+RACES = 12
 WAYS = ("append", "in place", "truncate", "replace", "remove", "touch")
 LOCKED = {"TargetLocked", "TargetExists"}
 

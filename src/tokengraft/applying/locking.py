@@ -40,7 +40,7 @@ def _take_lock(parent: int, name: str, target: Path, system: Syscalls) -> int:
             file = system.open(name, LOCK_FILE, 0o666, parent)
             try:
                 system.lock(file)
-                if _is_same(file, parent, name):
+                if is_same(file, parent, name):
                     return file
             except BlockingIOError as error:
                 system.close(file)
@@ -56,7 +56,8 @@ def _take_lock(parent: int, name: str, target: Path, system: Syscalls) -> int:
     raise TargetLocked(f"other runs keep taking {target}", subject=str(target))
 
 
-def _is_same(file: int, parent: int, name: str) -> bool:
+def is_same(file: int, parent: int, name: str) -> bool:
+    """Whether a name in an open folder is that of an open file or folder."""
     try:
         return os.path.samestat(os.fstat(file), os.stat(name, dir_fd=parent, follow_symlinks=False))
     except FileNotFoundError:

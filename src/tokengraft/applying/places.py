@@ -38,6 +38,15 @@ class Destination:
         return self.target.parent.resolve() / self.target.name
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the stage and OUT lie: two names in one open folder."""
+
+    parent: int
+    name: str
+    stage: str
+
+
 def split_path(path: str) -> list[str]:
     """Split a path of a file in an output folder.
 

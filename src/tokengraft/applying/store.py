@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from tokengraft.applying.hashing import MIB, Hashing
-from tokengraft.applying.locking import exists, locked, remove, remove_stages
+from tokengraft.applying.locking import exists, is_same, locked, remove, remove_stages
 from tokengraft.applying.places import (
     Destination,
+    Place,
     exists_already,
     refuse_existing,
     refuse_place,
@@ -53,7 +54,7 @@ class Stage:
     """
 
     def __init__(
-        self, place: _Place, destination: Destination, hashing: Hashing, system: Syscalls
+        self, place: Place, destination: Destination, hashing: Hashing, system: Syscalls
     ) -> None:
         self.digests: dict[str, str] = {}
         self.was_published = False
@@ -213,8 +214,7 @@ class Stage:
         self._give_modes()
         self._sync_folders()
         self._rename()
-        self._sync_parent()
-        self._remove_replaced()
+        self.finish()
 
     def _sync_files(self) -> None:
         # A manifest vouches for files, so they are on disk before it is there.
@@ -306,6 +306,16 @@ class Stage:
                 hint="the next run for the same destination removes it",
             ) from error
 
+    def has_appeared(self) -> bool:
+        """Whether OUT is this folder: a signal can come between a rename and our noting it."""
+        place = self._place
+        return self.was_published or is_same(self._folders[""], place.parent, place.name)
+
+    def finish(self) -> None:
+        """What is to be done once OUT is there; an interruption must not leave it half done."""
+        self._sync_parent()
+        self._remove_replaced()
+
     def close(self) -> None:
         files = [waiting.file for waiting in self._unsynced.values()]
         for file in (*files, *self._folders.values()):
@@ -321,15 +331,6 @@ class _Unsynced:
     size_bytes: int
     reread: bool = False
     content: Content | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where the stage and OUT lie: two names in one open folder."""
-
-    parent: int
-    name: str
-    stage: str
 
 
 @contextmanager
@@ -349,7 +350,7 @@ def staging(
         parent = system.open(str(destination.target.parent.resolve()), FOLDER, 0, None)
     try:
         with locked(parent, destination.target, system):
-            place = _Place(parent, name, f".{name}.stage-{secrets.token_hex(8)}")
+            place = Place(parent, name, f".{name}.stage-{secrets.token_hex(8)}")
             with doing(str(destination.target)):
                 remove_stages(parent, name, system)
                 refuse_existing(destination)
@@ -362,7 +363,7 @@ def staging(
 
 @contextmanager
 def _stage(
-    place: _Place, destination: Destination, hashing: Hashing, system: Syscalls
+    place: Place, destination: Destination, hashing: Hashing, system: Syscalls
 ) -> Iterator[Stage]:
     stage: Stage | None = None
     try:
@@ -371,11 +372,13 @@ def _stage(
             stage = Stage(place, destination, hashing, system)
         yield stage
     except BaseException as error:
-        if stage is None or not stage.was_published:
+        if stage is None or not stage.has_appeared():
             try:
                 remove(place.parent, place.stage, system)
             except OSError as failure:
                 error.add_note(f"{place.stage} could not be removed: {failure.strerror}")
+        elif not isinstance(error, Exception):
+            stage.finish()
         raise
     else:
         if not stage.was_published:
