@@ -1,5 +1,7 @@
 """Write docs/explanation/campaign.md from the results that campaigns left in docs/explanation/campaign/.
 
+Their figures go into docs/explanation/promises.md too, between `<!-- figures NAME ... -->` and `<!-- end -->`.
+
 Usage: python tools/campaign_page.py [--check]
 
 A result is a JSON file: `order` (its place on the page), `title`, `method` (how, one paragraph),
@@ -10,12 +12,15 @@ are counted: "28 of 28"), `versions` (of what was used).
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "explanation"
 PAGE = DOCS / "campaign.md"
+PROMISES = DOCS / "promises.md"
+_BLOCK = re.compile(r"(<!-- figures ([^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 HEAD = """# What the fault campaigns found
 
 The promises of [transactions](transactions.md) are tried by campaigns that kill, refuse, interrupt, cut the power of
@@ -49,6 +54,26 @@ def page(results: list[dict[str, Any]]) -> str:
     return "\n".join([*parts, _versions(results)])
 
 
+def with_figures(text: str, results: dict[str, dict[str, Any]]) -> str:
+    """The page of promises with a line for each campaign that has left figures, by its file's name."""
+
+    def lines(match: re.Match[str]) -> str:
+        found = [results[name] for name in match[2].split() if name in results]
+        told = "".join(f"- {_title(r)}: {_listed(r['figures'])}.\n" for r in found)
+        return match[1] + (told or "(no figures yet)\n") + match[3]
+
+    return _BLOCK.sub(lines, text)
+
+
+def _title(result: dict[str, Any]) -> str:
+    title = str(result["title"])
+    return f"**{title[:1].upper()}{title[1:]}**"
+
+
+def _listed(figures: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_number(value)}" for name, value in figures.items())
+
+
 def _number(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
@@ -65,12 +90,19 @@ def _versions(results: list[dict[str, Any]]) -> str:
 def main(arguments: list[str]) -> int:
     """Write the page, or say whether it is what the results make."""
     files = sorted((DOCS / "campaign").glob("*.json"))
-    text = page([json.loads(path.read_text(encoding="utf-8")) for path in files])
+    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    promises = with_figures(PROMISES.read_text(encoding="utf-8"), results)
+    made = {PAGE: page(list(results.values())), PROMISES: promises}
+    old = [
+        path.name
+        for path, text in made.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
     if "--check" in arguments:
-        same = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text
-        print("campaign.md is up to date" if same else "campaign.md is not what the results make")
-        return 0 if same else 1
-    PAGE.write_text(text, encoding="utf-8")
+        print(f"not what the results make: {', '.join(old)}" if old else "up to date")
+        return 1 if old else 0
+    for path, text in made.items():
+        path.write_text(text, encoding="utf-8")
     return 0
 
 

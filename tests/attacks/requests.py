@@ -223,7 +223,7 @@ PLANS: dict[str, tuple[Build, int, str]] = {
     "rows that do not add up": (plan(_rows(n_rows_after=2**60)), 3, "MalformedFile"),
     "rows in columns of no sidecar": (plan(_rows(in_columns=3, rows=[])), 3, "MalformedFile"),
     "rows below nought": (plan(_rows(n_rows_after=-1)), 3, "MalformedFile"),
-    "rows that the base does not have": (plan(_far_rows), 3, ""),
+    "rows that the base does not have": (plan(_far_rows), 3, "MalformedFile"),
     "a tensor that the base does not have": (plan(_rows(tensor="evil")), 4, "StalePlan"),
     "2^60 tokens written": (plan(_insert), 3, ""),
     "a token with an id below nought": (

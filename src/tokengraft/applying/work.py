@@ -13,8 +13,8 @@ from tokengraft.errors import MalformedFile
 from tokengraft.formats.folders import is_graft_record
 from tokengraft.formats.undo_file import Undoing
 from tokengraft.low_rank import AddLowRank, updates_by_tensor
-from tokengraft.plans import Plan, RemapRows
-from tokengraft.tensors import TensorIndex
+from tokengraft.plans import Keep, Mean, Mix, Plan, RemapRows, RowSource
+from tokengraft.tensors import TensorIndex, TensorRef
 
 Ranges = dict[str, tuple[int, int]]
 
@@ -104,6 +104,28 @@ def _require_base(checkpoint: Checkpoint, plan: Plan) -> None:
             raise stale(f"the base has no tensor {name} any more", subject=name)
 
 
+def _require_rows(edit: RemapRows, ref: TensorRef) -> None:
+    """Refuse rows that the base does not have before anything is counted or written by them."""
+    n_rows = ref.shape[0] if ref.shape else 0
+    if edit.n_rows_before != n_rows or any(_last_row(source) >= n_rows for source in edit.rows):
+        raise MalformedFile(
+            "the plan takes rows that the base does not have",
+            detail=f"the tensor has {n_rows} rows",
+            subject=edit.tensor,
+        )
+
+
+def _last_row(source: RowSource) -> int:
+    """The last row of the base that a source reads; -1 if it reads none."""
+    match source:
+        case Keep() | Mean():
+            return source.first + source.count - 1
+        case Mix():
+            return max((parent for parent, _ in source.parents), default=-1)
+        case _:
+            return -1
+
+
 def _shards(checkpoint: Checkpoint, plan: Plan) -> list[Shard]:
     if checkpoint.tensors is None:
         return []  # small files alone: the rows of this graft are for later
@@ -114,6 +136,7 @@ def _shards(checkpoint: Checkpoint, plan: Plan) -> list[Shard]:
         ref = checkpoint.tensors.tensors.get(edit.tensor)
         if ref is None:
             raise stale(f"the base has no tensor {edit.tensor}", subject=edit.tensor)
+        _require_rows(edit, ref)
         of_file = by_file.setdefault(ref.file, {})
         if edit.tensor in of_file:
             raise MalformedFile("the plan edits a tensor twice", subject=edit.tensor)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokengraft.checkpoint import RECORD_FOLDER
-from tokengraft.errors import TargetExists, UsageError
+from tokengraft.errors import ReadFailed, RefusedError, TargetExists, UsageError
 from tokengraft.events import Listen, Note, ignore
 from tokengraft.findings import Audit
 from tokengraft.flow.making import (
@@ -22,8 +22,10 @@ from tokengraft.flow.making import (
     undone,
     verify,
 )
+from tokengraft.formats.folders import MAX_SMALL_BYTES
 from tokengraft.formats.json_text import parse_json
 from tokengraft.formats.recipe_file import read_recipe
+from tokengraft.formats.whole_files import read_whole
 from tokengraft.results import Receipt, Verification
 
 
@@ -86,9 +88,9 @@ def _made_by(out: Path, planned: Planned) -> Receipt | None:
     if not out.exists() or not (record / "receipt.json").is_file():
         return None
     try:
-        data = (record / "receipt.json").read_bytes()
+        data = read_whole(record / "receipt.json", limit=MAX_SMALL_BYTES, follow=False)
         receipt = Receipt.from_dict(parse_json(data, file="receipt.json").value)
-    except (OSError, ValueError) as error:
+    except (ReadFailed, RefusedError, ValueError) as error:
         raise TargetExists(
             f"{out} exists and its record cannot be read", detail=str(error), subject=str(out)
         ) from error
