@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for number, item in enumerate(items):
         assert isinstance(item, pytest.Function)
         mine = number % int(parts or 1) == int(part) - 1
-        if item.module.__name__ in sys.modules and "campaigns" in item.path.parts:
+        if "figures" in item.fixturenames:
             plan.nodes.setdefault(item.module, []).append(item.nodeid)
             digest = kept_figures.code_digest(item.module)
             done = kept_figures.kept(item.nodeid, digest) is not None

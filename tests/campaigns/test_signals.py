@@ -14,6 +14,7 @@ import shlex
 import signal
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -113,7 +114,8 @@ def interrupt_at_random(
         (pid,) = server.begin(case.job)
         server.open()
         time.sleep(chance.uniform(0, longest))
-        os.kill(pid, getattr(signal, f"SIG{name}"))
+        with suppress(ProcessLookupError):  # it may have ended, and been waited for
+            os.kill(pid, getattr(signal, f"SIG{name}"))
         (end,) = server.wait()
         figures.add(f"interruptions by SIG{name} at a random time")
         if end.code == -signal.SIGTERM:  # before or after the command: nothing of it was running
@@ -140,7 +142,8 @@ def kill_at_random(case: Case, server: Server, count: int, figures: Figures) -> 
         (pid,) = server.begin(case.job)
         server.open()
         time.sleep(chance.uniform(0, 0.03))
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
         server.wait()
         figures.add("kills by SIGKILL at a random time")
         converge(case, server)
