@@ -212,7 +212,7 @@ def test_a_mean_is_the_same_whatever_the_size_of_a_block(
     with path.open("rb") as file:
         reader = RowReader(file.fileno(), ref)
         for block_bytes in (1, 100, 4096, 1 << 20):
-            found = mean_of(reader, 13, 977, block_bytes=block_bytes)
+            found = mean_of(reader, Mean(first=13, count=977), block_bytes=block_bytes)
             assert found.tobytes() == (total / 977).tobytes()
     expected = narrow(total / 977, "BF16")
     assert _rows(path, ref, Mean(first=13, count=977, rows=2)) == expected * 2

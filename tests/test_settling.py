@@ -99,7 +99,9 @@ def test_drawn_rows_have_the_covariance_of_the_used_rows(tmp_path: Path) -> None
     base = build(tmp_path / "base", dtype="F32")
     n = n_tokens(base)
     rows = numbers(base, INPUT)[:n]
-    drawn = measuring.drawn(matrix(base, INPUT), n, [f"token {i}" for i in range(6000)], 0.5)
+    drawn = measuring.drawn(
+        matrix(base, INPUT), measuring.Used(n), [f"token {i}" for i in range(6000)], 0.5
+    )
     wanted = np.cov(rows.T, bias=True) * 0.5
     assert np.abs(np.cov(drawn.T, bias=True) - wanted).max() < 0.08 * wanted.max()
     assert np.abs(drawn.mean(axis=0)).max() < 0.05 * np.sqrt(wanted.max())
@@ -109,14 +111,14 @@ def test_blocks_change_nothing_but_the_last_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = build(tmp_path / "base", dtype="F32")
-    whole = measuring.drawn(matrix(base, INPUT), 300, ["a", "b"], 0.5)
-    norm = measuring.median_norm(matrix(base, INPUT), 300)
+    whole = measuring.drawn(matrix(base, INPUT), measuring.Used(300), ["a", "b"], 0.5)
+    norm = measuring.median_norm(matrix(base, INPUT), measuring.Used(300))
     monkeypatch.setattr(measuring, "AT_ONCE", 1)
     blocks = RangeRows.blocks
     monkeypatch.setattr(RangeRows, "blocks", lambda rows: blocks(rows, 7 * rows.ref.row_bytes))
-    again = measuring.drawn(matrix(base, INPUT), 300, ["a", "b"], 0.5)
+    again = measuring.drawn(matrix(base, INPUT), measuring.Used(300), ["a", "b"], 0.5)
     np.testing.assert_allclose(again, whole, rtol=1e-12, atol=1e-15)
-    assert measuring.median_norm(matrix(base, INPUT), 300) == norm
+    assert measuring.median_norm(matrix(base, INPUT), measuring.Used(300)) == norm
 
 
 # ── stretched ────────────────────────────────────────────────────────────────────────────────────

@@ -49,12 +49,26 @@ class Mix(Value):
 
 
 class Mean(Value):
-    """The mean of the base rows `first` to `first + count - 1`, for `rows` new rows."""
+    """The mean of base rows, for `rows` new rows: `first` to `first + count - 1` but `without`."""
 
     kind: Literal["mean"] = "mean"
     first: int = Field(ge=0)
     count: int = Field(gt=0)
+    without: tuple[int, ...] = ()
     rows: int = Field(default=1, gt=0)
+
+    @model_validator(mode="after")
+    def _some_are_left(self) -> Self:
+        inside = all(self.first <= i < self.first + self.count for i in self.without)
+        if not inside or list(self.without) != sorted(set(self.without)):
+            raise ValueError("`without` names rows of the range, each once, in order")
+        if not self.n_parents:
+            raise ValueError("a mean leaves out all of its rows")
+        return self
+
+    @property
+    def n_parents(self) -> int:
+        return self.count - len(self.without)
 
     @property
     def n_rows(self) -> int:

@@ -6,15 +6,18 @@ import json
 from pathlib import Path
 
 import deep_shapes
+import numpy as np
 import pytest
 from planting import IM_END, IM_START
+from pydantic import ValidationError
 
 from tokengraft import flow
 from tokengraft.auditing.deep.judging import untrained_among
 from tokengraft.errors import RecipeError
 from tokengraft.flow.ports import matrix_port
+from tokengraft.formats import plan_files
 from tokengraft.formats.loading import load
-from tokengraft.plans import Mix, PlannedToken
+from tokengraft.plans import Keep, Mean, Mix, PlannedToken
 
 
 def _plan(base: Path, recipe: str) -> tuple[tuple[PlannedToken, ...], tuple[str, ...]]:
@@ -88,3 +91,49 @@ def test_an_explicit_copy_of_an_untrained_row_is_made_and_warned_of(tmp_path: Pa
     assert "was found untrained" in said[0]
     (_,), quiet = _plan(base, _add("<|x|>", like="<|im_end|>"))
     assert not any("untrained" in note for note in quiet)
+
+
+@pytest.mark.parametrize("init", ["mean", "gaussian"])
+def test_a_mean_of_all_rows_is_one_of_all_trained_rows(tmp_path: Path, init: str) -> None:
+    """Applied and computed again by verify; in columns of the sidecar too."""
+    bad = (3, IM_START, IM_END)
+    base = deep_shapes.trained(tmp_path / "base", untrained=bad)
+    texts = [f"<|new {number}|>" for number in range(3)]
+    made, notes = _plan(base, "".join(_add(text, init=init) for text in texts))
+    assert any("found untrained: 3, " in note for note in notes)
+    flow.apply(tmp_path / "recipe.toml", base=str(base), out=tmp_path / "out")
+    assert flow.verify(tmp_path / "out", against=str(base)).passed
+    checkpoint = load(base)
+    assert checkpoint.tokenizer is not None
+    used = [i for i in range(checkpoint.tokenizer.n_tokens) if i not in bad]
+    for name in (deep_shapes.EMBED, deep_shapes.HEAD):
+        rows = matrix_port(checkpoint)(name)
+        after = matrix_port(load(tmp_path / "out"))(name)
+        assert rows is not None
+        assert after is not None
+        expected = np.mean([rows.floats(i, 1)[0] for i in used], axis=0)
+        found = after.floats(made[0].id, 1)[0]
+        spread = np.std([rows.floats(i, 1)[0] for i in used])
+        assert np.allclose(found, expected, atol=spread / 50)
+        if init == "mean":
+            (row,) = [row for row in made[0].rows if row.tensor == name]
+            assert isinstance(row.source, Mean)
+            assert row.source.without == bad
+            assert np.allclose(found, expected, rtol=2**-8, atol=2**-12)
+
+
+def test_what_a_mean_leaves_out_travels_in_columns(tmp_path: Path) -> None:
+    rows = (
+        Keep(first=0, count=9),
+        Mean(first=0, count=9, without=(2, 5)),
+        Mix(parents=((1, 0.5), (3, 0.5))),
+        Mean(first=1, count=3),
+    )
+    columns = plan_files._source_columns("s", rows)
+    assert plan_files._sources(columns, "s", len(rows)) == rows
+
+
+@pytest.mark.parametrize("without", [(9,), (3, 2), (2, 2), tuple(range(9))])
+def test_a_mean_leaves_out_rows_of_its_own_and_not_all(without: tuple[int, ...]) -> None:
+    with pytest.raises(ValidationError):
+        Mean(first=0, count=9, without=without)

@@ -32,7 +32,7 @@ class RowFactory:
 
     base: RowReader
     stored: Rows | None
-    _means: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    _means: dict[Mean, bytes] = field(default_factory=dict)
 
     def stream(self, edit: RemapRows) -> Iterator[Keep | bytes]:
         """Yield all rows in order: ranges of the base to copy, and blocks of computed bytes.
@@ -81,10 +81,9 @@ class RowFactory:
                 assert_never(source)
 
     def _mean(self, source: Mean) -> bytes:
-        key = (source.first, source.count)
+        key = source.model_copy(update={"rows": 1})
         if key not in self._means:
-            mean_D = mean_of(self.base, source.first, source.count)
-            self._means[key] = narrow(mean_D, self.base.ref.dtype)
+            self._means[key] = narrow(mean_of(self.base, source), self.base.ref.dtype)
         return self._means[key]
 
     def _stored(self, source: Stored) -> bytes:
@@ -100,19 +99,22 @@ class RowFactory:
         return stored.raw(source.index, 1)
 
 
-def mean_of(rows: RowReader, first: int, count: int, *, block_bytes: int = BLOCK_BYTES) -> Floats:
-    """The mean of `count` rows [D]: added in row order in float64, divided once.
+def mean_of(rows: RowReader, source: Mean, *, block_bytes: int = BLOCK_BYTES) -> Floats:
+    """The mean of the rows that a source names [D]: added in row order in float64, divided once.
 
     The size of a block changes memory and time, never the result.
     """
     step = max(1, block_bytes // max(1, rows.ref.row_bytes))
     sum_D = np.zeros(rows.width, np.float64)
+    left_out, end = frozenset(source.without), source.first + source.count
     with np.errstate(all="ignore"):
-        for begin in range(first, first + count, step):
-            block = rows.floats(begin, min(step, first + count - begin))
-            for row_D in block:  # a sum over the axis may be pairwise, and then depends on blocks
-                sum_D += row_D
-        sum_D /= count
+        for begin in range(source.first, end, step):
+            block = rows.floats(begin, min(step, end - begin))
+            # A sum over the axis may be pairwise, and then depends on blocks.
+            for row, row_D in enumerate(block, begin):
+                if row not in left_out:
+                    sum_D += row_D
+        sum_D /= source.n_parents
     return sum_D
 
 

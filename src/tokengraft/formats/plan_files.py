@@ -341,6 +341,8 @@ def _source_columns(name: str, sources: Sequence[RowSource]) -> Columns:
                 first = source.index
             case Mix():
                 parents.extend(source.parents)
+        if isinstance(source, Mean):  # what it leaves out, without a weight
+            parents.extend((row, 0.0) for row in source.without)
         firsts.append(first)
         counts.append(count)
         rows.append(source.rows if isinstance(source, Mix | Mean) else 1)
@@ -381,7 +383,8 @@ def _sources(columns: Columns, name: str, expected: int) -> tuple[RowSource, ...
             case "mix":
                 sources.append(Mix(parents=tuple(parents[begin:end]), rows=rows))
             case "mean":
-                sources.append(Mean(first=first, count=count, rows=rows))
+                without = tuple(row for row, _ in parents[begin:end])
+                sources.append(Mean(first=first, count=count, without=without, rows=rows))
             case _:
                 sources.append(Stored(index=first))
     return tuple(sources)
@@ -389,10 +392,4 @@ def _sources(columns: Columns, name: str, expected: int) -> tuple[RowSource, ...
 
 def _one(source: RowSource) -> RowSource:
     """The source of one row of those that a new source gives, which are all alike."""
-    match source:
-        case Mix():
-            return Mix(parents=source.parents)
-        case Mean():
-            return Mean(first=source.first, count=source.count)
-        case _:
-            return source
+    return source.model_copy(update={"rows": 1}) if isinstance(source, Mix | Mean) else source

@@ -84,6 +84,7 @@ class Settling:
         dtype: its kind of number, None where that is unknown.
         values: rows made elsewhere, which come first in the sidecar.
         pursue: sums for tokens that a donor has.
+        left_out: used rows that were found untrained, if all were judged.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Settling:
     spread: float
     values: NDArray[np.generic] | None = None
     pursue: Pursue | None = None
+    left_out: frozenset[int] = frozenset()
     _drawn: list[bytes] = field(default_factory=list)
     _mean: Floats | None = None
     _median: float | None = None
@@ -132,6 +134,10 @@ class Settling:
             ),
         )
 
+    @property
+    def _used(self) -> measuring.Used:
+        return measuring.Used(self.n_used, self.left_out)
+
     # ── wishes ───────────────────────────────────────────────────────────────────────────────────
 
     def _met(self, order: Sequence[Wanted]) -> dict[TokenId, NewSource]:
@@ -159,7 +165,7 @@ class Settling:
     def _rescaled(self, mix: Mix) -> Mix:
         assert self.rows is not None
         if self._median is None:
-            self._median = measuring.median_norm(self.rows, self.n_used)
+            self._median = measuring.median_norm(self.rows, self._used)
         (row_D,) = self._floats([mix])
         norm = float(np.sqrt(row_D @ row_D))
         if not np.isfinite(norm) or norm <= 0 or self._median <= 0:
@@ -173,7 +179,7 @@ class Settling:
         assert self.rows is not None
         assert self.dtype is not None
         whole = [f"{self.seed}\0{self.name}\0{key}" for key in keys]
-        noise_ND = measuring.drawn(self.rows, self.n_used, whole, self.spread)
+        noise_ND = measuring.drawn(self.rows, self._used, whole, self.spread)
         first = len(self._drawn) + (0 if self.values is None else len(self.values))
         for row_D, more_D in zip(self._floats(centers), noise_ND, strict=True):
             self._drawn.append(narrow(row_D + more_D, self.dtype))
@@ -266,13 +272,13 @@ class Settling:
         assert self.rows is not None
         if self._mean is None:  # all means of a plan are over the used rows
             sum_D = np.zeros(self.rows.width, np.float64)
+            end, without = source.first + source.count, np.array(source.without, np.int64)
             for first, block in self.rows.blocks():
-                sum_D += block[
-                    max(0, source.first - first) : source.first + source.count - first
-                ].sum(axis=0)
-                if first + len(block) >= source.first + source.count:
+                block[without[(without >= first) & (without < first + len(block))] - first] = 0.0
+                sum_D += block[max(0, source.first - first) : end - first].sum(axis=0)
+                if first + len(block) >= end:
                     break
-            self._mean = sum_D / source.count
+            self._mean = sum_D / source.n_parents
         return self._mean
 
     def _all_values(self) -> NDArray[np.generic] | None:

@@ -98,6 +98,7 @@ def start_rows(
             mean = Mean(first=0, count=min(draft.tokenizer.n_tokens, target.n_rows))
             settled[target.name] = Settled({w.token_id: _plain(w.source, mean) for w in wanted})
             continue
+        untrained = begun.untrained.get(target.name, frozenset())
         matrix = Settling(
             name=target.name,
             rows=ports.matrix(target.name),
@@ -106,9 +107,9 @@ def start_rows(
             seed=made.seed,
             spread=made.spread,
             values=given.values.get(target.name),
+            left_out=untrained if begun.all_judged else frozenset(),
             pursue=None if donated is None else partial(donated.sums, target.name, target.job),
         )
-        untrained = begun.untrained.get(target.name, frozenset())
         found = matrix.settle(wanted, _pieces_of(draft, ports.encode, untrained))
         settled[target.name] = found
         notes += [*_notes(made, wanted, found, target.name)]

@@ -8,8 +8,17 @@ from dataclasses import dataclass, field
 
 from tokengraft.documents import Problem
 from tokengraft.planning.draft import Draft, NewRow
+from tokengraft.plans import Mean
 from tokengraft.rows.choosing import Start, start_of
-from tokengraft.rows.initializers import INITIALIZERS, Encode, Job, NewToken, Old
+from tokengraft.rows.initializers import (
+    INITIALIZERS,
+    Drawn,
+    Encode,
+    Job,
+    NewToken,
+    Old,
+    Rescaled,
+)
 from tokengraft.spelling import readable
 from tokengraft.vocabulary import TokenId, Tokenizer
 
@@ -48,11 +57,13 @@ class Starts:
 
     Attributes:
         untrained: by the name of a tensor, the old rows that were found untrained on the way.
+        all_judged: whether that is so of all used rows, because some start is made of all of them.
     """
 
     found: Mapping[TokenId, Start]
     problems: tuple[Problem, ...] = ()
     untrained: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    all_judged: bool = False
 
 
 def starts(
@@ -70,6 +81,7 @@ def starts(
     known: dict[str, list[int]] = {}
     judged: frozenset[int] = frozenset()
     out: dict[str, frozenset[int]] = {matrix.name: frozenset() for matrix in matrices}
+    everything = frozenset(range(_n_used(draft)))
     named = {i for row in draft.new_rows for i in (*(row.pieces or ()), _like(draft, row)) if i}
     while True:
         asked: dict[str, None] = {}
@@ -78,12 +90,26 @@ def starts(
         if encode is not None and asked:
             known |= dict(zip(asked, encode(list(asked)), strict=True))
             continue
-        ids = frozenset(named.union(*known.values())) - judged
+        wanted = named.union(*known.values())
+        if any(_is_of_all(source) for start in found.values() for source in start.sources):
+            wanted |= everything
+        ids = frozenset(wanted) - judged
         judged |= ids
         more = {name: untrained(name, sorted(ids)) for name in out} if ids else {}
         if not any(more.values()):
-            return Starts(found, problems, out)
+            return Starts(found, problems, out, everything <= judged)
         out = {name: out[name] | more[name] for name in out}
+
+
+def _is_of_all(source: object) -> bool:
+    """Whether all used rows go into a row."""
+    return isinstance(source, Mean | Drawn | Rescaled)
+
+
+def _n_used(draft: Draft) -> int:
+    """How many rows of the base have a token."""
+    n_tokens, layout = draft.tokenizer.n_tokens, draft.checkpoint.layout
+    return min(n_tokens, layout.n_rows) if layout is not None and layout.n_rows else n_tokens
 
 
 def _like(draft: Draft, row: NewRow) -> int | None:
@@ -96,9 +122,7 @@ def _round(
     encode: Encode | None,
     untrained: Mapping[str, frozenset[int]],
 ) -> tuple[dict[TokenId, Start], tuple[Problem, ...]]:
-    n_tokens = draft.tokenizer.n_tokens
-    if draft.checkpoint.layout is not None and draft.checkpoint.layout.n_rows:
-        n_tokens = min(n_tokens, draft.checkpoint.layout.n_rows)
+    n_tokens = _n_used(draft)
     length = _Lengths(draft.tokenizer)
     olds = [
         Old(

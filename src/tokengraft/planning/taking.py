@@ -26,7 +26,9 @@ def taken_by(checkpoint: Checkpoint, source: RowSource) -> Taken:
     is_capped = bool(checkpoint.config("/final_logit_softcapping"))
     match source:
         case Mean():
-            return UNKNOWN if is_capped else Taken(kind="bounded", at_most=1 / (source.count + 1))
+            return (
+                UNKNOWN if is_capped else Taken(kind="bounded", at_most=1 / (source.n_parents + 1))
+            )
         case Mix(parents=((_, 1.0),)):
             return FROM_PARENTS  # a copy has its parent's logit, capped or not
         case Mix():

@@ -221,11 +221,15 @@ def source_words(say: Words, source: RowSource, texts: Mapping[int, str]) -> str
         case Keep():
             return say("row {id} as it is", id=source.first)
         case Mean():
-            return say(
-                "mean of rows {first} to {last}",
-                first=source.first,
-                last=source.first + source.count - 1,
-            )
+            last = source.first + source.count - 1
+            if source.without:
+                return say(
+                    "mean of rows {first} to {last}, without {rows}",
+                    first=source.first,
+                    last=last,
+                    rows=say.count(len(source.without), "row"),
+                )
+            return say("mean of rows {first} to {last}", first=source.first, last=last)
         case Stored():
             return say("value {index} of the sidecar", index=source.index)
         case Mix():

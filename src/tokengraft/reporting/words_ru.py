@@ -155,6 +155,7 @@ TEXTS: Final = {
     "row {id} {arrow} {source}": "строка {id} {arrow} {source}",
     "row {id} as it is": "строка {id} без изменений",
     "mean of rows {first} to {last}": "среднее строк от {first} до {last}",
+    "mean of rows {first} to {last}, without {rows}": "среднее строк от {first} до {last}; не входят {rows}",
     "value {index} of the sidecar": "значение {index} из соседнего файла",
     "zeros": "нули",
     "copy of {parent}": "копия: {parent}",

@@ -108,6 +108,12 @@ class Old:
     def _trained(self, ids: Sequence[int]) -> tuple[int, ...]:
         return tuple(i for i in ids if i < self.n_tokens and i not in self.untrained)
 
+    @property
+    def all_used(self) -> Mean:
+        """The mean of all used rows but those that were found untrained."""
+        without = tuple(sorted(i for i in self.untrained if i < self.n_tokens))
+        return Mean(first=0, count=self.n_tokens, without=without[: self.n_tokens - 1])
+
 
 Initializer = Callable[[NewToken, Old], Source | Wish | None]
 
@@ -123,9 +129,9 @@ def zero(token: NewToken, old: Old) -> Source:
 
 
 def mean(token: NewToken, old: Old) -> Source:
-    """Start at the mean of all used rows.
+    """Start at the mean of all used rows, but those that were found untrained.
 
-    Written, it takes at most 1/(V + 1) from V old tokens in any context, which is the least that
+    Written, it takes at most 1/(V + 1) from V such tokens in any context, which is the least that
     can be promised. Of several such tokens, all but the first are drawn around it, as `gaussian` does,
     so that they differ.
 
@@ -133,7 +139,7 @@ def mean(token: NewToken, old: Old) -> Source:
     Source: Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language Models".
     """
     del token
-    return Mean(first=0, count=old.n_tokens)
+    return old.all_used
 
 
 def gaussian(token: NewToken, old: Old) -> Wish:

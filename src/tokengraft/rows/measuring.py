@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,20 +27,34 @@ AT_ONCE = 512  # rows wanted in one reading; their signs take a bit for each row
 DIGITS = 6  # of a measured length: more of them would differ between machines
 
 
-def _used(rows: RangeRows, n_used: int) -> Iterator[tuple[int, Floats]]:
-    """Blocks of used rows with their first id; rows that hold no number are zeros here."""
+@dataclass(frozen=True, slots=True)
+class Used:
+    """The used rows: the first `count`, but those that were found untrained."""
+
+    count: int
+    untrained: frozenset[int] = frozenset()
+
+    @property
+    def n_left(self) -> int:
+        return self.count - sum(i < self.count for i in self.untrained)
+
+
+def _blocks(rows: RangeRows, used: Used) -> Iterator[tuple[int, Floats]]:
+    """Blocks of used rows with their first id; rows left out or without numbers are zeros here."""
+    left_out = np.array(sorted(used.untrained), np.int64)
     for first, block_BD in rows.blocks():
-        if first >= n_used:
+        if first >= used.count:
             return
-        part_BD = block_BD[: n_used - first]
+        part_BD = block_BD[: used.count - first]
         part_BD[~np.isfinite(part_BD).all(axis=1)] = 0.0
+        part_BD[left_out[(left_out >= first) & (left_out < first + len(part_BD))] - first] = 0.0
         yield first, part_BD
 
 
-def median_norm(rows: RangeRows, n_used: int) -> float:
+def median_norm(rows: RangeRows, used: Used) -> float:
     """The median Euclidean norm of the used rows that are not zero; 0 if there are none."""
     norms = np.concatenate(
-        [np.sqrt(np.einsum("bd,bd->b", block, block)) for _, block in _used(rows, n_used)]
+        [np.sqrt(np.einsum("bd,bd->b", block, block)) for _, block in _blocks(rows, used)]
     )
     norms = norms[norms > 0]
     return shortened(float(np.median(norms))) if norms.size else 0.0
@@ -56,23 +71,24 @@ def signs(key: str, count: int) -> NDArray[np.int8]:
     return np.unpackbits(np.frombuffer(data, np.uint8))[:count].astype(np.int8) * 2 - 1
 
 
-def drawn(rows: RangeRows, n_used: int, keys: Sequence[str], spread: float) -> Floats:
+def drawn(rows: RangeRows, used: Used, keys: Sequence[str], spread: float) -> Floats:
     """Numbers [N, D] with `spread` times the covariance of the used rows, around zero."""
     found_ND = np.empty((len(keys), rows.width), np.float64)
     for begin in range(0, len(keys), AT_ONCE):
         part = keys[begin : begin + AT_ONCE]
-        found_ND[begin : begin + len(part)] = _drawn(rows, n_used, part, spread)
+        found_ND[begin : begin + len(part)] = _drawn(rows, used, part, spread)
     return found_ND
 
 
-def _drawn(rows: RangeRows, n_used: int, keys: Sequence[str], spread: float) -> Floats:
-    signs_NV = np.stack([signs(key, n_used) for key in keys])
+def _drawn(rows: RangeRows, used: Used, keys: Sequence[str], spread: float) -> Floats:
+    signs_NV = np.stack([signs(key, used.count) for key in keys])
+    signs_NV[:, [i for i in used.untrained if i < used.count]] = 0
     sum_D = np.zeros(rows.width, np.float64)
     signed_ND = np.zeros((len(keys), rows.width), np.float64)
-    for first, block_BD in _used(rows, n_used):
+    for first, block_BD in _blocks(rows, used):
         sum_D += block_BD.sum(axis=0)
         signed_ND += signs_NV[:, first : first + len(block_BD)].astype(np.float64) @ block_BD
     balance_N = signs_NV.sum(axis=1, dtype=np.int64)
-    centred_ND = signed_ND - np.outer(balance_N, sum_D / n_used)
-    result: Floats = centred_ND * np.sqrt(spread / n_used)
+    centred_ND = signed_ND - np.outer(balance_N, sum_D / used.n_left)
+    result: Floats = centred_ND * np.sqrt(spread / used.n_left)
     return result

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import IO
 
 import numpy as np
@@ -101,7 +102,7 @@ class Seen:
     n_kept: int = 0
     changed: list[int] = field(default_factory=list)  # rows of the result
     rows: dict[int, bytes] = field(default_factory=dict)  # parents, by row of the base
-    means: dict[tuple[int, int], NDArray[np.float64]] = field(default_factory=dict)
+    means: dict[tuple[int, int, tuple[int, ...]], NDArray[np.float64]] = field(default_factory=dict)
 
 
 class Watch:
@@ -122,7 +123,7 @@ class Watch:
         for _, source in numbered(edit):
             if isinstance(source, Mean) and mixing.is_computable(base.dtype):
                 width = base.row_bytes // mixing.width_bytes(base.dtype)
-                self._seen.means[source.first, source.count] = np.zeros(width, np.float64)
+                self._seen.means[_range(source)] = np.zeros(width, np.float64)
         if len(self._seen.means) > MAX_MEANS:
             raise LimitExceeded(
                 f"{edit.tensor} averages over {len(self._seen.means)} different ranges",
@@ -144,7 +145,7 @@ class Watch:
         """What was seen, once all has passed."""
         self._seen.sha256 = self._digest.hexdigest()
         for key in self._seen.means:
-            self._seen.means[key] /= key[1]
+            self._seen.means[key] /= key[1] - len(key[2])
         return self._seen
 
     def _compare(self, block: bytes, n_rows: int) -> None:
@@ -180,11 +181,18 @@ class Watch:
         low, high = np.searchsorted(self._wanted, [begin, end])
         for row in self._wanted[low:high].tolist():
             self._seen.rows[row] = block[(row - begin) * size : (row - begin + 1) * size]
-        for (first, count), sum_D in self._seen.means.items():
-            low, high = max(begin, first), min(end, first + count)
-            if low < high:
-                part = block[(low - begin) * size : (high - begin) * size]
-                mixing.add_up(mixing.widen(part, self.ref.dtype), sum_D)
+        for (first, count, without), sum_D in self._seen.means.items():
+            # The range without some rows is so many ranges between them.
+            edges = [first - 1, *without, first + count]
+            for before, behind in pairwise(edges):
+                low, high = max(begin, before + 1), min(end, behind)
+                if low < high:
+                    part = block[(low - begin) * size : (high - begin) * size]
+                    mixing.add_up(mixing.widen(part, self.ref.dtype), sum_D)
+
+
+def _range(source: Mean) -> tuple[int, int, tuple[int, ...]]:
+    return source.first, source.count, source.without
 
 
 def _parents(edit: RemapRows) -> set[int]:
@@ -251,7 +259,7 @@ def _expected(
                 wide = mixing.widen(b"".join(seen.rows[i] for i, _ in parents), out.dtype)
                 wide_ND[at] = mixing.mix([weight for _, weight in parents], wide, width)
             case Mean():
-                wide_ND[at] = seen.means[source.first, source.count]
+                wide_ND[at] = seen.means[_range(source)]
             case Stored():
                 ready[at] = _stored(source, out, values)
             case Keep():

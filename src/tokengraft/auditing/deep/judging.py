@@ -5,7 +5,7 @@ Shapes: `N` rows read, `D` elements a row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,9 @@ from tokengraft.checkpoint import Checkpoint
 from tokengraft.formats.byte_ranges import RangeRows
 from tokengraft.formats.row_reading import read_statistics
 from tokengraft.formats.rows import narrow
-from tokengraft.row_statistics import FEWEST_UNUSED, scale_of, values_of
+from tokengraft.row_statistics import FEWEST_UNUSED, RowStatistics, scale_of, values_of
+
+MANY = 4096  # rows that are read one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ def untrained_among(
 ) -> frozenset[int]:
     """Which of these rows lie among rows that are known to be unused; none where that is unknown.
 
-    The same limits as in a deep audit: the whole matrix is not needed to measure them.
+    The same limits as in a deep audit: the whole matrix is not needed to measure them. If many rows
+    are asked for, it is read once, in blocks.
 
     Raises:
         ReadFailed: the system refuses.
@@ -52,6 +55,9 @@ def untrained_among(
         without = references_of(tokenizer, matrix.n_rows, padding=False)
         known = without if len(without.unused) >= FEWEST_UNUSED else known
     asked = [i for i in ids if i < matrix.n_rows]
+    if len(asked) > MANY:
+        found = read_statistics(matrix, unused=known.unused, trained=known.trained)
+        return _untrained(checkpoint, matrix, found, asked, range(matrix.n_rows))
     rows = sorted({*known.unused, *(i for i in known.trained if i < matrix.n_rows), *asked})
     at = {row: place for place, row in enumerate(rows)}
     data = narrow(_read(matrix, rows), matrix.ref.dtype)
@@ -62,6 +68,19 @@ def untrained_among(
         unused=[at[row] for row in known.unused],
         trained=[at[row] for row in known.trained if row in at],
     )
+    return _untrained(checkpoint, matrix, found, asked, at)
+
+
+def _untrained(
+    checkpoint: Checkpoint,
+    matrix: RangeRows,
+    found: RowStatistics,
+    asked: Sequence[int],
+    at: Mapping[int, int] | range,
+) -> frozenset[int]:
+    """The verdicts; `at` says where the statistics hold the row of an id."""
+    layout = checkpoint.layout
+    assert layout is not None
     outputs = {tensor.name for tensor in layout.part("output")}
     scale = scale_of(found, writes=matrix.ref.name in outputs or layout.tied)
     if isinstance(scale, str):
