@@ -64,11 +64,13 @@ class Grown:
         parts: dict[str, list[int]] = {text: [i] for text, i in old.items()}
         pairs = [m if isinstance(m, list) else m.split(" ") for m in model["merges"]]
         made = {left + right for left, right in pairs}
-        for letter in vocab.keys() - old.keys() - made:
+        # Added tokens that another file had, put into step here, are no pieces.
+        added = {token.text for token in self.plan.tokens if token.piece is None}
+        for letter in vocab.keys() - old.keys() - made - added:
             parts[letter] = [old[f"<0x{byte:02X}>"] for byte in letter.encode()]
         for left, right in pairs:
             parts.setdefault(left + right, [*parts[left], *parts[right]])
-        return {i: parts[text] for text, i in vocab.items() if text not in old}
+        return {i: parts[text] for text, i in vocab.items() if text not in old and text in parts}
 
     def encoded(self, text: str) -> list[int]:
         ids: list[int] = self.after.encode(text, add_special_tokens=False).ids
