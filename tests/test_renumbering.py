@@ -111,7 +111,7 @@ def test_text_without_removed_tokens_is_encoded_as_before(name: str, tmp_path: P
         )
 
     property_()
-    assert met >= 20
+    assert met >= 10  # of a hundred texts; the others hold something that was removed
 
 
 PLACES: dict[str, Any] = {

@@ -327,13 +327,13 @@ def test_a_token_that_is_not_its_one_id_is_found(made: Made) -> None:
     first = graft_.plan.tokens[0]
     tokens = (first.model_copy(update={"text": "<|nobody|>"}), *graft_.plan.tokens[1:])
     changed = replace(graft_, plan=graft_.plan.model_copy(update={"tokens": tokens}))
-    found = told(list(check_encodings(changed, None, Corpus.of(made.texts))))
+    found = told(list(check_encodings(changed, None, Corpus.of([made.texts]))))
     assert found["new-tokens"][0] == "fail"
     assert f"1 of {len(tokens)} tokens: '<|nobody|>' alone is [" in found["new-tokens"][1]
 
 
 def test_without_a_base_tokenizer_old_text_is_skipped(made: Made) -> None:
-    found = told(list(check_encodings(read_graft(made.out), None, Corpus.of(made.texts))))
+    found = told(list(check_encodings(read_graft(made.out), None, Corpus.of([made.texts]))))
     assert found["new-tokens"][0] == "pass"
     assert found["old-text"] == (
         "skipped",
@@ -347,7 +347,7 @@ def test_ids_that_the_library_gives_otherwise_are_named(made: Made, out: Path) -
     small = dict(graft_.checkpoint.small_files)
     small["tokenizer.json"] = small["tokenizer.json"].replace(b"<tool_start>", b"<tool_stort>")
     changed = replace(graft_, checkpoint=replace(graft_.checkpoint, small_files=small))
-    found = told(list(check_encodings(changed, None, Corpus.of(made.texts))))
+    found = told(list(check_encodings(changed, None, Corpus.of([made.texts]))))
     assert found["ids-in-tokenizers"][0] == "fail"
     assert "'<tool_stort>' there and '<tool_start>' here" in found["ids-in-tokenizers"][1]
 

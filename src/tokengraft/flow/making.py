@@ -362,7 +362,7 @@ def verify(
     against: str | None = None,
     deep: bool = False,
     witnesses: Sequence[str] = (),
-    texts: Sequence[Path] = (),
+    texts: Path | Sequence[Path] = (),
     listen: Listen = ignore,
 ) -> Verification:
     """Prove what can be proved about a result; what was not run is called skipped."""
@@ -370,7 +370,12 @@ def verify(
     from tokengraft import verifying
 
     return verifying.verify(
-        out, against=base, witnesses=witnesses, texts=texts, deep=deep, listen=listen
+        out,
+        against=base,
+        witnesses=witnesses,
+        texts=[texts] if isinstance(texts, Path) else texts,
+        deep=deep,
+        listen=listen,
     )
 
 

@@ -189,6 +189,7 @@ TEXTS: Final = {
     ),
     "Matrices": "Матрицы",
     "Low-rank updates": "Низкоранговые поправки",
+    "... and {count} more": "... и ещё {count}",
     "{rows} rows, as before": "строк: {rows}, как и было",
     "{before} {arrow} {after} rows": "строк: {before} {arrow} {after}",
     "Files": "Файлы",

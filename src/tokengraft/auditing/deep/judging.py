@@ -51,7 +51,7 @@ def untrained_among(
     if tokenizer is None or layout is None or not ids:
         return frozenset()
     known = references_of(tokenizer, matrix.n_rows)
-    if known.unused and not _read(matrix, known.unused).any():
+    if known.unused and not np.count_nonzero(_read(matrix, known.unused)):
         without = references_of(tokenizer, matrix.n_rows, padding=False)
         known = without if len(without.unused) >= FEWEST_UNUSED else known
     asked = [i for i in ids if i < matrix.n_rows]
@@ -92,6 +92,7 @@ def _untrained(
 def _read(matrix: RangeRows, ids: Sequence[int]) -> NDArray[np.float64]:
     """Rows [N, D], each by itself: they lie far apart, and what is between them is most of the matrix."""
     rows = np.empty((len(ids), matrix.width), np.float64)
-    for at, row in enumerate(ids):
-        rows[at] = matrix.floats(row, 1)[0]
+    with np.errstate(invalid="ignore"):  # a signalling NaN in a row is no mistake of ours
+        for at, row in enumerate(ids):
+            rows[at] = matrix.floats(row, 1)[0]
     return rows
