@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,13 @@ from typing import Any
 from hypothesis import strategies as st
 
 from chat_templates import NAMED, TEMPLATES
+from tokengraft.flow.library import AskedTemplates
 from tokengraft.planning.chat import Asked, Render, Said, teach
 from tokengraft.planning.chat.learning import learn
 from tokengraft.planning.chat.probing import TOOL
 from tokengraft.planning.chat.responding import response_template
 from tokengraft.planning.chat.shapes import Design, Shape, Wanted
 from tokengraft.recipes import Tools
-from tokengraft.sandbox.templates import TemplateChild, TemplateFailed
 
 Message = dict[str, Any]
 INPUTS = {"my_agi_mode": "<|my_agi_mode|>"}
@@ -54,30 +53,9 @@ def want(
     return Wanted(inputs or {}, outputs or {}, tools, modules, field)
 
 
-@contextmanager
-def renderer() -> Iterator[Render]:
+def renderer() -> AskedTemplates:
     """Render in one child, as long as the context lasts."""
-    with TemplateChild() as child:
-
-        def render(conversations: Sequence[Asked], named: Mapping[str, str]) -> list[Said]:
-            return [_said(child, asked, named) for asked in conversations]
-
-        yield render
-
-
-def _said(child: TemplateChild, asked: Asked, named: Mapping[str, str]) -> Said:
-    try:
-        found = child.render(
-            asked.template,
-            messages=asked.messages,
-            tools=asked.tools,
-            add_generation_prompt=asked.prompt,
-            named_tokens=named,
-            extra=asked.extra,
-        )
-    except TemplateFailed as error:
-        return Said(None, failure=error.detail)
-    return Said(found.text, found.generated)
+    return AskedTemplates()
 
 
 @dataclass(frozen=True)

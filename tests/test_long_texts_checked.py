@@ -212,6 +212,8 @@ def test_losses_that_are_not_finite_fail_where_the_bases_are(
         monkeypatch, lambda *_: NAN
     )  # a model that was broken before is not the result's fault
     assert checked(out, base, texts, python="python").status == "unknown"
+    monkeypatch.setattr(long_texts, "_stays", lambda *_: True)  # nor where frequencies stay
+    assert checked(out, base, texts, python="python").status == "unknown"
 
 
 def test_dynamic_scaling_must_leave_short_texts_as_they_were(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,17 @@ import pytest
 import tiny
 from oracles import asking
 from raw_tensors import Tensor, write_safetensors
+from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import PreconditionError
+from tokengraft.events import ignore
 from tokengraft.flow import making as flow
 from tokengraft.formats.adapters import read_adapter
 from tokengraft.formats.loading import load
 from tokengraft.formats.plan_files import read_plan
 from tokengraft.formats.rows import widen
 from tokengraft.low_rank import updates_by_tensor
+from tokengraft.verifying.low_rank import check_low_rank
+from tokengraft.verifying.records import read_graft
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "vocab_size": 320}
 HEADS = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}
@@ -178,6 +182,30 @@ def test_verify_computes_every_number_again(
     assert found["low-rank-as-planned"].status == "fail"
     assert tensor in found["low-rank-as-planned"].evidence
     assert found["manifest"].status == "fail"
+
+
+@pytest.mark.parametrize("spoilt", [{"shape": ()}, {"shape": (0, 8)}, {"dtype": "I8"}])
+def test_tensors_that_nothing_can_be_added_to_fail_the_check(
+    spoilt: dict[str, Any], merged: dict[str, Case], tmp_path: Path
+) -> None:
+    """Only an edited folder has them: `apply` refuses such tensors."""
+    case = merged["dense"]
+    flow.apply(case.recipe(), base=str(case.base), out=tmp_path / "out")
+    graft = read_graft(tmp_path / "out")
+    assert graft.plan is not None
+    assert graft.checkpoint is not None
+    tensor = next(iter(updates_by_tensor(graft.plan.edits)))
+
+    def bent(checkpoint: Checkpoint) -> Checkpoint:
+        assert checkpoint.tensors is not None
+        tensors = dict(checkpoint.tensors.tensors)
+        tensors[tensor] = replace(tensors[tensor], **spoilt)
+        return replace(checkpoint, tensors=replace(checkpoint.tensors, tensors=tensors))
+
+    changed = replace(graft, checkpoint=bent(graft.checkpoint))
+    (check,) = check_low_rank(changed, bent(load(case.base)), ignore)
+    assert check.status == "fail"
+    assert f"{tensor} (missing, or of another shape or kind)" in check.evidence
 
 
 def test_a_graft_with_an_adapter_is_applied_elsewhere_and_cannot_be_undone(

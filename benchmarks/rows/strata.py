@@ -45,7 +45,6 @@ class Stratum:
         windows: by part; those to fit on are more than one seed takes.
         backgrounds: of the fit and of the test documents.
         frequency_N: occurrences of each phrase a position of the corpus.
-        lengths: characters of each phrase's pieces.
     """
 
     name: str

@@ -41,10 +41,6 @@ class Subject:
     bos: int | None
     used_V: NDArray[np.bool_]
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text in the middle of a document."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
-
 
 def load_subject(folder: Path, texts: Sequence[Path], *, most_documents: int) -> Subject:
     """Load a model folder and text files."""

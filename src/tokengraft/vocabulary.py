@@ -29,6 +29,17 @@ class AddedToken:
     normalized: bool = False
     special: bool = False
 
+    @property
+    def flags(self) -> dict[str, bool]:
+        """All fields but the text, by name."""
+        return {
+            "single_word": self.single_word,
+            "lstrip": self.lstrip,
+            "rstrip": self.rstrip,
+            "normalized": self.normalized,
+            "special": self.special,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class NamedToken:

@@ -70,6 +70,16 @@ def test_untrained_pieces_are_no_parents(tmp_path: Path, init: str) -> None:
             assert sum(weight for _, weight in row.source.parents) == pytest.approx(1, abs=1e-12)
 
 
+def test_an_untrained_row_0_is_named_too(tmp_path: Path) -> None:
+    """Id 0 is a row like any other."""
+    base = deep_shapes.trained(tmp_path / "base", untrained=(0,))
+    tokenizer = load(base).tokenizer
+    assert tokenizer is not None
+    like = tokenizer.table()[0]
+    _, notes = _plan(base, _add("<|new|>", like=like))
+    assert any("untrained" in note for note in notes), notes
+
+
 def test_where_no_trained_piece_is_left_auto_goes_on_and_a_name_is_refused(tmp_path: Path) -> None:
     base = tmp_path / "base"
     deep_shapes.trained(base)

@@ -14,8 +14,8 @@ from tokengraft.errors import StalePlan, UnsafePath
 from tokengraft.formats.folders import is_graft_record, read_small
 from tokengraft.formats.json_text import Splice, apply_splices
 from tokengraft.formats.patching import patched
-from tokengraft.formats.rows import let_go
 from tokengraft.formats.undo_file import Undoing, from_memory
+from tokengraft.formats.whole_files import let_go
 from tokengraft.low_rank import AddLowRank
 from tokengraft.plans import (
     AppendMerges,

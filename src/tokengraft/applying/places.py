@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
 
 from tokengraft.checkpoint import MANIFEST, RECORD_FOLDER
@@ -13,7 +12,7 @@ from tokengraft.errors import DiskFull, TargetExists, UnsafePath, UsageError, Wr
 from tokengraft.formats.folders import MAX_FOLDER_DEPTH, MAX_SMALL_BYTES
 from tokengraft.formats.manifest import parse_manifest
 from tokengraft.formats.safetensors_file import unsafe_name
-from tokengraft.formats.whole_files import read_whole
+from tokengraft.formats.whole_files import digest_of, read_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,7 @@ def _refuse_losing(target: Path) -> None:
         for name, digest in listed.items()
         if name in found
         and found[name].lstat().st_mtime_ns > since
-        and _digest(found[name]) != digest
+        and digest_of(found[name]) != digest
     )
     if foreign or edited:
         names = ", ".join((*foreign, *edited)[:5])
@@ -205,8 +204,3 @@ def _refuse_losing(target: Path) -> None:
             subject=str(target),
             hint="move the folder away yourself, or name a new one",
         )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()

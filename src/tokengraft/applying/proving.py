@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from tokengraft.applying.hashing import MIB, READ_BYTES, Hashing
 from tokengraft.applying.reading import open_unchanged, require_unchanged
 from tokengraft.checkpoint import FileEntry
-from tokengraft.formats.rows import let_go, read_range
+from tokengraft.formats.rows import read_range
+from tokengraft.formats.whole_files import let_go
 
 CHUNK_BYTES = 8 * MIB
 COMPARING = 4  # so many bytes are compared while one is digested

@@ -12,7 +12,8 @@ from tokengraft.applying.hashing import MIB, Hashing, Tally
 from tokengraft.checkpoint import FileEntry
 from tokengraft.errors import ReadFailed, SourceChanged
 from tokengraft.events import Listen, Progress, ignore
-from tokengraft.formats.rows import let_go, read_range
+from tokengraft.formats.rows import read_range
+from tokengraft.formats.whole_files import let_go
 
 CHUNK_BYTES = 8 * MIB
 

@@ -16,9 +16,10 @@ from tokengraft.checkpoint import MANIFEST, RECORD_FOLDER, FileEntry
 from tokengraft.errors import PreconditionError
 from tokengraft.formats.folders import is_graft_record
 from tokengraft.formats.plan_files import parse_plan
-from tokengraft.formats.rows import MemoryRows, RowReader, Rows, let_go, open_to_read, read_range
+from tokengraft.formats.rows import MemoryRows, RowReader, Rows, read_range
 from tokengraft.formats.safetensors_file import parse_header, read_header
 from tokengraft.formats.undo_file import UNDO
+from tokengraft.formats.whole_files import let_go, open_regular
 from tokengraft.tensors import TensorRef
 
 TOOL = f"tokengraft {__version__}"
@@ -91,7 +92,7 @@ def open_sidecar(place: Path | bytes | None, plan_text: bytes) -> Iterator[Sidec
     elif isinstance(place, bytes):
         yield _require(about.sha256, _in_memory(place))
     else:
-        file = open_to_read(place)
+        file = open_regular(place)
         try:
             yield _require(about.sha256, _on_disk(place, file))
         finally:

@@ -37,7 +37,7 @@ from tokengraft.applying.syscalls import SYSTEM, Syscalls
 from tokengraft.checkpoint import MANIFEST, FileEntry
 from tokengraft.errors import SourceChanged, WriteFailed
 from tokengraft.formats.manifest import format_manifest
-from tokengraft.formats.rows import let_go
+from tokengraft.formats.whole_files import let_go
 
 CHUNK_BYTES = 8 * MIB
 # What may wait for its fsync while the next files are written: the disk is busy all the time.

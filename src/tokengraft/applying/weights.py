@@ -15,9 +15,10 @@ from tokengraft.applying.rows import RowFactory, changed_rows
 from tokengraft.applying.staged import StagedFile, doing
 from tokengraft.applying.store import Stage
 from tokengraft.checkpoint import FileEntry
-from tokengraft.formats.rows import RowReader, let_go
+from tokengraft.formats.rows import RowReader
 from tokengraft.formats.safetensors_file import rewrite_header
 from tokengraft.formats.undo_file import Span, Undoing
+from tokengraft.formats.whole_files import let_go
 from tokengraft.low_rank import AddLowRank
 from tokengraft.plans import Keep, RemapRows
 from tokengraft.tensors import TensorRef, WeightsFile

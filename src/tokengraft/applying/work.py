@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tokengraft.applying.documents import Rewritten, rewritten_files, stale
@@ -130,6 +131,7 @@ def _shards(checkpoint: Checkpoint, plan: Plan) -> list[Shard]:
     if checkpoint.tensors is None:
         return []  # small files alone: the rows of this graft are for later
     by_file: dict[str, dict[str, RemapRows]] = {}
+    updated = updates_by_tensor(plan.edits)
     edits = [edit for edit in plan.edits if isinstance(edit, RemapRows)]
     for edit in edits:
         assert edit.in_columns is None, "a plan in memory is whole"
@@ -138,14 +140,10 @@ def _shards(checkpoint: Checkpoint, plan: Plan) -> list[Shard]:
             raise stale(f"the base has no tensor {edit.tensor}", subject=edit.tensor)
         _require_rows(edit, ref)
         of_file = by_file.setdefault(ref.file, {})
-        if edit.tensor in of_file:
+        if edit.tensor in of_file or edit.tensor in updated:
             raise MalformedFile("the plan edits a tensor twice", subject=edit.tensor)
         of_file[edit.tensor] = edit
-    updates = _updates(checkpoint.tensors, plan)
-    for path, of_updates in updates.items():
-        twice = sorted(of_updates.keys() & by_file.get(path, {}))
-        if twice:
-            raise MalformedFile("the plan edits a tensor twice", subject=twice[0])
+    updates = _updates(checkpoint.tensors, updated)
     return [
         shard_of(
             checkpoint.files[path],
@@ -157,10 +155,12 @@ def _shards(checkpoint: Checkpoint, plan: Plan) -> list[Shard]:
     ]
 
 
-def _updates(tensors: TensorIndex, plan: Plan) -> dict[str, dict[str, tuple[AddLowRank, ...]]]:
+def _updates(
+    tensors: TensorIndex, by_tensor: Mapping[str, tuple[AddLowRank, ...]]
+) -> dict[str, dict[str, tuple[AddLowRank, ...]]]:
     """The low-rank updates of each weight file, by tensor."""
     found: dict[str, dict[str, tuple[AddLowRank, ...]]] = {}
-    for name, updates in updates_by_tensor(plan.edits).items():
+    for name, updates in by_tensor.items():
         ref = tensors.tensors.get(name)
         if ref is None:
             raise stale(f"the base has no tensor {name}", subject=name)

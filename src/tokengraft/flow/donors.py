@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import TokengraftError
 from tokengraft.events import Listen
-from tokengraft.flow.ports import matrix_port
+from tokengraft.flow.ports import matrix_port, unusable
 from tokengraft.formats import loading
 from tokengraft.hub import locate
 
@@ -26,7 +26,7 @@ def donor_port(folder: Path, listen: Listen) -> OpenDonor:
             place = near if near.is_dir() else locate(named, listen=listen)
             return _opened(named, loading.load(place))
         except TokengraftError as error:
-            return Donor(problem=f"{named} cannot be used: {error.summary} ({error.detail})")
+            return Donor(problem=unusable(named, error))
 
     return donor
 

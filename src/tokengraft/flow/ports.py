@@ -94,6 +94,13 @@ def values_problem(path: Path) -> str:
     return "" if path.is_file() else f"{path} is no file"
 
 
+def unusable(name: str, error: TokengraftError) -> str:
+    """Why a file or folder that a recipe names is of no use."""
+    if not error.detail:
+        return f"{name} cannot be used: {error.summary}"
+    return f"{name} cannot be used: {error.summary} ({error.detail})"
+
+
 def values_port(folder: Path, opened: ExitStack) -> OpenValues:
     """Open files of rows, whose paths are relative to the recipe's folder."""
     from tokengraft.formats.row_file import RowFile, open_rows
@@ -105,7 +112,7 @@ def values_port(folder: Path, opened: ExitStack) -> OpenValues:
         try:
             return open_rows(path, opened)
         except TokengraftError as error:
-            return RowFile(problem=f"{path} cannot be used: {error.summary} ({error.detail})")
+            return RowFile(problem=unusable(str(path), error))
 
     return open_values
 

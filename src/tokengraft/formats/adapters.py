@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from pathlib import Path
 from tokengraft.checkpoint import JsonValue
 from tokengraft.errors import LimitExceeded, MalformedFile, ReadFailed, UnsupportedFormat
 from tokengraft.formats.json_text import parse_json
-from tokengraft.formats.rows import open_to_read, read_range
+from tokengraft.formats.rows import read_range
 from tokengraft.formats.safetensors_file import read_header
+from tokengraft.formats.whole_files import let_go, open_regular, read_whole
 from tokengraft.tensors import TensorRef
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -41,11 +41,11 @@ class Adapter:
             ReadFailed, SourceChanged: the system refuses, or the file has become shorter.
         """
         ref = self.tensors[name]
-        file = open_to_read(self.weights)
+        file = open_regular(self.weights)
         try:
             return read_range(file, ref.begin, ref.end, subject=WEIGHTS)
         finally:
-            os.close(file)
+            let_go(file)
 
 
 def read_adapter(folder: Path) -> Adapter:
@@ -56,7 +56,10 @@ def read_adapter(folder: Path) -> Adapter:
         UnsupportedFormat: the weights are a pickle, which is never read.
         MalformedFile, LimitExceeded: a file is not what it should be.
     """
-    config = parse_json(_small(folder / CONFIG), file=CONFIG).value
+    _size(folder / CONFIG, MAX_CONFIG_BYTES)
+    config = parse_json(
+        read_whole(folder / CONFIG, limit=MAX_CONFIG_BYTES, subject=CONFIG), file=CONFIG
+    ).value
     if not isinstance(config, dict):
         raise MalformedFile("the settings of the adapter are no object", subject=CONFIG)
     weights = folder / WEIGHTS
@@ -90,12 +93,3 @@ def _size(path: Path, limit: int) -> int:
             f"{path.name} has {size} bytes", detail=f"at most {limit} are read", subject=str(path)
         )
     return size
-
-
-def _small(path: Path) -> bytes:
-    size = _size(path, MAX_CONFIG_BYTES)
-    file = open_to_read(path)
-    try:
-        return read_range(file, 0, size, subject=path.name)
-    finally:
-        os.close(file)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tokengraft.checkpoint import ByteSource, FileEntry
-from tokengraft.formats.rows import Floats, let_go, open_to_read, read_range, span, widen
+from tokengraft.formats.rows import Floats, read_range, span, widen
+from tokengraft.formats.whole_files import let_go, open_regular
 from tokengraft.tensors import TensorRef
 
 BLOCK_BYTES = 8 << 20
@@ -37,7 +38,7 @@ class LocalBytes:
             ReadFailed: the system refuses.
             SourceChanged: the file has become shorter.
         """
-        file = open_to_read(self.entry.real)
+        file = open_regular(self.entry.real)
         try:
             return read_range(file, begin, end, subject=self.entry.path)
         finally:

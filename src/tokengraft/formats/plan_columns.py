@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tokengraft.errors import LimitExceeded, MalformedFile
 from tokengraft.formats.rows import read_range
 from tokengraft.formats.safetensors_file import read_header
-from tokengraft.formats.whole_files import open_regular
+from tokengraft.formats.whole_files import let_go, open_regular
 from tokengraft.tensors import TensorRef
 
 Columns = dict[str, NDArray[Any]]
@@ -48,7 +48,7 @@ def read_columns(path: Path) -> Columns:
             )
         return {ref.name: _column(file, ref) for ref in chosen}
     finally:
-        os.close(file)
+        let_go(file)
 
 
 def _column(file: int, ref: TensorRef) -> NDArray[Any]:

@@ -7,7 +7,6 @@ is always whole; only its file is packed.
 from __future__ import annotations
 
 import hashlib
-import os
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from tokengraft.errors import MalformedFile, PreconditionError, StalePlan
 from tokengraft.formats.json_text import parse_json
 from tokengraft.formats.plan_columns import Columns, read_columns
 from tokengraft.formats.sidecars import LazyTensor, sidecar_bytes
-from tokengraft.formats.whole_files import open_regular, read_whole
+from tokengraft.formats.whole_files import digest_of, read_whole
 from tokengraft.plans import (
     COLUMNS_ABOVE,
     Edit,
@@ -123,7 +122,7 @@ def read_plan(path: Path, *, sidecars: Sequence[Path] | None = None) -> PlanFile
             subject=str(path),
             hint="a plan with values travels with its sidecar; copy both",
         )
-    if _digest(sidecar) != plan.sidecar.sha256:
+    if digest_of(sidecar) != plan.sidecar.sha256:
         raise StalePlan(
             "the sidecar is not the one that this plan was written with",
             subject=str(sidecar),
@@ -155,12 +154,6 @@ def parse_plan(text: bytes, *, file: str) -> Plan:
         raise MalformedFile(
             "the file is no plan", detail=complaint(error), subject=f"{file}#/{place}"
         ) from error
-
-
-def _digest(path: Path) -> str:
-    file = open_regular(path)
-    with os.fdopen(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _whole(plan: Plan, file: str) -> Plan:

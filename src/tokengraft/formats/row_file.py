@@ -15,8 +15,9 @@ from pathlib import Path
 
 from tokengraft.errors import LimitExceeded, MalformedFile
 from tokengraft.formats.json_text import parse_json
-from tokengraft.formats.rows import RowReader, Rows, open_to_read
+from tokengraft.formats.rows import RowReader, Rows
 from tokengraft.formats.safetensors_file import read_header
+from tokengraft.formats.whole_files import let_go, open_regular
 from tokengraft.tensors import ROW_DTYPES, TensorRef, WeightsFile
 
 TOKENS = "tokens"
@@ -46,8 +47,8 @@ def open_rows(path: Path, stack: ExitStack) -> RowFile:
         MalformedFile, LimitExceeded: it is no such file.
         ReadFailed, SourceChanged: it cannot be read.
     """
-    file = open_to_read(path)
-    stack.callback(os.close, file)
+    file = open_regular(path)
+    stack.callback(let_go, file)
     size = os.fstat(file).st_size
     if size > MAX_SIZE_BYTES:
         raise LimitExceeded(
@@ -77,9 +78,11 @@ def _tokens(header: WeightsFile) -> tuple[str, ...]:
     if not found:
         raise _malformed(header.path, "`tokens` in its metadata is empty")
     texts = tuple(str(one) for one in found)
-    if len(set(texts)) < len(texts):
-        twice = next(text for at, text in enumerate(texts) if text in texts[:at])
-        raise _malformed(header.path, f"`tokens` in its metadata names {twice!r} twice")
+    seen: set[str] = set()
+    for twice in texts:
+        if twice in seen:
+            raise _malformed(header.path, f"`tokens` in its metadata names {twice!r} twice")
+        seen.add(twice)
     return texts
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokengraft.errors import MalformedFile, ReadFailed, SourceChanged, UnsupportedFormat
-from tokengraft.formats.whole_files import open_regular
+from tokengraft.formats.whole_files import let_go, open_regular
 from tokengraft.tensors import ROW_DTYPES, TensorRef
 
 Floats = NDArray[np.float64]
@@ -92,22 +91,6 @@ class RowReader:
         return widen(self.raw(first, count), self.ref.dtype).reshape(count, self.width)
 
 
-def open_to_read(path: Path) -> int:
-    """Open a file for reading; the caller closes it.
-
-    Raises:
-        ReadFailed: the system refuses.
-        UnsafePath: it is a pipe, a device or the like.
-    """
-    return open_regular(path)
-
-
-def let_go(file: int) -> None:
-    """Close a file that was only read; a refusal loses nothing, and the descriptor is gone anyway."""
-    with suppress(OSError):
-        os.close(file)
-
-
 def read_range(file: int, begin: int, end: int, *, subject: str) -> bytes:
     """Read a range of an open file.
 
@@ -138,7 +121,7 @@ def sample_rows(path: Path, ref: TensorRef, ids: Sequence[int]) -> Floats:
         UnsupportedFormat: its kind of number has no rows of its own (packed or integer).
         ReadFailed: the system refuses.
     """
-    file = open_to_read(path)
+    file = open_regular(path)
     try:
         reader = RowReader(file, ref)
         rows = np.empty((len(ids), reader.width), np.float64)

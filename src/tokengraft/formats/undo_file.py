@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from tokengraft.errors import MalformedFile
-from tokengraft.formats.rows import let_go, open_to_read, read_range
+from tokengraft.formats.rows import read_range
 from tokengraft.formats.safetensors_file import read_header
+from tokengraft.formats.whole_files import let_go, open_regular
 from tokengraft.tensors import TensorRef
 
 UNDO = "undo.safetensors"
@@ -101,7 +102,7 @@ def read_undo(path: Path) -> dict[str, UndoEntry]:
     Raises:
         ReadFailed, MalformedFile: it cannot be read, or is no such record.
     """
-    file = open_to_read(path)
+    file = open_regular(path)
     try:
         refs = read_header(path, file=UNDO, size_bytes=os.fstat(file).st_size).tensors
         by_name = {ref.name: ref for ref in refs}
@@ -147,13 +148,13 @@ def base_chunks(out_file: Path | None, entry: UndoEntry, undo_path: Path) -> Ite
     Raises:
         ReadFailed, SourceChanged: the system refuses, or a file ends before its last splice.
     """
-    undo = open_to_read(undo_path)
+    undo = open_regular(undo_path)
     try:
         if entry.spans is None:
             yield from _blocks(undo, entry.begin, entry.end, UNDO)
             return
         assert out_file is not None, "only a dropped file comes back from the record alone"
-        out = open_to_read(out_file)
+        out = open_regular(out_file)
         try:
             at, old = 0, entry.begin
             for begin, end, length in entry.spans:

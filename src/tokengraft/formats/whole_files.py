@@ -7,8 +7,10 @@ what is asked, and what it says bounds what is read.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from tokengraft.errors import LimitExceeded, ReadFailed, UnsafePath
@@ -32,9 +34,15 @@ def open_regular(path: Path, *, subject: str = "", follow: bool = True) -> int:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise ReadFailed(f"cannot read {subject}", detail=why or "", subject=subject) from error
     if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
+        let_go(file)
         raise UnsafePath(f"{subject} is not a regular file", subject=subject)
     return file
+
+
+def let_go(file: int) -> None:
+    """Close a file that was only read; a refusal loses nothing, and the descriptor is gone anyway."""
+    with suppress(OSError):
+        os.close(file)
 
 
 def read_whole(path: Path, *, limit: int, subject: str = "", follow: bool = True) -> bytes:
@@ -58,7 +66,7 @@ def read_whole(path: Path, *, limit: int, subject: str = "", follow: bool = True
             f"cannot read {subject}", detail=error.strerror or "", subject=subject
         ) from error
     finally:
-        os.close(file)
+        let_go(file)
 
 
 def read_head(path: Path, size: int) -> bytes:
@@ -75,7 +83,27 @@ def read_head(path: Path, size: int) -> bytes:
             f"cannot read {path}", detail=error.strerror or "", subject=str(path)
         ) from error
     finally:
-        os.close(file)
+        let_go(file)
+
+
+def digest_of(path: Path) -> str:
+    """The sha256 of a regular file, in hexadecimal.
+
+    Raises:
+        ReadFailed, UnsafePath: as `open_regular`.
+    """
+    file = open_regular(path)
+    found = hashlib.sha256()
+    try:
+        while piece := os.read(file, 1 << 20):
+            found.update(piece)
+    except OSError as error:
+        raise ReadFailed(
+            f"cannot read {path}", detail=error.strerror or "", subject=str(path)
+        ) from error
+    finally:
+        let_go(file)
+    return found.hexdigest()
 
 
 def _read(file: int, wanted: int, limit: int, subject: str) -> bytes:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from tokengraft.documents import Problem
 from tokengraft.formats.byte_ranges import RangeRows
 from tokengraft.planning.draft import Draft
-from tokengraft.planning.starting import Untrained
+from tokengraft.planning.starting import Untrained, n_used
 from tokengraft.plans import Mix
 from tokengraft.recipes import Rows
 from tokengraft.rows.initializers import Job
@@ -126,10 +126,9 @@ def donation(
     donor = open_donor(made.donor)
     if donor.problem:
         return None, (Problem(where="rows.donor", what=donor.problem),)
-    n_rows = draft.tokenizer.n_tokens
     own = meanings(draft.tokenizer)
     shared = sorted((donor.pieces[key], i) for key, i in own.items() if key in donor.pieces)
-    shared = [pair for pair in shared if pair[1] < n_rows]
+    shared = [pair for pair in shared if pair[1] < n_used(draft)]
     problems = list(_lacking(made.donor, donor, [row.text for row in asking]))
     if len(shared) < FEWEST_SHARED:
         what = (

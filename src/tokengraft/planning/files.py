@@ -266,13 +266,5 @@ def missing_tokens(draft: Draft, found: FileEdits) -> Iterator[PlannedToken]:
     """Table entries for the tokens that are only brought into step."""
     for token_id, token in found.missing.items():
         if token_id not in draft.planned:
-            yield PlannedToken(
-                text=token.content,
-                id=token_id,
-                action="keep",
-                single_word=token.single_word,
-                lstrip=token.lstrip,
-                rstrip=token.rstrip,
-                normalized=token.normalized,
-                special=token.special,
-            )
+            kept = PlannedToken(text=token.content, id=token_id, action="keep")
+            yield kept.model_copy(update=token.flags)

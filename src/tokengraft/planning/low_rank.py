@@ -19,7 +19,7 @@ from tokengraft.checkpoint import Checkpoint, JsonValue
 from tokengraft.documents import Problem
 from tokengraft.formats.adapters import Adapter
 from tokengraft.low_rank import AddLowRank
-from tokengraft.planning.placing import MATRIX, Piece, Update, place
+from tokengraft.planning.placing import MATRIX, Piece, Places, Update
 from tokengraft.recipes import Lora
 from tokengraft.tensors import DTYPE_BITS, ROW_DTYPES, TensorRef
 
@@ -42,6 +42,7 @@ HARMLESS = frozenset(
         "init_lora_weights",
         "layers_pattern",
         "layers_to_transform",
+        "megatron_config",
         "loftq_config",
         "lora_alpha",
         "lora_dropout",
@@ -70,8 +71,8 @@ MORE = {
     "trainable_token_indices": "it trains rows of tokens: give those with [rows]",
     "alora_invocation_tokens": "it is active behind certain tokens only",
 }
-# Beginnings that take a part of the base away, which the adapter then gives back.
 RECENT = 4  # tensors of an adapter that are kept at hand
+# Beginnings that take a part of the base away, which the adapter then gives back.
 CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga", "mica")
 
 
@@ -132,13 +133,13 @@ def plan_low_rank(checkpoint: Checkpoint, adapter: Adapter) -> LowRankPlan:
     edits: list[AddLowRank] = []
     factors: dict[str, Factor] = {}
     cutter = _Cutter(adapter)
-    modules = sorted({match.group(1) for match in map(_FACTOR.fullmatch, adapter.tensors) if match})
-    for module in modules:
-        pair = _pair(adapter, module)
+    places = Places(checkpoint.tensors.tensors)
+    for module, sides in sorted(_sides(adapter).items()):
+        pair = _pair(adapter.config, module, sides)
         if isinstance(pair, str):
             said.append(pair)
             continue
-        found = place(pair.update, checkpoint.tensors.tensors)
+        found = places.of(pair.update)
         wrong = found if isinstance(found, str) else _refusal(checkpoint, found)
         if isinstance(found, str) or wrong:
             said.append(f"{pair.update.module}: {wrong}")
@@ -196,7 +197,7 @@ def _settings(config: Mapping[str, JsonValue]) -> Iterator[str]:
             yield f"bias is {value}: it changes biases too"
         elif key in MORE:
             yield f"{key} is set: {MORE[key]}"
-        elif key != "megatron_config":
+        else:
             yield f"{key} is set, which this version does not know"
     start = config.get("init_lora_weights")
     if isinstance(start, str) and start.startswith(CHANGED_BASE):
@@ -225,17 +226,25 @@ class _Pair:
     b: TensorRef
 
 
-def _pair(adapter: Adapter, module: str) -> _Pair | str:
-    found: dict[str, TensorRef] = {}
+def _sides(adapter: Adapter) -> dict[str, dict[str, list[TensorRef]]]:
+    """The tensors of each module, by whether they are A or B."""
+    found: dict[str, dict[str, list[TensorRef]]] = {}
     for name, ref in adapter.tensors.items():
-        match = _FACTOR.fullmatch(name)
-        if match and match.group(1) == module:
-            if match.group(2) in found:
-                return f"{module} has two factors {match.group(2)}"
-            found[match.group(2)] = ref
-    if len(found) != 2:  # noqa: PLR2004 - A and B
-        return f"{module} has no factor {'B' if 'A' in found else 'A'}"
-    a, b = found["A"], found["B"]
+        if match := _FACTOR.fullmatch(name):
+            sides = found.setdefault(match.group(1), {"A": [], "B": []})
+            sides[match.group(2)].append(ref)
+    return found
+
+
+def _pair(
+    config: Mapping[str, JsonValue], module: str, sides: Mapping[str, list[TensorRef]]
+) -> _Pair | str:
+    for side, refs in sides.items():
+        if len(refs) > 1:
+            return f"{module} has two factors {side}"
+    if not (sides["A"] and sides["B"]):
+        return f"{module} has no factor {'B' if sides['A'] else 'A'}"
+    a, b = sides["A"][0], sides["B"][0]
     if len(a.shape) != MATRIX or len(b.shape) != MATRIX or a.shape[0] != b.shape[1]:
         return f"{module}: A is {list(a.shape)} and B {list(b.shape)}, which have no product"
     if not a.shape[0]:
@@ -244,7 +253,7 @@ def _pair(adapter: Adapter, module: str) -> _Pair | str:
         if ref.dtype not in ROW_DTYPES:
             return f"{ref.name} is {ref.dtype}, which cannot be computed with"
     plain = module.removeprefix(PREFIX).replace(".base_layer", "")
-    turned = adapter.config.get("fan_in_fan_out") is True
+    turned = config.get("fan_in_fan_out") is True
     return _Pair(Update(plain, a.shape[1], b.shape[0], a.shape[0], turned), a, b)
 
 

@@ -8,6 +8,7 @@ experts innermost, as PEFT's `ParamWrapper` lays them out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ EXPERT_PARTS = (("gate_proj", "up_proj", "down_proj"), ("w1", "w3", "w2"))
 # What transformers 5 renamed in the model and not in the files (Mixtral, and what follows it).
 OTHER_NAMES = ((".mlp.", ".block_sparse_moe."),)
 MATRIX, STACK = 2, 3  # axes
+_LAYERS = re.compile(r"\.(?=layers\.)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,38 @@ class Update:
     turned: bool
 
 
-def place(update: Update, tensors: Tensors) -> list[Piece] | str:
-    """Find the tensors of an update; a text says why there are none."""
+class Places:
+    """The tensors of a checkpoint, as updates look for them."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        self._tensors = tensors
+        self._by_layer: dict[str, list[TensorRef]] | None = None
+
+    def of(self, update: Update) -> list[Piece] | str:
+        """Find the tensors of an update; a text says why there are none."""
+        found = _named(update, self._tensors)
+        if found is not None:
+            return found
+        alike = self._ending(update.module)
+        if len(alike) == 1:
+            return _whole(update, alike[0])
+        if alike:
+            return f"{alike[0].name} and {alike[1].name} may both be meant"
+        return "the checkpoint has no such tensor"
+
+    def _ending(self, module: str) -> list[TensorRef]:
+        """Tensors whose names end alike from the number of the layer on: wrappers differ before it."""
+        if self._by_layer is None:
+            self._by_layer = {}
+            for name, ref in self._tensors.items():
+                for match in _LAYERS.finditer(name):
+                    self._by_layer.setdefault(name[match.start() :], []).append(ref)
+        at = module.find("layers.")
+        return self._by_layer.get(f".{module[at:]}.weight", []) if at >= 0 else []
+
+
+def _named(update: Update, tensors: Tensors) -> list[Piece] | str | None:
+    """By the module's own name, or the one that files have for it; None if there is nothing."""
     for module in _names(update.module):
         weight = tensors.get(f"{module}.weight")
         if weight is not None:
@@ -71,12 +103,7 @@ def place(update: Update, tensors: Tensors) -> list[Piece] | str:
         ]
         if stacks:
             return _stacked(update, stacks)
-    alike = _ending(update.module, tensors)
-    if len(alike) == 1:
-        return _whole(update, alike[0])
-    if alike:
-        return f"{alike[0].name} and {alike[1].name} may both be meant"
-    return "the checkpoint has no such tensor"
+    return None
 
 
 def _names(module: str) -> Iterator[str]:
@@ -84,15 +111,6 @@ def _names(module: str) -> Iterator[str]:
     for new, old in OTHER_NAMES:
         if new in f"{module}.":
             yield f"{module}.".replace(new, old).removesuffix(".")
-
-
-def _ending(module: str, tensors: Tensors) -> list[TensorRef]:
-    """Tensors whose names end alike from the number of the layer on: wrappers differ before it."""
-    at = module.find("layers.")
-    if at < 0:
-        return []
-    tail = f".{module[at:]}.weight"
-    return [ref for name, ref in tensors.items() if name.endswith(tail)]
 
 
 def _whole(update: Update, weight: TensorRef) -> list[Piece] | str:

@@ -16,6 +16,7 @@ from tokengraft.documents import Problem
 from tokengraft.planning.draft import Draft
 from tokengraft.planning.settling import NewSource
 from tokengraft.planning.started import RowPorts, StartedToken, start_rows
+from tokengraft.planning.starting import n_used
 from tokengraft.planning.targets import Target, targets_of
 from tokengraft.planning.values import WHERE, Given, given_rows
 from tokengraft.plans import Keep, Mean, RemapRows, RowSource
@@ -73,7 +74,7 @@ def plan_rows(draft: Draft, made: Rows, ports: RowPorts) -> RowPlan:
     problems = (*given.problems, *started.problems)
     if problems or grown is None or n_rows is None:
         return RowPlan(started.tokens, notes=notes, problems=problems)
-    filler = Mean(first=0, count=min(draft.tokenizer.n_tokens, n_rows))
+    filler = Mean(first=0, count=n_used(draft))
     edits = tuple(
         RemapRows(
             tensor=target.name,

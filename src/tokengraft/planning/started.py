@@ -21,7 +21,7 @@ from tokengraft.planning.settling import (
     Wanted,
     no_matrix,
 )
-from tokengraft.planning.starting import Matrix, Starts, Untrained, none_untrained, starts
+from tokengraft.planning.starting import Matrix, Starts, Untrained, n_used, none_untrained, starts
 from tokengraft.planning.taking import taken_by
 from tokengraft.planning.targets import Target
 from tokengraft.planning.values import VALUES, Given, OpenValues, no_values
@@ -95,14 +95,14 @@ def start_rows(
     for at, target in enumerate(targets):
         wanted = _wanted(draft, matrices, at, begun, given)
         if target.given is None:
-            mean = Mean(first=0, count=min(draft.tokenizer.n_tokens, target.n_rows))
+            mean = Mean(first=0, count=n_used(draft))
             settled[target.name] = Settled({w.token_id: _plain(w.source, mean) for w in wanted})
             continue
         untrained = begun.untrained.get(target.name, frozenset())
         matrix = Settling(
             name=target.name,
             rows=ports.matrix(target.name),
-            n_used=min(draft.tokenizer.n_tokens, target.n_rows),
+            n_used=n_used(draft),
             dtype=target.dtype,
             seed=made.seed,
             spread=made.spread,
@@ -188,8 +188,8 @@ def _pieces_of(draft: Draft, encode: Encode | None, banned: frozenset[int]) -> P
         found = [
             own if (own := known[one.token_id]) is not None else next(answers, ()) for one in wanted
         ]
-        n_used = draft.tokenizer.n_tokens
-        return [[i for i in ids if i < n_used and i not in banned] for ids in found]
+        used = n_used(draft)
+        return [[i for i in ids if i < used and i not in banned] for ids in found]
 
     return pieces
 

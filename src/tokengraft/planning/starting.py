@@ -22,8 +22,8 @@ from tokengraft.rows.initializers import (
 from tokengraft.spelling import readable
 from tokengraft.vocabulary import TokenId, Tokenizer
 
-# Keys of an `[[add]]` that an initializer cannot do without.
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+# Keys of an `[[add]]` that an initializer cannot do without.
 NEEDS = {"copy": "like", "meaning-mean": "meaning", "sequence": "sequence"}
 
 
@@ -80,9 +80,14 @@ def starts(
     """
     known: dict[str, list[int]] = {}
     judged: frozenset[int] = frozenset()
+    of_all = False
     out: dict[str, frozenset[int]] = {matrix.name: frozenset() for matrix in matrices}
-    everything = frozenset(range(_n_used(draft)))
-    named = {i for row in draft.new_rows for i in (*(row.pieces or ()), _like(draft, row)) if i}
+    named = {
+        i
+        for row in draft.new_rows
+        for i in (*(row.pieces or ()), _like(draft, row))
+        if i is not None
+    }
     while True:
         asked: dict[str, None] = {}
         ask = None if encode is None else _recording(known, asked)
@@ -91,13 +96,14 @@ def starts(
             known |= dict(zip(asked, encode(list(asked)), strict=True))
             continue
         wanted = named.union(*known.values())
-        if any(_is_of_all(source) for start in found.values() for source in start.sources):
-            wanted |= everything
+        of_all |= any(_is_of_all(source) for start in found.values() for source in start.sources)
+        if of_all:
+            wanted.update(range(n_used(draft)))
         ids = frozenset(wanted) - judged
         judged |= ids
         more = {name: untrained(name, sorted(ids)) for name in out} if ids else {}
         if not any(more.values()):
-            return Starts(found, problems, out, everything <= judged)
+            return Starts(found, problems, out, of_all)
         out = {name: out[name] | more[name] for name in out}
 
 
@@ -106,7 +112,7 @@ def _is_of_all(source: object) -> bool:
     return isinstance(source, Mean | Drawn | Rescaled)
 
 
-def _n_used(draft: Draft) -> int:
+def n_used(draft: Draft) -> int:
     """How many rows of the base have a token."""
     n_tokens, layout = draft.tokenizer.n_tokens, draft.checkpoint.layout
     return min(n_tokens, layout.n_rows) if layout is not None and layout.n_rows else n_tokens
@@ -122,7 +128,7 @@ def _round(
     encode: Encode | None,
     untrained: Mapping[str, frozenset[int]],
 ) -> tuple[dict[TokenId, Start], tuple[Problem, ...]]:
-    n_tokens = _n_used(draft)
+    n_tokens = n_used(draft)
     length = _Lengths(draft.tokenizer)
     olds = [
         Old(

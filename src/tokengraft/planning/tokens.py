@@ -185,19 +185,8 @@ def rename_token(draft: Draft, where: str, old: str, new: str) -> Draft:
     assert token_id is not None, f"{old!r} is no added token"
     if draft.id_of(new) is not None:
         return draft.with_problem(where, f"{new!r} is a token already")
-    there = draft.added[token_id]
-    token = PlannedToken(
-        text=new,
-        id=token_id,
-        action="rename",
-        was=old,
-        single_word=there.single_word,
-        lstrip=there.lstrip,
-        rstrip=there.rstrip,
-        normalized=there.normalized,
-        special=there.special,
-    )
-    draft = draft.with_token(token)
+    token = PlannedToken(text=new, id=token_id, action="rename", was=old)
+    draft = draft.with_token(token.model_copy(update=draft.added[token_id].flags))
     return replace(draft, renamed={**draft.renamed, old: new})
 
 

@@ -111,8 +111,13 @@ class Old:
     @property
     def all_used(self) -> Mean:
         """The mean of all used rows but those that were found untrained."""
-        without = tuple(sorted(i for i in self.untrained if i < self.n_tokens))
-        return Mean(first=0, count=self.n_tokens, without=without[: self.n_tokens - 1])
+        return _all_but(self.n_tokens, self.untrained)
+
+
+@lru_cache(maxsize=16)  # every token asks, in every matrix
+def _all_but(n_tokens: int, untrained: frozenset[int]) -> Mean:
+    without = tuple(sorted(i for i in untrained if i < n_tokens))
+    return Mean(first=0, count=n_tokens, without=without[: n_tokens - 1])
 
 
 Initializer = Callable[[NewToken, Old], Source | Wish | None]

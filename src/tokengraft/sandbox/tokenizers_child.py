@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tokengraft.sandbox import tokenizers_parts
-from tokengraft.sandbox.tokenizers_loaded import keep, loaded
+from tokengraft.sandbox.tokenizers_loaded import ids_of, keep, loaded
 
 
 def digest_of_table(table: Iterable[tuple[int, str]]) -> str:
@@ -45,10 +45,7 @@ def load(*, text: str | None = None, path: str | None = None) -> int:
 
 def encode(*, texts: list[str]) -> list[list[int]]:
     """Encode each text alone, without the special tokens of a post-processor."""
-    tokenizer = loaded()
-    # The fast one (tokenizers 0.21) leaves out the offsets, which are not asked for here.
-    batch = getattr(tokenizer, "encode_batch_fast", tokenizer.encode_batch)
-    return [encoding.ids for encoding in batch(texts, add_special_tokens=False)]
+    return ids_of(texts)
 
 
 def encode_digest(*, texts: list[str]) -> list[str]:

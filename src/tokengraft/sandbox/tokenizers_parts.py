@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from tokengraft.sandbox.tokenizers_loaded import loaded
+from tokengraft.sandbox.tokenizers_loaded import ids_of, loaded
 
 # Letters, digits and marks, as the regular expressions of the library tell them apart.
 CATEGORIES = ("Lu", "Ll", "Lt", "Lm", "Lo", "Nd", "Nl", "No", "Mn", "Mc", "Me")
@@ -136,8 +136,8 @@ def uses_start() -> None:
 
 def uses(*, texts: list[str]) -> int:
     """Encode texts and count their ids; return how many different ones there are so far."""
-    for encoding in loaded().encode_batch(texts, add_special_tokens=False):
-        _USES.update(encoding.ids)
+    for ids in ids_of(texts):
+        _USES.update(ids)
     return len(_USES)
 
 

@@ -137,17 +137,21 @@ def calibrated(
     """
     wanted = float(samples.weight_C @ samples.q_C) if total is None else total
 
-    def moved(bias: float) -> Values:
-        return row_D + float(written.products(np.array([bias]))[0]) * bias_D
+    # Both products once: a bisection asks for the same states seventy times.
+    base_C, along_C = samples.hidden_CD @ row_D, samples.hidden_CD @ bias_D
+
+    def reached(bias: float) -> float:
+        return float(written.products(np.array([bias]))[0])
 
     def taken(bias: float) -> float:
-        return float(samples.weight_C @ _sigmoid(samples.log_odds(written, moved(bias))))
+        logits_C = written.logits(base_C + reached(bias) * along_C)
+        return float(samples.weight_C @ _sigmoid(logits_C - samples.log_norm_C))
 
     low, high = _least(taken), _WIDEST
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if taken(middle) < wanted else (low, middle)
-    return np.asarray(moved((low + high) / 2))
+    return np.asarray(row_D + reached((low + high) / 2) * bias_D)
 
 
 def _least(taken: Callable[[float], float]) -> float:

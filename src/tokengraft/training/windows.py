@@ -8,6 +8,7 @@ Shapes: W windows, T positions, A positions after the phrase, N tokens.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -159,12 +160,15 @@ def cut_windows(
     starts: dict[tuple[int, int], list[int]] = {}
     for place in places:
         starts.setdefault((place.document, place.token), []).append(place.at)
+    for same in starts.values():
+        same.sort()
     rows, tokens, ats = [], [], []
     for place in places:
         n = len(phrases[place.token].pieces)
         same = starts[place.document, place.token]
-        earlier = max((s + n for s in same if s < place.at), default=0)
-        later = min((s for s in same if s > place.at), default=len(documents[place.document]))
+        before_it, behind_it = bisect_left(same, place.at), bisect_right(same, place.at)
+        earlier = same[before_it - 1] + n if before_it else 0
+        later = same[behind_it] if behind_it < len(same) else len(documents[place.document])
         first = max(earlier, place.at - before)
         last = min(later, place.at + n + after)
         if place.at - first < FEWEST_BEFORE or last - place.at - n < FEWEST_AFTER:

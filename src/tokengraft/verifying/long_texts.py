@@ -92,7 +92,7 @@ def asks_for_context(plan: Plan) -> bool:
     if not changes_positions(plan):
         return False
     try:
-        recipe, _ = parse_recipe(plan.recipe)
+        recipe, _ = parse_recipe(plan.recipe, file="the plan's recipe")
     except (UsageError, RefusedError):
         return True  # a recipe that somebody spoilt hides no check
     return recipe.context is not None
@@ -182,7 +182,11 @@ def _judged(graft: Graft, base: Checkpoint, asked: Asked, found: LongTexts) -> C
     if any(loss.after is None and loss.before is not None for loss in found.losses):
         wrong = "the result's losses are no finite numbers where the base's are"
     elif _stays(graft, base, asked.short):
-        apart = max(abs(loss.difference.mean) for loss in short_losses(found) if loss.difference)
+        # None are there where the base's own losses are no finite numbers.
+        apart = max(
+            (abs(loss.difference.mean) for loss in short_losses(found) if loss.difference),
+            default=0.0,
+        )
         if apart > _SAME:
             wrong = (
                 f"texts of {asked.short:,} tokens have the frequencies that they had before, and their "

@@ -48,8 +48,9 @@ def check_low_rank(graft: Graft, base: Checkpoint | None, listen: Listen) -> Ite
             ours is None
             or theirs is None
             or (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype)
+            or not (ours.shape and ours.n_elements and mixing.is_computable(ours.dtype))
         ):
-            wrong.append(f"{name} (missing, or of another shape)")
+            wrong.append(f"{name} (missing, or of another shape or kind)")
             continue
         at = _first_wrong_row((out, ours), (base, theirs), wanted, factors)
         if at is not None:
@@ -106,7 +107,8 @@ def _first_wrong_row(
     for first in range(0, n_rows, step):
         count = min(step, n_rows - first)
         span = (first * row_bytes, (first + count) * row_bytes)
-        expected = mixing.widen(read(_part(theirs, *span)), ref.dtype).reshape(count, width).copy()
+        wanted = read(_part(theirs, *span))
+        expected = mixing.widen(wanted, ref.dtype).reshape(count, width)
         touched = False
         for update, (b, a) in zip(updates, pairs, strict=True):
             begin, end = update.slice or (0, n_rows)
@@ -117,9 +119,8 @@ def _first_wrong_row(
                     expected[low - first : high - first], b[low - begin : high - begin], a, update
                 )
         found = read(_part(ours, *span))
-        wanted = mixing.narrow(expected.reshape(-1), ref.dtype) if touched else None
-        if wanted is None:
-            wanted = read(_part(theirs, *span))
+        if touched:
+            wanted = mixing.narrow(expected.reshape(-1), ref.dtype)
         if not mixing.is_same(found, wanted, ref.dtype):
             return next(
                 first + row

@@ -7,6 +7,7 @@ the base only the parents of new rows are held.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -183,11 +184,11 @@ class Watch:
             self._seen.rows[row] = block[(row - begin) * size : (row - begin + 1) * size]
         for (first, count, without), sum_D in self._seen.means.items():
             # The range without some rows is so many ranges between them.
-            edges = [first - 1, *without, first + count]
+            inside = without[bisect_left(without, begin) : bisect_left(without, end)]
+            edges = [max(begin, first) - 1, *inside, min(end, first + count)]
             for before, behind in pairwise(edges):
-                low, high = max(begin, before + 1), min(end, behind)
-                if low < high:
-                    part = block[(low - begin) * size : (high - begin) * size]
+                if before + 1 < behind:
+                    part = block[(before + 1 - begin) * size : (behind - begin) * size]
                     mixing.add_up(mixing.widen(part, self.ref.dtype), sum_D)
 
 
@@ -217,7 +218,8 @@ def wrong_rows(
 ) -> tuple[int, list[int]]:
     """Compute every new row again and compare; return how many there are, and the wrong ones."""
     n_new, wrong = 0, []
-    for first, sources in _together(edit, max(1, TOGETHER_BYTES // (8 * out.row_bytes))):
+    wide_bytes = 8 * (out.row_bytes // mixing.width_bytes(out.dtype))
+    for first, sources in _together(edit, max(1, TOGETHER_BYTES // wide_bytes)):
         expected = _expected(sources, out, seen, values)
         at = first
         for source, row in zip(sources, expected, strict=True):

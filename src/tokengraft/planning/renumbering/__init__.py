@@ -133,17 +133,8 @@ def _token(
         piece = pieces[TokenId(token_id)]
         text = readable(piece, tokenizer.byte_level)
         return PlannedToken(text=text, id=token_id, action="remove", use=use, piece=piece)
-    return PlannedToken(
-        text=added.content,
-        id=token_id,
-        action="remove",
-        use=use,
-        single_word=added.single_word,
-        lstrip=added.lstrip,
-        rstrip=added.rstrip,
-        normalized=added.normalized,
-        special=added.special,
-    )
+    token = PlannedToken(text=added.content, id=token_id, action="remove", use=use)
+    return token.model_copy(update=added.flags)
 
 
 def check_renumbered(

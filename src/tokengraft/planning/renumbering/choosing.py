@@ -45,6 +45,7 @@ class Chooser:
         assert checkpoint.tokenizer is not None
         self._tokenizer = checkpoint.tokenizer
         self._pieces = texts_by_id(self._tokenizer)
+        self._table = self._tokenizer.table()
         self._vocabulary: Vocabulary = vocabulary_of(checkpoint)
         self._uses = Uses(checkpoint, places)
         self._n_rows = checkpoint.layout.n_rows if checkpoint.layout is not None else 0
@@ -84,12 +85,11 @@ class Chooser:
 
     def _remove(self, choice: Choice, wish: Remove, where: str) -> None:
         token_id = wish.id if wish.text is None else self._tokenizer.id_of(wish.text)
-        table = {**self._pieces, **{i: t.content for i, t in self._tokenizer.added.items()}}
-        if token_id is None or TokenId(token_id) not in table:
+        if token_id is None or token_id not in self._table:
             asked = f"id {wish.id}" if wish.text is None else repr(wish.text)
             choice.refuse(where, f"no token is {asked}", "tokengraft tokens SRC TEXT shows ids")
             return
-        text = table[TokenId(token_id)]
+        text = self._table[token_id]
         added = self._tokenizer.added.get(TokenId(token_id))
         if added is not None:
             place = self._uses.of_added(token_id, text)
