@@ -17,8 +17,13 @@ from benchmarks.rows.placing import placed
 from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject
 from numpy.typing import NDArray
 
-from tokengraft.training.resplitting import at_most, spelled_out, without_merge
-from tokengraft.training.windows import Ids, Phrase, Place, Windows, cut_windows, places_of
+from tokengraft.training.resplitting import (
+    at_most,
+    some_places,
+    spelled_out,
+    without_merge,
+)
+from tokengraft.training.windows import Ids, Phrase, Windows, cut_windows, places_of
 
 FEWEST_TOKENS = 32  # below this no interval is given
 WANTED = {"S1": 64, "S2": 128, "S3": 32, "S4": 32}
@@ -209,13 +214,9 @@ def _windows(
     standing = [Phrase(p.text, (p.without,)) if p.without is not None else p for p in phrases]
     places = list(places_of(encoded, standing, subject.words.goes_on_V))
     counts = np.bincount([place.token for place in places], minlength=len(phrases)).astype(float)
-    kept: list[Place] = []
-    left: Counter[int] = Counter()
-    for n in rng.permutation(len(places)):
-        left[places[n].token] += 1
-        if left[places[n].token] <= most * 2:
-            kept.append(places[n])
-    windows = cut_windows(encoded, kept, standing, before=BEFORE, after=AFTER + 1, bos=subject.bos)
+    kept = some_places((places[n] for n in rng.permutation(len(places))), most * 2)
+    around = {"before": BEFORE, "after": AFTER + 1, "bos": subject.bos}
+    windows = cut_windows(encoded, kept, standing, among=places, **around)
     if name == "S1":
         windows = spelled_out(windows, phrases)
     return at_most(windows, most), counts

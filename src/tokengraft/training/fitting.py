@@ -104,12 +104,18 @@ def fit_rows(
         output_ND=None if model.tied else written_ND,
         made=_made(model, evidence, writing, written_ND),
         figures={
-            "map_error": mapped.error,
-            "composition_error": mapped.error_of_composition,
+            **_map_figures(mapped),
             "loss_before": float(refined.before_N.mean()),
             "loss_after": float(refined.after_N.mean()),
         },
     )
+
+
+def _map_figures(mapped: Mapped) -> dict[str, float]:
+    """Errors on known words; none where no word is known, which is not an error of 0."""
+    if np.isnan(mapped.error):
+        return {}
+    return {"map_error": mapped.error, "composition_error": mapped.error_of_composition}
 
 
 # ── read ─────────────────────────────────────────────────────────────────────────────────────────
@@ -121,22 +127,24 @@ def fit_input(
     """Map, then refine; tokens start where it reads best, the mean of all rows included."""
     found = map_rows(model, rows_VD, evidence.known, (evidence.phrases, evidence.windows))
     starts = _starts(model, evidence, rows_VD, found)
-    return found, refine(model, evidence.windows, evidence.phrases, starts, rng)
+    spread_DD = spread(rows_VD, evidence.trained)
+    refined = refine(model, evidence.windows, evidence.phrases, starts, rng, spread_DD=spread_DD)
+    return found, refined
 
 
 def _starts(
     model: LanguageModel, evidence: Evidence, rows_VD: Values, found: Mapped
 ) -> list[Values]:
-    mean_ND = _mean_rows(model, len(evidence.phrases))
+    mean_ND = np.repeat(rows_VD[evidence.trained].mean(axis=0)[None], len(evidence.phrases), axis=0)
     last = composed(rows_VD, evidence.phrases, "last")
     alone = map_alone(model, rows_VD, evidence.trained, evidence.phrases, evidence.bos)
     middle = (alone + found.rows_ND) / 2
     return [found.rows_ND, found.composed_ND, mean_ND, last, (last + mean_ND) / 2, alone, middle]
 
 
-def _mean_rows(model: LanguageModel, n: int) -> Values:
-    mean_D = model.input_VD().astype(np.float64).mean(axis=0)
-    return np.repeat(mean_D[None], n, axis=0)
+def spread(rows_VD: Values, trained: Ids) -> Values:
+    """Covariance of the rows that are trained: others are where they began, and say nothing."""
+    return np.asarray(np.cov(rows_VD[trained], rowvar=False))
 
 
 # ── write ────────────────────────────────────────────────────────────────────────────────────────
@@ -254,7 +262,15 @@ def fit_tied(
             )
             for start_ND in (starts[0], starts[2], starts[5], writing.start_ND)
         ]
-    refined = refine(model, evidence.windows, evidence.phrases, starts, rng, second)
+    refined = refine(
+        model,
+        evidence.windows,
+        evidence.phrases,
+        starts,
+        rng,
+        spread_DD=spread(rows_VD, evidence.trained),
+        second=second,
+    )
     return found, refined
 
 

@@ -49,7 +49,7 @@ class Mapped:
         composition: the composition that the map corrects.
         strength: of the ridge; infinite where the correction was left out.
         error, error_of_composition: mean squared distance to the true rows of known words, left out
-            one by one.
+            one by one; NaN where no word is known.
     """
 
     rows_ND: Values
@@ -86,7 +86,7 @@ def map_rows(
             for name in COMPOSITIONS
         }
         if kept
-        else {"mean": 0.0}
+        else {"mean": np.nan}
     )
     best = min(errors, key=lambda name: errors[name])
     composed_ND = composed(rows_VD, phrases, best)

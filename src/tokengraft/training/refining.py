@@ -73,18 +73,21 @@ class SecondJob:
         )
 
 
-def refine(
+def refine(  # noqa: PLR0913 - what is read, from where, and in which metric
     model: LanguageModel,
     windows: Windows,
     phrases: Sequence[Phrase],
     starts: Sequence[Values],
     rng: np.random.Generator,
+    *,
+    spread_DD: Values,
     second: SecondJob | None = None,
 ) -> Refined:
     """Refine rows on at most `WINDOWS` windows of each token.
 
     Args:
         starts: rows to start from, [N, D] each; every token takes the best of them.
+        spread_DD: covariance of rows that are trained.
         second: where rows do both jobs.
     """
     windows = at_most(windows, WINDOWS)
@@ -96,10 +99,7 @@ def refine(
     for start_ND in starts[1:]:
         state.take(start_ND)
     before = state.loss_N.copy()
-    measure = _Measure(
-        fisher(model, told[exists], rng),
-        np.cov(model.input_VD().astype(np.float64), rowvar=False),
-    )
+    measure = _Measure(fisher(model, told[exists], rng), spread_DD)
     answers = _probe(judge, state, measure.spread_DD, rng)
     residual = _mean_residual(windows, told, state.states_WAD, len(phrases))
     for number in range(ROUNDS):

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokengraft.training.windows import Ids, Phrase, Windows, cut_windows, places_of, windows_of
+from tokengraft.training.windows import (
+    Ids,
+    Phrase,
+    Place,
+    Windows,
+    cut_windows,
+    places_of,
+    windows_of,
+)
 from tokengraft.training.word_pieces import WordPieces
 
 FEWEST_LETTERS = 3
@@ -62,14 +70,21 @@ def known_windows(
 ) -> Windows:
     """Windows around known words, at most so many a word, with the pieces in the word's place."""
     standing = [Phrase(p.text, (int(p.without or 0),)) for p in known]
+    among = list(places_of(documents, standing, words.goes_on_V))
+    places = some_places(among, 2 * a_word)
+    windows = cut_windows(documents, places, standing, among=among, before=24, bos=bos)
+    return at_most(spelled_out(windows, known), a_word)
+
+
+def some_places(places: Iterable[Place], a_token: int) -> list[Place]:
+    """The first places of each token."""
     seen: Counter[int] = Counter()
-    places = []
-    for place in places_of(documents, standing, words.goes_on_V):
-        if seen[place.token] < 2 * a_word:
-            places.append(place)
-            seen[place.token] += 1
-    windows = spelled_out(cut_windows(documents, places, standing, before=24, bos=bos), known)
-    return at_most(windows, a_word)
+    kept = []
+    for place in places:
+        if seen[place.token] < a_token:
+            kept.append(place)
+        seen[place.token] += 1
+    return kept
 
 
 def at_most(windows: Windows, a_token: int) -> Windows:

@@ -141,11 +141,12 @@ def _standing(
     return None
 
 
-def cut_windows(
+def cut_windows(  # noqa: PLR0913 - what, and how far around it
     documents: Sequence[Ids],
     places: Sequence[Place],
     phrases: Sequence[Phrase],
     *,
+    among: Sequence[Place] | None = None,
     before: int = 40,
     after: int = 16,
     bos: int | None = None,
@@ -153,12 +154,14 @@ def cut_windows(
     """Cut a window around each place; places with too little text around them are left out.
 
     Args:
+        among: all places of these phrases, where `places` are some of them: a window ends where
+            its phrase stands again, and that may be at a place that gets no window of its own.
         before: positions before the phrase, at most; fewer where the phrase stands there again.
         after: positions after it, at most, likewise.
         bos: an id that is put before every window, if the model is used to one.
     """
     starts: dict[tuple[int, int], list[int]] = {}
-    for place in places:
+    for place in places if among is None else among:
         starts.setdefault((place.document, place.token), []).append(place.at)
     for same in starts.values():
         same.sort()

@@ -6,6 +6,7 @@ A phrase of pieces is replaced by a new token only where the whole word ends wit
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,7 @@ def word_pieces(tokenizer: Any, n_rows: int) -> WordPieces:
         n_rows: rows of the embedding matrix; ids without a piece are unused.
     """
     special = {i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special}
-    is_byte_level = "Ġ" in tokenizer.get_vocab() or "Ġt" in tokenizer.get_vocab()
+    is_byte_level = _decodes_bytes(json.loads(tokenizer.to_str())["decoder"])
     found = []
     for i in range(n_rows):
         piece = None if i in special else tokenizer.id_to_token(i)
@@ -59,6 +60,15 @@ def word_pieces(tokenizer: Any, n_rows: int) -> WordPieces:
     begins = [raw[:1] == b" " and all(map(_is_letter, raw[1:])) for raw in found]
     goes_on = [bool(raw) and all(map(_is_letter, raw)) for raw in found]
     return WordPieces(tuple(found), np.array(begins), np.array(goes_on))
+
+
+def _decodes_bytes(decoder: Any) -> bool:
+    """Whether letters of pieces are bytes: its decoder says so, no single piece does."""
+    if decoder is None:
+        return False
+    if decoder["type"] == "Sequence":
+        return any(map(_decodes_bytes, decoder["decoders"]))
+    return bool(decoder["type"] == "ByteLevel")
 
 
 def _bytes(piece: str, *, is_byte_level: bool) -> bytes:
