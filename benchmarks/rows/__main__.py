@@ -1,6 +1,7 @@
 """Measure embedding rows on a model: strata, peers, ours.
 
-python -m benchmarks.rows --model FOLDER --text FILE… [--methods a,b] [--seeds 3] -o OUT
+python -m benchmarks.rows --model FOLDER --text FILE… [--methods a,b] [--seeds 3]
+    [--distillation FOLDER] -o OUT
 
 OUT gets results.json, tables.md and one SVG a stratum.
 """
@@ -21,14 +22,16 @@ import torch
 import transformers
 from benchmarks.rows import strata, whole
 from benchmarks.rows.measure import Result, measure, names, without_nonce
-from benchmarks.rows.ours import OURS
+from benchmarks.rows.ours import OURS, OURS_TRAINED
 from benchmarks.rows.peers import PEERS
 from benchmarks.rows.plots import recovery_plot
 from benchmarks.rows.strata import WANTED, Stratum, choose
 from benchmarks.rows.subject import TEST, Subject, load_subject
 from benchmarks.rows.tables import against_peers, markdown, summarise
+from benchmarks.rows.trained_peers import ORIGINALS, TRAINED
 
-METHODS = {**PEERS, **OURS}
+METHODS = {**PEERS, **TRAINED, **OURS, **OURS_TRAINED}
+TRACKS = {"training-free": (OURS, PEERS), "trained": (OURS_TRAINED, TRAINED)}
 
 
 def main() -> int:
@@ -44,6 +47,8 @@ def main() -> int:
         strata.PER_TOKEN[part] = max(2, round(usual * wish.windows))
     whole.CHUNKS = round(whole.CHUNKS * wish.windows)
     subject = load_subject(wish.model, wish.text, most_documents=wish.documents)
+    if wish.distillation:
+        ORIGINALS["token-distillation"] = wish.distillation
     donor = None
     if wish.donor:
         donor = load_subject(wish.donor, wish.text[:1], most_documents=8)
@@ -85,6 +90,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="a checkpoint folder")
     parser.add_argument("--text", type=Path, nargs="+", required=True, help="UTF-8 text")
     parser.add_argument("--donor", type=Path, help="a model with the same vocabulary, for OMP")
+    parser.add_argument(
+        "--distillation",
+        type=Path,
+        help="the folder of token distillation's authors that has train_loop.py",
+    )
     parser.add_argument("--methods", type=_listed, default=list(METHODS), help="a,b,…")
     parser.add_argument("--strata", type=_listed, default=list(WANTED))
     parser.add_argument("--seeds", type=int, default=3)
@@ -136,9 +146,10 @@ def _told(subject: Subject, stratum: Stratum, results: list[Result]) -> dict[str
             if not r.skipped
         },
         "against_peers": [
-            line
+            {"track": track, **line}
+            for track, (ours, peers) in TRACKS.items()
             for variant in variants
-            for line in against_peers(results, list(OURS), list(PEERS), variant)
+            for line in against_peers(results, list(ours), list(peers), variant)
         ],
     }
 

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 from benchmarks.rows.cases import Method, Rows, context
+from benchmarks.rows.generating import Prompts, generated, prompts
 from benchmarks.rows.mapped_peers import NotApplicable
 from benchmarks.rows.peers import FIXED
+from benchmarks.rows.probing import Course, course, probed
 from benchmarks.rows.reading import Expected, expected, merged_states, read, third
 from benchmarks.rows.strata import Stratum
 from benchmarks.rows.subject import TEST, Subject
+from benchmarks.rows.trained_peers import Swept
 from benchmarks.rows.whole import Whole, whole_figures, whole_text
 from benchmarks.rows.writing import Duties, binary_kl, duties, wrote
 from numpy.typing import NDArray
@@ -53,6 +56,8 @@ class Truth:
     duties: Duties
     gold: Gold | None
     whole: Whole | None
+    prompts: Prompts | None
+    course: Course | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +77,9 @@ def truth(subject: Subject, stratum: Stratum) -> Truth:
     found = duties(subject.model, windows, stratum.backgrounds[TEST], stratum.phrases, rng)
     gold = _gold(subject, stratum, told, found) if stratum.name == "S1" else None
     whole = whole_text(subject, stratum.phrases) if stratum.name == "S2" else None
-    return Truth(told, found, gold, whole)
+    asked = prompts(subject, stratum) if stratum.name == "S2" else None
+    steps = course(subject, stratum) if stratum.name == "S2" else None
+    return Truth(told, found, gold, whole, asked, steps)
 
 
 def _gold(subject: Subject, stratum: Stratum, told: Expected, found: Duties) -> Gold:
@@ -107,10 +114,14 @@ def measure(
         try:
             for seed in range(1 if name in FIXED else seeds):
                 given = context(subject, stratum, seed, donor)
+                # A sweep of rates is not counted: its result is used by every seed.
+                rate = {"rate": method.choose(given)} if isinstance(method, Swept) else {}
                 rows, cost = _timed(method, given)
                 for variant, chosen in _variants(rows, tied=given.tied):
                     arrays, figures = scores(subject, stratum, against, chosen)
-                    found.setdefault(variant, []).append((arrays, {**figures, **cost}))
+                    if seed == 0:
+                        figures |= _in_use(subject, stratum, against, chosen)
+                    found.setdefault(variant, []).append((arrays, {**figures, **cost, **rate}))
         except NotApplicable as why:
             results.append(Result(name, "", skipped=str(why)))
             continue
@@ -151,6 +162,18 @@ def scores(
     if against.whole is not None:
         figures |= whole_figures(model, against.whole, rows)
     return arrays, figures
+
+
+def _in_use(subject: Subject, stratum: Stratum, against: Truth, rows: Rows) -> dict[str, float]:
+    """What is written with the rows, and what becomes of them in a short training; first seed only."""
+    figures: dict[str, float] = {}
+    if against.prompts is not None:
+        figures |= generated(subject, against.prompts, stratum.phrases, rows)
+    if against.course is not None and against.whole is not None:
+        one = subject.model.tied and np.array_equal(rows.input_ND, rows.output_ND)
+        after = probed(subject.model, against.course, rows, tied=one)
+        figures["p50"] = whole_figures(subject.model, against.whole, after)["bpb_more"]
+    return figures
 
 
 def _gold_writing(subject: Subject, stratum: Stratum, against: Truth, rows: Rows) -> Values:
@@ -199,7 +222,9 @@ def _averaged(
     runs: Sequence[tuple[dict[str, Values], dict[str, float]]],
 ) -> tuple[dict[str, Values], dict[str, float]]:
     arrays = {key: np.mean([run[0][key] for run in runs], axis=0) for key in runs[0][0]}
-    figures = {key: float(np.mean([run[1][key] for run in runs])) for key in runs[0][1]}
+    figures = {
+        key: float(np.mean([run[1][key] for run in runs if key in run[1]])) for key in runs[0][1]
+    }
     return arrays, figures
 
 

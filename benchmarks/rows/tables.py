@@ -32,10 +32,14 @@ _COLUMNS = (
     ("ΔBPB", "bpb_more"),
     ("P50", "p50"),
     ("GEN", "gen"),
+    ("as token", "gen_token"),
+    ("GEN b/B", "gen_bits"),
+    ("hijack", "hijack"),
     ("gold ρ r", "rho_gold_read"),
     ("gold ρ w", "rho_gold_write"),
     ("s", "cpu_seconds"),
     ("MB", "peak_mb"),
+    ("rate", "rate"),
 )
 
 
@@ -137,6 +141,8 @@ def against_peers(
             scores = {
                 p: recovery(here[p].arrays[key], reference.arrays[key]) for p in peers if p in here
             }
+            if not scores:
+                continue
             best = max(scores, key=lambda peer: scores[peer])
             mine = recovery(here[name].arrays[key], reference.arrays[key])
             line[job] = {"peer": best, "theirs": scores[best], "ours": mine}

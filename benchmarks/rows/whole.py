@@ -76,8 +76,8 @@ def whole_text(subject: Subject, phrases: Sequence[Phrase]) -> Whole:
     plain, merged, kinds_plain, kinds_merged = merged_texts(subject, phrases, TEST, CHUNK, CHUNKS)
     ids, lengths = padded(plain)
     kinds, _ = padded(kinds_plain)
-    nats = _nats(subject.model, ids, lengths, None)
-    teacher = np.array([nats[kinds[:, 1:] == kind].sum() for kind in range(3)])
+    found = nats(subject.model, ids, lengths, None)
+    teacher = np.array([found[kinds[:, 1:] == kind].sum() for kind in range(3)])
     new_ids, new_lengths = padded(merged)
     new_kinds, _ = padded(kinds_merged)
     size = sum(subject.words.size(row[1:].tolist()) for row in plain)
@@ -87,8 +87,8 @@ def whole_text(subject: Subject, phrases: Sequence[Phrase]) -> Whole:
 
 def whole_figures(model: LanguageModel, told: Whole, rows: Rows) -> dict[str, float]:
     """Bits per byte above the pieces': in all, and what new tokens, near and other text add."""
-    nats = _nats(model, told.ids_ST, told.length_S, rows)
-    student = np.array([nats[told.kind_ST[:, 1:] == kind].sum() for kind in range(3)])
+    found = nats(model, told.ids_ST, told.length_S, rows)
+    student = np.array([found[told.kind_ST[:, 1:] == kind].sum() for kind in range(3)])
     bits = 1 / (np.log(2) * told.size)
     rest, new, near = (student - told.teacher_K) * bits
     return {
@@ -110,7 +110,7 @@ def padded(rows: Sequence[Ids]) -> tuple[Ids, Ids]:
     return ids, np.array([len(row) for row in rows], np.int64)
 
 
-def _nats(model: LanguageModel, ids_ST: Ids, length_S: Ids, rows: Rows | None) -> Values:
+def nats(model: LanguageModel, ids_ST: Ids, length_S: Ids, rows: Rows | None) -> Values:
     """NLL of each id but the first, [S, T-1], among old rows and the new; 0 for padding."""
     n_places = ids_ST.shape[1] - 1
     places = np.repeat(np.arange(n_places)[None], len(ids_ST), axis=0)
