@@ -34,6 +34,7 @@ NOUNS = {
     "extensions",
     "renumbering",
     "low_rank",
+    "data_audits",
 }
 FORMATS = {"formats", "families", "positions", "sandbox", "hub"}
 ROOMS = {"auditing", "planning", "rows", "applying", "training", "verifying", "exporting"}

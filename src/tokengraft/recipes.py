@@ -149,9 +149,37 @@ class Extend(Value):
 
 
 class Supervised(Value):
-    """How to fine-tune."""
+    """How to fine-tune: what is trained, how far a step goes, and what is kept."""
 
     method: Literal["rows", "lora", "full"] = "rows"
+    epochs: float = Field(default=3.0, gt=0, le=1000)
+    steps: int | None = Field(default=None, gt=0)
+    batch: int = Field(default=16, gt=0)
+    device_batch: int | None = Field(default=None, gt=0)
+    length: int | None = Field(default=None, gt=1)
+    packing: bool = False
+    row_learning_rate: float | None = Field(default=None, gt=0, lt=10)
+    learning_rate: float = Field(default=2e-4, gt=0, lt=10)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    rank: int = Field(default=16, gt=0, le=1024)
+    alpha: float | None = Field(default=None, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: Literal["all-linear", "attention"] | tuple[str, ...] = "all-linear"
+    experts: bool = False
+    quantize: Literal["4bit"] | None = None
+    gradient_checkpointing: bool | None = None
+    validation: float = Field(default=0.05, ge=0, le=0.5)
+    max_rows: int | None = Field(default=None, gt=0)
+    checkpoints: int = Field(default=10, ge=0, le=1000)
+    log: Literal["jsonl", "trackio", "tensorboard", "wandb"] = "jsonl"
+    save: Literal["baked", "adapter"] = "baked"
+
+    @model_validator(mode="after")
+    def _targets_are_named(self) -> Self:
+        if not self.targets:
+            raise ValueError("targets names no module; method = 'rows' trains none")
+        return self
 
 
 class Train(Value):

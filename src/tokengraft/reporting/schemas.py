@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tokengraft import answers
+from tokengraft.data_audits import DataAudit
 from tokengraft.documents import Document, ErrorDocument
 from tokengraft.findings import Audit
 from tokengraft.plans import Plan
@@ -24,6 +25,7 @@ KINDS: Final[tuple[type[Document], ...]] = (
     Plan,
     Receipt,
     Verification,
+    DataAudit,
     ErrorDocument,
     Recipe,
     answers.Demo,

@@ -1,0 +1,175 @@
+"""Examples as ids, each with whether it is in the loss.
+
+The checkpoint's own chat template writes a conversation, and what stands within `{% generation %}`
+is in the loss: nothing is guessed. Template and tokenizer run in limited children.
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Self
+
+from tokengraft.checkpoint import Checkpoint
+from tokengraft.errors import ConflictingFiles, MalformedFile, TokengraftError
+from tokengraft.formats.template_text import own_templates
+from tokengraft.sandbox.templates import TemplateChild
+from tokengraft.sandbox.tokenizers import TokenizerChild
+from tokengraft.training.sft_forms import BadRow, Continued, Conversation, Example
+from tokengraft.vocabulary import NAMED_TOKENS
+
+_TAG = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An example as T ids.
+
+    Attributes:
+        ids: of the whole text.
+        said: whether each is in the loss.
+        stops: whether the last one in the loss is a stop token.
+    """
+
+    ids: tuple[int, ...]
+    said: tuple[bool, ...]
+    stops: bool
+
+
+class Encoder:
+    """Encodes with the template and the tokenizer of a folder; a context manager.
+
+    Attributes:
+        stop_ids: what ends generation: of generation_config.json, and the tokenizer's eos.
+        pad_id: of the tokenizer; None without.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        tokenizer = checkpoint.tokenizer
+        data = checkpoint.small_files.get("tokenizer.json")
+        if tokenizer is None or data is None:
+            raise MalformedFile(
+                "the folder has no tokenizer.json",
+                detail="training encodes with the fast tokenizer that the folder brings",
+                subject=str(checkpoint.root),
+            )
+        self._data = data
+        self._tokenizer = tokenizer
+        self.stop_ids = stop_ids(checkpoint)
+        self.pad_id = tokenizer.named_id("pad")
+        names = {name: tokenizer.named_content(name) for name in NAMED_TOKENS}
+        self._named = {name: content for name, content in names.items() if content is not None}
+        adds_bos = checkpoint.value("tokenizer_config.json", "/add_bos_token") is True
+        self._start = self._named.get("bos", "") if adds_bos else ""
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._template = self._opened.enter_context(TemplateChild())
+        self._library = self._opened.enter_context(TokenizerChild())
+        self._library.load(self._data)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def encode(self, examples: Sequence[Example]) -> list[Encoded | BadRow]:
+        """Encode examples, each as itself or as the reason why not.
+
+        Raises:
+            ConflictingFiles: there is no chat template, or it marks nothing as said.
+        """
+        written: list[tuple[str, tuple[tuple[int, int], ...]] | BadRow] = []
+        for example in examples:
+            try:
+                written.append(self._written(example))
+            except BadRow as bad:
+                written.append(bad)
+        good = [one for one in written if not isinstance(one, BadRow)]
+        spans = iter(self._library.encode_spans([text for text, _ in good]))
+        return [
+            one if isinstance(one, BadRow) else self._marked(next(spans), one[1]) for one in written
+        ]
+
+    def _marked(
+        self, spans: list[tuple[int, int, int]], said: tuple[tuple[int, int], ...]
+    ) -> Encoded | BadRow:
+        begins = [begin for begin, _ in said]
+        marks = []
+        for _, begin, end in spans:
+            at = bisect.bisect_right(begins, begin) - 1
+            marks.append(at >= 0 and begin < said[at][1] and end <= said[at][1])
+        if not any(marks):
+            return BadRow(
+                "nothing in it is said by the model, so there is nothing to learn from it"
+            )
+        ids = tuple(token_id for token_id, _, _ in spans)
+        last = ids[len(marks) - 1 - marks[::-1].index(True)]
+        return Encoded(ids, tuple(marks), last in self.stop_ids)
+
+    def _written(self, example: Example) -> tuple[str, tuple[tuple[int, int], ...]]:
+        """The text of an example, and the characters that are in the loss."""
+        if isinstance(example, Continued):
+            prompt = self._start + example.prompt
+            text = prompt + example.completion + self._named.get("eos", "")
+            return text, ((len(prompt), len(text)),)
+        text, said = self._rendered(example)
+        if example.n_given:
+            prompt, _ = self._rendered(
+                replace(example, messages=example.messages[: example.n_given]), prompt=True
+            )
+            if not text.startswith(prompt):
+                raise BadRow("the template writes its prompt in another way once it is answered")
+            said = tuple((b, e) for b, e in said if b >= len(prompt))
+        return text, said
+
+    def _rendered(
+        self, example: Conversation, *, prompt: bool = False
+    ) -> tuple[str, tuple[tuple[int, int], ...]]:
+        template = self._chosen(with_tools=example.tools is not None)
+        try:
+            rendered = self._template.render(
+                template,
+                messages=example.messages,
+                tools=example.tools,
+                add_generation_prompt=prompt,
+                named_tokens=self._named,
+                extra=example.variables,
+            )
+        except TokengraftError as error:
+            detail = error.detail.splitlines()[0] if error.detail else error.summary
+            raise BadRow(f"the chat template refuses it: {detail}") from error
+        return rendered.text, tuple(sorted(rendered.generated))
+
+    def _chosen(self, *, with_tools: bool) -> str:
+        templates = own_templates(self._tokenizer)
+        chosen = templates.get("tool_use") if with_tools else None
+        chosen = chosen or self._tokenizer.template()
+        if chosen is None:
+            raise ConflictingFiles(
+                "the folder has no chat template, and the data are conversations",
+                subject=str(self._checkpoint.root),
+                hint="give the data as prompt and completion, or as text",
+            )
+        if not _TAG.search(chosen.text):
+            raise ConflictingFiles(
+                "the chat template does not say what the model itself writes",
+                detail="without {% generation %} the mask of assistant tokens is empty, and training "
+                "would learn nothing, or the prompts",
+                subject="chat_template",
+                hint="a recipe with [roles], [tools] or [thinking] writes the tags; or give the data "
+                "as prompt and completion",
+            )
+        return chosen.text
+
+
+def stop_ids(checkpoint: Checkpoint) -> frozenset[int]:
+    """What ends generation: of generation_config.json, and the tokenizer's eos."""
+    given = checkpoint.value("generation_config.json", "/eos_token_id")
+    values = given if isinstance(given, list) else [given]
+    found = {value for value in values if isinstance(value, int) and not isinstance(value, bool)}
+    eos = None if checkpoint.tokenizer is None else checkpoint.tokenizer.named_id("eos")
+    return frozenset(found if eos is None else found | {eos})

@@ -1,0 +1,190 @@
+"""Supervised training by TRL, from a folder of settings and data to a PEFT folder.
+
+Every process of a launch runs this; the one that began it reads the result.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+from tokengraft.events import Listen, Note, ignore
+from tokengraft.training import sft_model
+from tokengraft.training.sft_data import HELD_OUT, TRAIN
+from tokengraft.training.sft_settings import START, Settings, device_batch
+
+STEP = "train"
+CURVES, CHECKPOINTS, RESULT, NAMES = "curves.jsonl", "checkpoints", "peft", "names.json"
+# A step moves a number of a row by about the learning rate: by default a part of what the numbers
+# of its matrix are like, since some families keep them near 0.02 and others near 1.
+ROW_STEP = 0.05
+
+
+def train(work: Path, listen: Listen = ignore) -> None:
+    """Train what `work` describes, going on from its last checkpoint if there is one.
+
+    The result is a PEFT folder in `work`, written by the first process.
+    """
+    import torch
+    from datasets import Dataset
+    from safetensors.torch import load_file
+
+    settings = Settings.load(work)
+    arguments = _arguments(settings, work)
+    on_cpu = arguments.device.type == "cpu"
+    model = sft_model.load_frozen(settings, on_cpu=on_cpu)
+    if settings.wish.quantize:
+        from peft import prepare_model_for_kbit_training
+
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    from peft import get_peft_model
+    from transformers import set_seed
+
+    set_seed(settings.seed)  # what the factors of an adapter begin with
+    names = sft_model.matrix_names(model)
+    model = get_peft_model(model, sft_model.adapter_config(model, settings))
+    sizes = sft_model.set_rows(model, load_file(work / START))
+    trainer = _trainer(
+        settings,
+        arguments,
+        model,
+        sizes,
+        train_rows=Dataset.from_file(str(work / TRAIN)),
+        held_out=Dataset.from_file(str(work / HELD_OUT)) if settings.has_held_out else None,
+        listen=listen,
+        curves=work / CURVES,
+    )
+    last = _last_checkpoint(work / CHECKPOINTS)
+    if last is not None:
+        listen(Note(STEP, f"going on from {last.name}"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries, on what they will change one day
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        trainer.save_model(str(work / RESULT))
+    if trainer.accelerator.is_main_process:
+        (work / NAMES).write_text(json.dumps(names) + "\n", encoding="utf-8")
+    trainer.accelerator.wait_for_everyone()
+    del trainer, model
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _arguments(settings: Settings, work: Path) -> Any:
+    """TRL's settings. What is not the recipe's to choose is said here, each with its reason."""
+    import torch
+    from accelerate import PartialState
+    from trl import SFTConfig
+
+    wish = settings.wish
+    on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    state = PartialState(cpu=on_cpu)
+    at_once, times = device_batch(wish, state.num_processes)
+    checkpointing = wish.gradient_checkpointing
+    return SFTConfig(
+        output_dir=str(work / CHECKPOINTS),
+        use_cpu=on_cpu,
+        bf16=not on_cpu,
+        per_device_train_batch_size=at_once,
+        per_device_eval_batch_size=at_once,
+        gradient_accumulation_steps=times,
+        num_train_epochs=wish.epochs,
+        max_steps=wish.steps or -1,
+        learning_rate=wish.learning_rate,
+        lr_scheduler_type=wish.schedule,
+        warmup_steps=wish.warmup,  # below 1 it is a share of all steps
+        weight_decay=0.0,  # a new row that is rarely seen would shrink towards nothing
+        max_grad_norm=1.0,
+        gradient_checkpointing=not on_cpu if checkpointing is None else checkpointing,
+        packing=wish.packing,
+        max_length=settings.length if wish.packing else None,  # rows are cut already
+        router_aux_loss_coef=_no_router_loss(settings),
+        seed=settings.seed,
+        data_seed=settings.seed,
+        save_strategy="steps" if wish.checkpoints else "no",
+        save_steps=1 / wish.checkpoints if wish.checkpoints else 500,
+        save_total_limit=1,
+        eval_strategy="epoch" if settings.has_held_out else "no",
+        prediction_loss_only=True,
+        logging_steps=1,
+        report_to=[] if wish.log == "jsonl" else [wish.log],
+        disable_tqdm=True,
+        dataloader_pin_memory=not on_cpu,
+        dataset_num_proc=None,
+    )
+
+
+def _no_router_loss(settings: Settings) -> float | None:
+    """0 for experts: the router is not trained, and its loss would pull at rows instead."""
+    config = json.loads((Path(settings.staged) / "config.json").read_text(encoding="utf-8"))
+    parts = [config, *(part for part in config.values() if isinstance(part, dict))]
+    return 0.0 if any("router_aux_loss_coef" in part for part in parts) else None
+
+
+def _last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written whole: the trainer's state is its last file."""
+    found = [
+        path
+        for path in folder.glob("checkpoint-*")
+        if path.name.rpartition("-")[2].isdigit() and (path / "trainer_state.json").is_file()
+    ]
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _trainer(  # noqa: PLR0913 - what a trainer is made of
+    settings: Settings,
+    arguments: Any,
+    model: Any,
+    sizes: dict[str, float],
+    *,
+    train_rows: Any,
+    held_out: Any,
+    listen: Listen,
+    curves: Path,
+) -> Any:
+    import torch
+    from transformers import AutoTokenizer, PrinterCallback
+    from trl import SFTTrainer
+
+    from tokengraft.training.sft_callbacks import callback
+
+    class RowTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is not typed
+        """TRL's trainer, with a learning rate of its own for the rows of each matrix."""
+
+        def create_optimizer(self, model: Any = None) -> Any:
+            if self.optimizer is None:
+                self.optimizer: Any = torch.optim.AdamW(
+                    _groups(model or self.model, settings, sizes),
+                    lr=settings.wish.learning_rate,
+                    betas=(0.9, 0.999),
+                    weight_decay=0.0,
+                )
+            return self.optimizer
+
+    tokenizer = AutoTokenizer.from_pretrained(settings.staged, local_files_only=True)
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(settings.pad_id)
+    trainer = RowTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=train_rows,
+        eval_dataset=held_out,
+        processing_class=tokenizer,
+        callbacks=[callback(listen, curves)],
+    )
+    trainer.remove_callback(PrinterCallback)  # stdout is not its place
+    return trainer
+
+
+def _groups(model: Any, settings: Settings, sizes: dict[str, float]) -> list[dict[str, Any]]:
+    """Parameters by their learning rates; a wrapper of an engine may stand before a name."""
+    groups: dict[float, list[Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        rate = settings.wish.learning_rate
+        if sft_model.ROWS in name:
+            size = next(size for key, size in sizes.items() if name.endswith(key))
+            rate = settings.wish.row_learning_rate or ROW_STEP * size
+        groups.setdefault(rate, []).append(parameter)
+    return [{"params": found, "lr": rate} for rate, found in groups.items()]
