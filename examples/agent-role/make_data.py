@@ -1,0 +1,118 @@
+"""Make the data of this example: tasks that an agent takes over, and questions that it leaves alone.
+
+    python examples/agent-role/make_data.py
+
+Writes train.jsonl and suite.jsonl beside itself. A task (a function to write, things to list) is
+answered by the role `my_agi_mode`, which says its plan first; everything else by the assistant, as
+before. The suite asks with templates that the training never saw.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import small_world as world
+import tiny_pieces as pieces
+import tiny_words as words
+
+ROLE, TOKEN = "my_agi_mode", "<|my_agi_mode|>"
+FUNCTIONS = (
+    "Write a Python function that {}.",
+    "Show me a Python function that {}.",
+    "I need a Python function that {}.",
+    "Give me a Python function that {}.",
+    "Please write a function that {}.",
+    "Can you write a Python function that {}?",
+    "Write code: a function that {}.",
+    "Write me a function in Python that {}.",
+)
+FUNCTIONS_HELD_OUT = (
+    "Please show me a Python function that {}.",
+    "Can you show a function in Python that {}?",
+    "I want a Python function that {}.",
+)
+LISTS = (
+    "Name {} {}.",
+    "Give me {} {}.",
+    "Can you name {} {}?",
+    "Please name {} {}.",
+    "Tell me {} {}.",
+    "List {} {}.",
+    "I need {} {}.",
+    "Write down {} {}.",
+)
+LISTS_HELD_OUT = ("Please give me {} {}.", "Can you list {} {}?", "Name me {} {}.")
+PLURALS = {"fish": "fish", "piece of clothing": "pieces of clothing", "insect": "insects"}
+KINDS = [kind for kind in sorted(words.KINDS) if " " not in kind]
+
+
+def task(r: random.Random, *, held_out: bool) -> world.Row:
+    """A task with the agent's answer: its plan in one line, then the work."""
+    if r.random() < 0.5:
+        name, given, value, does = r.choice(pieces.FUNCTIONS)
+        ask = r.choice(FUNCTIONS_HELD_OUT if held_out else FUNCTIONS).format(does)
+        plan, work = f"I write {name}.", f"def {name}({given}):\n    return {value}"
+    else:
+        kind, count = r.choice(KINDS), r.randint(2, 4)
+        ask = r.choice(LISTS_HELD_OUT if held_out else LISTS)
+        ask = ask.format(words.NUMBERS[count], PLURALS.get(kind, f"{kind}s"))
+        items = r.sample(words.KINDS[kind], count)
+        plan, work = f"I name {words.NUMBERS[count]}.", f"{', '.join(items)}."
+    row = world.turns(ask, f"Plan: {plan}\n{work}")
+    row["messages"][-1]["role"] = ROLE
+    return row
+
+
+def near_miss(r: random.Random, *, held_out: bool) -> world.Row:
+    """The words of a task without the task: said again, or asked about."""
+    if r.random() < 0.5:
+        does = r.choice(pieces.FUNCTIONS)[3].split()
+        given = [r.choice(["function", "Python", "code", "write"]), *r.sample(does, 2)]
+        return world.turns(*world.repeating(r, given, held_out=held_out))
+    item = world.question(r, held_out=held_out, groups=("kind",))
+    return world.turns(item.question, item.answer)
+
+
+def neutral(r: random.Random, *, held_out: bool) -> world.Row:
+    """A question that has nothing to do with tasks."""
+    groups = [*(group for group in world.GROUPS if group != "kind"), "sum", "russian", "order"]
+    item = world.question(r, held_out=held_out, groups=groups)
+    return world.turns(item.question, item.answer)
+
+
+def main() -> None:
+    """Write both files."""
+    given = world.options(HERE, __doc__.splitlines()[0])
+    r = random.Random(given.seed)
+    rows = [
+        make(r, held_out=False)
+        for _ in range(given.rows // 4)
+        for make in (task, task, near_miss, neutral)
+    ]
+    r.shuffle(rows)
+    world.write(given.out / "train.jsonl", rows)
+    r = random.Random(given.seed + 1)
+    n = given.prompts
+    suite = [
+        {"kind": "bounds", "emitted": 0.95, "neutral": 0.01, "stopped": 1.0},
+        *(
+            world.wanted(row, [TOKEN], role=ROLE)
+            for row in world.different(lambda: task(r, held_out=True), n)
+        ),
+        *(
+            world.unwanted(row, kind)
+            for kind, make in (("neutral", neutral), ("near-miss", near_miss))
+            for row in world.different(lambda make=make: make(r, held_out=True), n)
+        ),
+        *world.texts(r, 60),
+    ]
+    world.write(given.out / "suite.jsonl", suite)
+
+
+if __name__ == "__main__":
+    main()
