@@ -14,6 +14,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs tokengraft[train]")
 pytest.importorskip("trl", reason="needs tokengraft[train]")
 
+import tiny
 from sft_jobs import CHAT, conversations, job, write_rows
 from tokengraft.errors import MissingExtra, UsageError
 from tokengraft.events import Event, Note, Progress
@@ -28,6 +29,7 @@ from tokengraft.training.sft_settings import NotTrainable, check_wish, device_ba
 from tokengraft.training.stages import Job, StageResult
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # libraries on what they will change one day
+SEEN = {"in_loss": 8, "given": 0, "rows": 4}
 STEPS = ("train.sft.steps=4", "train.sft.batch=8", "train.sft.checkpoints=2")
 
 
@@ -111,6 +113,8 @@ def test_plain_peft_gives_the_untouched_base_what_was_trained(
 
     made, result = lora
     base = AutoModelForCausalLM.from_pretrained(CHAT, dtype=torch.float32)
+    told = json.loads((made.work / "peft" / "adapter_config.json").read_text())
+    assert told["base_model_name_or_path"] == str(CHAT)
     adapted = PeftModel.from_pretrained(base, made.work / "peft")
     ids = an_example(made)
     found = logits(adapted, ids)
@@ -203,6 +207,19 @@ def test_the_mask_is_that_of_transformers(rows: tuple[Job, StageResult]) -> None
         assert isinstance(one, Encoded)
         assert list(one.ids) == list(told["input_ids"])
         assert [int(said) for said in one.said] == list(told["assistant_masks"])
+
+
+def test_one_matrix_that_does_both_jobs_is_trained_as_one(tmp_path: Path) -> None:
+    base = tiny.build(tmp_path / "base", tied=True)
+    (tmp_path / "data.jsonl").write_text('{"text": "<|new|> Hello <|new|>"}\n' * 4)
+    recipe = 'version = 1\n[[add]]\ntext = "<|new|>"\n[train]\ndata = "data.jsonl"\n'
+    few = ("train.sft.steps=2", "train.sft.batch=2", "train.sft.validation=0")
+    made = job(tmp_path, base=base, recipe=recipe, overrides=few)
+    result = sft_stage.run(made)
+    assert result.rows.output_ND is None
+    assert np.abs(result.rows.input_ND - made.rows.input_ND).max() > 1e-4
+    told = json.loads((made.work / "data.json").read_text())
+    assert told["tokens"][0] == {"text": "<|new|>", "id": told["tokens"][0]["id"], **SEEN}
 
 
 # ── what is refused ──────────────────────────────────────────────────────────────────────────────

@@ -1,12 +1,11 @@
 """Data, read once: audited, cut, divided, and written as ids for the training to map into memory.
 
-Neither torch nor the model is needed. Whether a row is held out follows from what it holds and the
-seed, so that the same row is on the same side in every run, however often it stands in the data.
+Neither torch nor the model is needed. Which rows are held out, `splitting` says: it follows from what
+a row asks and the seed alone.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -30,6 +29,7 @@ from tokengraft.events import Done, Listen, Progress, Started, ignore
 from tokengraft.training.sft_encoding import Encoded, Encoder
 from tokengraft.training.sft_forms import BadRow, Continued, Example, example_of
 from tokengraft.training.sft_reading import read_rows
+from tokengraft.training.splitting import is_held_out
 
 AT_ONCE = 64  # rows that go to the tokenizer together
 TRAIN, HELD_OUT = "train.arrow", "held_out.arrow"
@@ -118,7 +118,7 @@ def audit_data(
                 counts.drop(line, f"what the model says begins behind {asked.length} tokens")
                 continue
             is_cut = len(encoded.ids) > asked.length
-            if _is_held_out(example, asked):
+            if is_held_out(example.as_row(), share=asked.held_out, seed=asked.seed):
                 counts.held_out += 1
                 files.hold_out(ids, said, example)
                 continue
@@ -185,14 +185,6 @@ def _together(
     encoded = encoder.encode([example for _, example in waiting])
     for (line, example), one in zip(waiting, encoded, strict=True):
         yield line, example, one
-
-
-def _is_held_out(example: Example, asked: Asked) -> bool:
-    if not asked.held_out:
-        return False
-    text = json.dumps(example.as_row(), sort_keys=True, ensure_ascii=True)
-    digest = hashlib.sha256(f"{asked.seed}\n{text}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") < asked.held_out * 2**64
 
 
 def _is_text(example: Example) -> bool:

@@ -46,6 +46,14 @@ def trained_rows(folder: Path, before: RowSet, input_name: str, output_name: str
     return RowSet(before.texts, input_ND, output_ND, made, before.figures)
 
 
+def name_base(folder: Path, base: str) -> None:
+    """Say in a PEFT folder which model it is for: PEFT itself names the one that was loaded."""
+    config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = base
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    (folder / CONFIG).write_text(text, encoding="utf-8")
+
+
 def split_adapter(folder: Path, target: Path, base: str) -> Path:
     """Write a plain LoRA adapter: the factors alone, for the model that has the rows already.
 

@@ -12,7 +12,7 @@ from tokengraft.events import Note
 from tokengraft.formats.loading import load
 from tokengraft.recipes import Supervised
 from tokengraft.training.sft_data import Asked, audit_data
-from tokengraft.training.sft_results import split_adapter, trained_rows
+from tokengraft.training.sft_results import name_base, split_adapter, trained_rows
 from tokengraft.training.sft_settings import Settings, check_wish, save_start
 from tokengraft.training.stages import Job, StageResult
 
@@ -52,10 +52,11 @@ def run(job: Job) -> StageResult:
     )
     settings.save(job.work)
     save_start(job.work, job.rows.input_ND, job.rows.output_ND)
-    for note in (*audit.notes, *notes):
+    notes = (*notes_on(audit), *notes)
+    for note in notes:
         job.listen(Note("sft", note))
     ranks.train_together(job.work, job.listen)
-    return _result(job, wish, (*audit.notes, *notes))
+    return _result(job, wish, notes)
 
 
 def wish_of(job: Job) -> Supervised:
@@ -96,6 +97,32 @@ def audited(
     audit = audit_data(checkpoint, tokens, asked, write_to=job.work, listen=job.listen)
     told.write_text(audit.to_json(), encoding="utf-8")
     return audit
+
+
+def notes_on(audit: DataAudit) -> tuple[str, ...]:
+    """What a reader should know of the data before the training begins, a sentence each."""
+    rows = audit.rows
+    notes = [
+        (
+            f"data: {rows.train:,} rows to train on, {rows.held_out:,} held out, {rows.dropped:,} dropped; "
+            f"{audit.n_in_loss:,} of {audit.n_tokens:,} tokens are in the loss"
+        )
+    ]
+    if audit.reasons:
+        first = audit.dropped[0]
+        notes.append(f"dropped first: line {first.line}, {first.reason}")
+    if rows.truncated:
+        notes.append(f"{rows.truncated:,} rows were cut behind {audit.length:,} tokens")
+    if audit.unseen:
+        notes.append("the data never show " + _listed(audit.unseen))
+    if audit.never_in_loss:
+        notes.append("read, and never to be written: " + _listed(audit.never_in_loss))
+    return (*notes, *audit.notes)
+
+
+def _listed(texts: tuple[str, ...]) -> str:
+    shown = ", ".join(texts[:8])
+    return shown if len(texts) <= 8 else f"{shown} and {len(texts) - 8:,} more"  # noqa: PLR2004
 
 
 def length_of(wish: Supervised, checkpoint: Checkpoint) -> int:
@@ -143,6 +170,7 @@ def _result(job: Job, wish: Supervised, notes: tuple[str, ...]) -> StageResult:
     from tokengraft.training import sft_training
 
     folder = job.work / sft_training.RESULT
+    name_base(folder, str(job.base))
     names = json.loads((job.work / sft_training.NAMES).read_text(encoding="utf-8"))
     rows = trained_rows(folder, job.rows, names["input"], names["output"])
     if wish.method == "rows":
