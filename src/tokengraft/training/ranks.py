@@ -57,6 +57,7 @@ def dismiss() -> None:
 def _gather() -> None:
     """Make the process group, once."""
     import torch
+
     from accelerate import PartialState
 
     if not PartialState._shared_state:  # noqa: SLF001 - Accelerate has no other way to ask

@@ -74,8 +74,9 @@ def train(work: Path, listen: Listen = ignore) -> None:
 def _arguments(settings: Settings, work: Path) -> Any:
     """TRL's settings. What is not the recipe's to choose is said here, each with its reason."""
     import torch
-    from accelerate import PartialState
     from trl import SFTConfig
+
+    from accelerate import PartialState
 
     wish = settings.wish
     on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())

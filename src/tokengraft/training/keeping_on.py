@@ -1,0 +1,121 @@
+"""The state of a training in a folder, so that one that was stopped goes on and ends with the same rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokengraft.training.row_descent import Adam, RowLbfgs
+
+Values = NDArray[np.float64]
+
+STATE, CURVES = "state.npz", "curves.jsonl"
+
+
+@dataclass(eq=False)
+class Progressed:
+    """How far a training is.
+
+    Attributes:
+        best_ND, best_N: each token's row that validated best, and its loss.
+        first_N: losses at the start.
+        passes: over all windows.
+        idle: validations since a token got better.
+        curve: what was said of each pass.
+    """
+
+    best_ND: Values
+    best_N: Values
+    first_N: Values = field(default_factory=lambda: np.zeros(0))
+    passes: int = 0
+    idle: int = 0
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    _since: float = field(default_factory=time.monotonic)
+    stored_at: float = 0.0
+
+    def take(self, rows_ND: Values, loss_N: Values, number: int) -> None:
+        """Take the rows of tokens that validate better than before, by more than rounding."""
+        better = loss_N < self.best_N
+        much = loss_N < self.best_N * (1 - 1e-3)
+        if number:
+            self.idle = 0 if bool(much.any()) else self.idle + 1
+        self.best_ND = np.where(better[:, None], rows_ND, self.best_ND)
+        self.best_N = np.where(better, loss_N, self.best_N)
+
+    def note(self, stage: str, told: dict[str, float]) -> None:
+        """Add a pass to the curve."""
+        now = time.monotonic()
+        self.seconds, self._since = self.seconds + now - self._since, now
+        line = {"stage": stage, "step": self.passes, **told, "seconds": round(self.seconds, 3)}
+        self.curve.append(line)
+
+
+def restored(
+    work: Path | None, key: str, descent: Adam | RowLbfgs, fresh: Progressed
+) -> Progressed:
+    """Where an earlier run of the same training was stopped; `fresh` where there was none."""
+    path = None if work is None else work / STATE
+    if path is None or not path.is_file():
+        return fresh
+    with np.load(path, allow_pickle=False) as kept:
+        told = json.loads(str(kept["told"]))
+        if told["key"] != key:
+            return fresh
+        own = "descent."
+        names = [name for name in kept.files if name.startswith(own)]
+        descent.restore({name.removeprefix(own): kept[name] for name in names})
+        return Progressed(
+            best_ND=kept["best_ND"],
+            best_N=kept["best_N"],
+            first_N=kept["first_N"],
+            passes=told["passes"],
+            idle=told["idle"],
+            curve=told["curve"],
+            seconds=told["seconds"],
+        )
+
+
+def stored(
+    work: Path | None, key: str, descent: Adam | RowLbfgs, progress: Progressed, *, every: float
+) -> None:
+    """Store the state, if the last time is so many seconds ago; whole or not at all."""
+    now = time.monotonic()
+    if work is None or (every and now - progress.stored_at < every):
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    progress.stored_at = now
+    told = {
+        "key": key,
+        "passes": progress.passes,
+        "idle": progress.idle,
+        "curve": progress.curve,
+        "seconds": progress.seconds,
+    }
+    arrays: dict[str, Any] = {
+        f"descent.{name}": np.asarray(value) for name, value in descent.state().items()
+    }
+    draft = work / f"{STATE}.new"
+    with draft.open("wb") as file:
+        np.savez(
+            file,
+            told=np.array(json.dumps(told)),
+            best_ND=progress.best_ND,
+            best_N=progress.best_N,
+            first_N=progress.first_N,
+            **arrays,
+        )
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(work / STATE)
+    lines = "".join(json.dumps(line) + "\n" for line in progress.curve)
+    curves = work / f"{CURVES}.new"
+    curves.write_text(lines, encoding="utf-8")
+    curves.replace(work / CURVES)
