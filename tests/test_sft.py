@@ -22,7 +22,7 @@ from tokengraft.formats.adapters import read_adapter
 from tokengraft.formats.loading import load
 from tokengraft.planning.low_rank import plan_low_rank
 from tokengraft.recipes import Supervised
-from tokengraft.training import sft_stage
+from tokengraft.training import sft_stage, sft_trainer
 from tokengraft.training.sft_encoding import Encoded, Encoder
 from tokengraft.training.sft_forms import example_of
 from tokengraft.training.sft_settings import NotTrainable, check_wish, device_batch
@@ -185,6 +185,19 @@ def test_packing_gives_the_loss_of_rows_apart(folder: Path, rows: tuple[Job, Sta
     # Both rows are in one step, the one as two sequences, the other as one.
     assert curve(packed)[0]["loss"] == pytest.approx(curve(apart)[0]["loss"], rel=1e-4)
     assert curve(packed)[0]["tokens"] < curve(apart)[0]["tokens"] + 1
+
+
+def test_the_loss_is_that_of_trl(
+    rows: tuple[Job, StageResult], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = rows
+    monkeypatch.setattr(sft_trainer, "may_spare", lambda *_: False)
+    made = job(folder, overrides=("train.sft.steps=2", *STEPS[1:]), work="theirs")
+    sft_stage.run(made)
+    expected, found = curve(made)[0], curve(whole)[0]
+    assert found["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+    for key in ("accuracy", "grad_norm", "tokens"):
+        assert found[key] == pytest.approx(expected[key], rel=1e-4)
 
 
 def test_the_mask_is_that_of_transformers(rows: tuple[Job, StageResult]) -> None:

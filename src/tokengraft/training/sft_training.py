@@ -14,12 +14,10 @@ from tokengraft.events import Listen, Note, ignore
 from tokengraft.training import sft_model
 from tokengraft.training.sft_data import HELD_OUT, TRAIN
 from tokengraft.training.sft_settings import START, Settings, device_batch
+from tokengraft.training.sft_trainer import make_trainer
 
 STEP = "train"
 CURVES, CHECKPOINTS, RESULT, NAMES = "curves.jsonl", "checkpoints", "peft", "names.json"
-# A step moves a number of a row by about the learning rate: by default a part of what the numbers
-# of its matrix are like, since some families keep them near 0.02 and others near 1.
-ROW_STEP = 0.05
 
 
 def train(work: Path, listen: Listen = ignore) -> None:
@@ -46,7 +44,7 @@ def train(work: Path, listen: Listen = ignore) -> None:
     names = sft_model.matrix_names(model)
     model = get_peft_model(model, sft_model.adapter_config(model, settings))
     sizes = sft_model.set_rows(model, load_file(work / START))
-    trainer = _trainer(
+    trainer = make_trainer(
         settings,
         arguments,
         model,
@@ -131,61 +129,3 @@ def _last_checkpoint(folder: Path) -> Path | None:
         if path.name.rpartition("-")[2].isdigit() and (path / "trainer_state.json").is_file()
     ]
     return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-
-
-def _trainer(  # noqa: PLR0913 - what a trainer is made of
-    settings: Settings,
-    arguments: Any,
-    model: Any,
-    sizes: dict[str, float],
-    *,
-    train_rows: Any,
-    held_out: Any,
-    listen: Listen,
-    curves: Path,
-) -> Any:
-    import torch
-    from transformers import AutoTokenizer, PrinterCallback
-    from trl import SFTTrainer
-
-    from tokengraft.training.sft_callbacks import callback
-
-    class RowTrainer(SFTTrainer):  # type: ignore[misc]  # TRL is not typed
-        """TRL's trainer, with a learning rate of its own for the rows of each matrix."""
-
-        def create_optimizer(self, model: Any = None) -> Any:
-            if self.optimizer is None:
-                self.optimizer: Any = torch.optim.AdamW(
-                    _groups(model or self.model, settings, sizes),
-                    lr=settings.wish.learning_rate,
-                    betas=(0.9, 0.999),
-                    weight_decay=0.0,
-                )
-            return self.optimizer
-
-    tokenizer = AutoTokenizer.from_pretrained(settings.staged, local_files_only=True)
-    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(settings.pad_id)
-    trainer = RowTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=train_rows,
-        eval_dataset=held_out,
-        processing_class=tokenizer,
-        callbacks=[callback(listen, curves)],
-    )
-    trainer.remove_callback(PrinterCallback)  # stdout is not its place
-    return trainer
-
-
-def _groups(model: Any, settings: Settings, sizes: dict[str, float]) -> list[dict[str, Any]]:
-    """Parameters by their learning rates; a wrapper of an engine may stand before a name."""
-    groups: dict[float, list[Any]] = {}
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        rate = settings.wish.learning_rate
-        if sft_model.ROWS in name:
-            size = next(size for key, size in sizes.items() if name.endswith(key))
-            rate = settings.wish.row_learning_rate or ROW_STEP * size
-        groups.setdefault(rate, []).append(parameter)
-    return [{"params": found, "lr": rate} for rate, found in groups.items()]
