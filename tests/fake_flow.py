@@ -35,6 +35,7 @@ STORY = SimpleNamespace(
     verification=samples.VERIFIED,
     resumed=(),
     reports=(),
+    trained=None,
 )
 CHAPTERS = (
     SimpleNamespace(title="Look", command="tokengraft audit base", value=samples.AUDIT),
@@ -52,6 +53,10 @@ ANSWERS: dict[str, Any] = {
     "undo": samples.RECEIPT,
     "run": STORY,
     "demo": CHAPTERS,
+    "ask": None,
+    "train": None,
+    "told": samples.TRAINING,
+    "estimate": samples.ESTIMATE,
     "diff": samples.DIFF,
     "tokens": samples.CUT,
     "doctor": samples.DOCTOR,
@@ -124,6 +129,8 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("apply", "plan.json", "-o", "out", "--dry-run"): "plan",
     ("verify", "out"): "verify",
     ("run", "recipe.toml", "-o", "out"): "run",
+    ("train", "base", "recipe.toml", "-o", "out"): "train",
+    ("train", "base", "recipe.toml", "--estimate"): "estimate",
     ("undo", "out", "-o", "back"): "receipt",
     ("diff", "base", "out"): "diff",
     ("show", "plan.json"): "plan",

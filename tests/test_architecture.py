@@ -35,6 +35,7 @@ NOUNS = {
     "renumbering",
     "low_rank",
     "data_audits",
+    "trainings",
 }
 FORMATS = {"formats", "families", "positions", "sandbox", "hub"}
 ROOMS = {"auditing", "planning", "rows", "applying", "training", "verifying", "exporting"}

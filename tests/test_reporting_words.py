@@ -19,6 +19,7 @@ from tokengraft.reporting import (
     escape,
     sizes,
     text_audit,
+    text_training,
     words_ru,
 )
 from tokengraft.reporting import json as json_view
@@ -133,6 +134,11 @@ def _said() -> Iterator[str]:
                         yield part.value
 
 
+# What `train --estimate` counts memory for.
+PARTS = {
+    *("program", "weights", "old rows", "states", "a pass", "solving"),
+    *("activations", "rows and optimizer", "copies of matrices", "logits"),
+}
 # Words that reach the catalogue through a table or a value.
 TABLED = {
     *(words for words, _ in text_audit.VERDICTS.values()),
@@ -144,6 +150,9 @@ TABLED = {
     *("Usage", "Options", "Commands"),
     # steps of a run, as events name them
     *("read", "fetch", "fingerprint", "compare tensors", "apply", "undo", "verify"),
+    *("train", "fit", "judge"),
+    *(name for name, _ in text_training.ANSWERS.values()),
+    *PARTS,
     "a bug of ours, please report it with the traceback above",
 }
 

@@ -65,8 +65,21 @@ UNSAID: Final[Mapping[str, frozenset[str]]] = {
             *("`replace({}, {})`", "if true"),  # code of a template
         }
     ),
+    "training": frozenset(
+        {
+            "repeat: {}, {}",  # a prompt that a model continues
+        }
+    ),
     "flow": frozenset(
         {
+            # parts of an estimate, among the views' words; names of methods
+            *("old rows", "a pass", "rows and optimizer", "copies of matrices", "sft: {}"),
+            # for whoever opens the folder
+            (
+                "Records of `tokengraft train`: rows of finished stages, curves, verdicts.\n"
+                "A second call goes on from them. The folder may be removed when no training is "
+                "under way."
+            ),
             "compare tensors",  # among the views' words
             "<|my_agi_mode|><|think|>The fox is hungry.<tool_start>look</tool_end>",  # is tokenized
             # keys of a recipe, and meanings, which go into embedding rows

@@ -13,6 +13,7 @@ from tokengraft.documents import Document, Problem, Value
 from tokengraft.findings import Audit, Facts, Severity
 from tokengraft.plans import Plan
 from tokengraft.results import Receipt, Verification
+from tokengraft.trainings import StageDone, TokenVerdicts
 
 Change = Literal["added", "removed", "changed"]
 
@@ -200,13 +201,15 @@ class Folder(Document):
 
 
 class Run(Document):
-    """The whole story of `tokengraft run`."""
+    """The whole story of `tokengraft run`; `stages` and `tokens` where it trained."""
 
     kind: ClassVar[str] = "run"
     schema_: Literal["tokengraft/run"] = Field(default="tokengraft/run", alias="schema")
     version: Literal[1] = 1
     audit: Audit
     plan: Plan
+    stages: tuple[StageDone, ...] = ()
+    tokens: TokenVerdicts | None = None
     receipt: Receipt
     verify: Verification
     undone: tuple[str, ...] = ()

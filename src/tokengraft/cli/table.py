@@ -21,8 +21,9 @@ COMMANDS: Final = {
     "recipe": Place(f"{_HERE}.recipe", "recipe", "Write a recipe, check one, print its schema."),
     "plan": Place(f"{_HERE}.plan", "plan", "What would change, row by row and file by file."),
     "apply": Place(f"{_HERE}.apply", "apply", "Make a new folder exactly as planned."),
+    "train": Place(f"{_HERE}.train", "train", "Train the new tokens, and make the folder."),
     "verify": Place(f"{_HERE}.verify", "verify", "Prove what can be proved of a result."),
-    "run": Place(f"{_HERE}.run", "run", "Audit, plan, apply and verify in one go."),
+    "run": Place(f"{_HERE}.run", "run", "Audit, plan, train, apply and verify in one go."),
     "undo": Place(f"{_HERE}.undo", "undo", "Give the base back, bit for bit."),
     "diff": Place(f"{_HERE}.look", "diff", "What differs between two checkpoints."),
     "show": Place(f"{_HERE}.look", "show", "Show a plan, a receipt, a recipe or a folder."),
@@ -34,11 +35,6 @@ COMMANDS: Final = {
 
 # Commands that are promised and not there yet: what does their work until then.
 LATER: Final = {
-    "train": (
-        "tokengraft cannot train yet",
-        "apply leaves [train] undone and says so; new rows start from their initialisers",
-        "tokengraft apply PLAN -o OUT; then train its new rows with PEFT: trainable_token_indices",
-    ),
     "report": (
         "tokengraft writes no HTML report yet",
         "every command tells its part as text, or with --json as a document",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokengraft.flow.checkup import doctor
     from tokengraft.flow.demo import Chapter, demo
+    from tokengraft.flow.estimating import estimate
     from tokengraft.flow.looking import RulePage, diff, explain, facts, folder, rules, show, tokens
     from tokengraft.flow.making import (
         Applied,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         recipe_schema,
     )
     from tokengraft.flow.story import Story, run
+    from tokengraft.flow.training import TrainedOut, ask, told, train
 
 _HOMES = {
     "checkup": ("doctor",),
@@ -68,6 +70,13 @@ _HOMES = {
         "Story",
         "run",
     ),
+    "estimating": ("estimate",),
+    "training": (
+        "TrainedOut",
+        "ask",
+        "told",
+        "train",
+    ),
 }
 
 
@@ -86,13 +95,16 @@ __all__ = [
     "Planned",
     "RulePage",
     "Story",
+    "TrainedOut",
     "apply",
+    "ask",
     "audit",
     "check_recipe",
     "demo",
     "diff",
     "doctor",
     "dry_run",
+    "estimate",
     "explain",
     "facts",
     "folder",
@@ -105,6 +117,8 @@ __all__ = [
     "run",
     "show",
     "tokens",
+    "told",
+    "train",
     "undo",
     "verify",
     "write_plan",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,7 +24,11 @@ from tokengraft.recipes import Recipe
 from tokengraft.results import Receipt, Verification
 
 if TYPE_CHECKING:  # an audit needs no arrays, and starts without them
+    import numpy as np
+    from numpy.typing import NDArray
+
     from tokengraft.formats.plan_files import PlanFile
+    from tokengraft.planning.trained import Trained
 
 CopyMode = Literal["auto", "reflink", "copy", "link"]
 TOOL = f"tokengraft {__version__}"
@@ -32,7 +36,11 @@ TOOL = f"tokengraft {__version__}"
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan that was made: whole in memory, and packed as its files will hold it."""
+    """A plan that was made: whole in memory, and packed as its files will hold it.
+
+    Attributes:
+        values: what the sidecar holds of new rows, by tensor.
+    """
 
     source: str
     checkpoint: Checkpoint
@@ -40,6 +48,7 @@ class Planned:
     plan: Plan
     text: bytes
     sidecar: bytes | None
+    values: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,25 +142,28 @@ def make_plan(
     )
 
 
-def plan_recipe(
+def plan_recipe(  # noqa: PLR0913 - what is planned, and where it comes from
     checkpoint: Checkpoint,
     recipe: Recipe,
     *,
     text: str,
     source: str,
     folder: Path | None = None,
+    trained: Trained | None = None,
     listen: Listen = ignore,
 ) -> Planned:
     """Plan a recipe that was read already.
 
     Args:
         folder: where the paths in the recipe start; by default, the present folder.
+        trained: what training yielded for this recipe.
     """
     listen(Started("plan", source))
     from tokengraft import auditing, planning
     from tokengraft.formats.plan_files import pack, parse_plan
 
-    with asked_ports(checkpoint, folder or Path(), listen) as ports:
+    with asked_ports(checkpoint, folder or Path(), listen) as asked:
+        ports = replace(asked, trained=trained)
         outcome = planning.plan(checkpoint, recipe, text=text, tool=TOOL, ports=ports)
     findings = auditing.audit(outcome.after, goal=None, source=source).findings
     # Where a plan changes nothing, what is wrong with the base stays the audit's business.
@@ -160,7 +172,7 @@ def plan_recipe(
     if sidecar is not None:
         plan = plan.model_copy(update={"sidecar": parse_plan(packed, file="plan").sidecar})
     listen(Done("plan", source))
-    return Planned(source, checkpoint, recipe, plan, packed, sidecar)
+    return Planned(source, checkpoint, recipe, plan, packed, sidecar, outcome.values)
 
 
 def write_plan(planned: Planned, path: Path) -> tuple[Path, ...]:
@@ -264,7 +276,7 @@ def apply_planned(
         listen=listen,
     )
     _warn(planned.plan, out, copy, listen)
-    return Applied(receipt, planned.plan, undone(planned.recipe))
+    return Applied(receipt, planned.plan, undone(planned.recipe, planned.plan))
 
 
 def _apply_plan_file(
@@ -291,7 +303,7 @@ def _apply_plan_file(
         listen=listen,
     )
     _warn(found.plan, out, copy, listen)
-    return Applied(receipt, found.plan, undone(planned.recipe))
+    return Applied(receipt, found.plan, undone(planned.recipe, found.plan))
 
 
 def _warn(plan: Plan, out: Path, copy: CopyMode, listen: Listen) -> None:
@@ -325,9 +337,9 @@ def _read_planned(found: PlanFile, *, base: str | None, listen: Listen) -> Plann
     return Planned(source, load(source, listen), recipe, found.plan, found.text, None)
 
 
-def undone(recipe: Recipe) -> tuple[str, ...]:
-    """What a recipe asks for and apply does not do."""
-    if recipe.train is None:
+def undone(recipe: Recipe, plan: Plan) -> tuple[str, ...]:
+    """What a recipe asks for and apply does not do; a plan that was trained for holds its rows."""
+    if recipe.train is None or any(token.init.startswith("trained") for token in plan.tokens):
         return ()
     return ("[train] was left undone: the new rows have their starting values only",)
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokengraft.checkpoint import RECORD_FOLDER
-from tokengraft.errors import ReadFailed, RefusedError, TargetExists, UsageError
+from tokengraft.errors import UsageError
 from tokengraft.events import Listen, Note, ignore
 from tokengraft.findings import Audit
+from tokengraft.flow.made_before import made_by
 from tokengraft.flow.making import (
     Applied,
     CopyMode,
@@ -22,11 +21,9 @@ from tokengraft.flow.making import (
     undone,
     verify,
 )
-from tokengraft.formats.folders import MAX_SMALL_BYTES
-from tokengraft.formats.json_text import parse_json
+from tokengraft.flow.training import TrainedOut, ask, asks_for_training, train
 from tokengraft.formats.recipe_file import read_recipe
-from tokengraft.formats.whole_files import read_whole
-from tokengraft.results import Receipt, Verification
+from tokengraft.results import Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +37,7 @@ class Story:
     verification: Verification
     resumed: tuple[str, ...]
     reports: tuple[Path, ...] = ()
+    trained: TrainedOut | None = None
 
 
 def run(  # noqa: PLR0913 - one keyword an option of the command
@@ -52,10 +50,10 @@ def run(  # noqa: PLR0913 - one keyword an option of the command
     overrides: Sequence[str] = (),
     listen: Listen = ignore,
 ) -> Story:
-    """Audit, plan, apply and verify. Findings are reported and stop nothing.
+    """Audit, plan, train if the recipe asks for it, apply and verify. Findings stop nothing.
 
-    Run again after an interruption it goes on: an OUT that was made by the very same plan is not
-    made again, only verified.
+    Run again after an interruption it goes on: finished stages of training are not trained again,
+    and an OUT that was made by the very same plan is only verified.
     """
     source = base if base is not None else read_recipe(recipe, overrides=overrides)[0].base
     if source is None:
@@ -65,34 +63,19 @@ def run(  # noqa: PLR0913 - one keyword an option of the command
             hint=f"tokengraft run {shlex.quote(str(recipe))} --base SRC -o OUT",
         )
     said = audit(source, listen=listen)
+    if asks_for_training(recipe, overrides):
+        asked = ask(source, recipe, out=out, overrides=overrides, listen=listen)
+        done = train(asked, copy=copy, replace=replace, listen=listen)
+        proof = verify(out, against=source, listen=listen)
+        return Story(source, said, done.planned, done.applied, proof, done.resumed, trained=done)
     planned = make_plan(source, recipe, overrides=overrides, listen=listen)
-    there = _made_by(out, planned)
+    there = made_by(out, planned)
     if there is None:
         applied = apply_planned(planned, out=out, copy=copy, replace=replace, listen=listen)
         resumed: tuple[str, ...] = ()
     else:
-        applied = Applied(there, planned.plan, undone(planned.recipe))
+        applied = Applied(there, planned.plan, undone(planned.recipe, planned.plan))
         resumed = ("apply: OUT was made by this very plan before",)
         listen(Note("apply", resumed[0]))
     proof = verify(out, against=source, listen=listen)
     return Story(source, said, planned, applied, proof, resumed)
-
-
-def _made_by(out: Path, planned: Planned) -> Receipt | None:
-    """The receipt of OUT if this plan made it, None if there is no OUT or another plan made it.
-
-    Raises:
-        TargetExists: OUT holds no readable record of a graft, and is not ours to replace.
-    """
-    record = out / RECORD_FOLDER
-    if not out.exists() or not (record / "receipt.json").is_file():
-        return None
-    try:
-        data = read_whole(record / "receipt.json", limit=MAX_SMALL_BYTES, follow=False)
-        receipt = Receipt.from_dict(parse_json(data, file="receipt.json").value)
-    except (ReadFailed, RefusedError, ValueError) as error:
-        raise TargetExists(
-            f"{out} exists and its record cannot be read", detail=str(error), subject=str(out)
-        ) from error
-    same = receipt.plan == hashlib.sha256(planned.text).hexdigest()
-    return receipt if same else None

@@ -26,7 +26,14 @@ from tokengraft.planning.draft import Draft
 from tokengraft.planning.extending import extend_all
 from tokengraft.planning.files import FileEdits, file_edits, missing_tokens
 from tokengraft.planning.library import CountCorpus, CountUses, Library, no_corpus, no_uses
-from tokengraft.planning.low_rank import NO_UPDATES, Factor, LowRankPlan, bake, no_adapter
+from tokengraft.planning.low_rank import (
+    NO_UPDATES,
+    Factor,
+    LowRankPlan,
+    bake,
+    no_adapter,
+    with_trained,
+)
 from tokengraft.planning.named import set_pad, set_stop
 from tokengraft.planning.portable import portable
 from tokengraft.planning.predicting import edited_files, edited_weights, predicted
@@ -39,6 +46,7 @@ from tokengraft.planning.slow import with_table
 from tokengraft.planning.started import RowPorts
 from tokengraft.planning.starting import Untrained, check_rows, none_untrained
 from tokengraft.planning.tokens import add_all, rename_all
+from tokengraft.planning.trained import Trained
 from tokengraft.planning.trying import try_out
 from tokengraft.planning.values import OpenValues, no_values
 from tokengraft.planning.wishes import contradictions, wishes
@@ -71,6 +79,7 @@ class Ports:
         matrix: opens a matrix of the base, None where it cannot be read.
         untrained: which rows of a matrix were found untrained.
         donor: opens a model that rows are taken from.
+        trained: what training yielded; None before, and without it.
     """
 
     encode: Encode | None
@@ -84,6 +93,7 @@ class Ports:
     matrix: OpenMatrix = no_matrix
     untrained: Untrained = none_untrained
     donor: OpenDonor = no_donor
+    trained: Trained | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +123,13 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
     for where, what in files.problems:
         draft = draft.with_problem(where, what)
     _raise_problems(draft.problems)
-    asked = RowPorts(ports.encode, ports.values, ports.matrix, ports.untrained, ports.donor)
+    asked = RowPorts(
+        ports.encode, ports.values, ports.matrix, ports.untrained, ports.donor, ports.trained
+    )
     rows = plan_rows(draft, recipe.rows or Rows(), asked)
     updates = bake(checkpoint, recipe.lora, ports.adapter)
+    if ports.trained is not None:
+        updates = with_trained(checkpoint, updates, ports.trained.adapter)
     _raise_problems((*rows.problems, *updates.problems))
     tokens = _tokens(draft, files, rows)
     made = _made(checkpoint, files, rows, tokens, updates)

@@ -123,6 +123,28 @@ def bake(
     return plan_low_rank(checkpoint, adapter)
 
 
+def with_trained(
+    checkpoint: Checkpoint, first: LowRankPlan, adapter: Adapter | None
+) -> LowRankPlan:
+    """The updates of `[lora]` and, behind them, those that training made."""
+    if adapter is None:
+        return first
+    more = plan_low_rank(checkpoint, adapter)
+    shift = len(first.edits)
+    names = {
+        f"lora.{side}.{n}": f"lora.{side}.{n + shift}"
+        for side in "ab"
+        for n in range(len(more.edits))
+    }
+    edits = tuple(e.model_copy(update={"a": names[e.a], "b": names[e.b]}) for e in more.edits)
+    return LowRankPlan(
+        (*first.edits, *edits),
+        {**first.factors, **{names[name]: factor for name, factor in more.factors.items()}},
+        (*first.notes, *more.notes[:1]),  # what it was trained on, is this base in a private folder
+        (*first.problems, *(Problem(where="train", what=p.what) for p in more.problems)),
+    )
+
+
 def plan_low_rank(checkpoint: Checkpoint, adapter: Adapter) -> LowRankPlan:
     """State what an adapter adds to which tensor; all that is wrong with it is told at once."""
     said = list(complaints(adapter))

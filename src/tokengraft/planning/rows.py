@@ -18,6 +18,7 @@ from tokengraft.planning.settling import NewSource
 from tokengraft.planning.started import RowPorts, StartedToken, start_rows
 from tokengraft.planning.starting import n_used
 from tokengraft.planning.targets import Target, targets_of
+from tokengraft.planning.trained import with_trained
 from tokengraft.planning.values import WHERE, Given, given_rows
 from tokengraft.plans import Keep, Mean, RemapRows, RowSource
 from tokengraft.recipes import Rows
@@ -70,6 +71,7 @@ def plan_rows(draft: Draft, made: Rows, ports: RowPorts) -> RowPlan:
     given = Given()
     if made.values is not None:
         given = given_rows(draft, made.values, targets, ports.values)
+    given = with_trained(given, draft, ports.trained, targets)
     started = start_rows(draft, targets, given, made, ports)
     problems = (*given.problems, *started.problems)
     if problems or grown is None or n_rows is None:

@@ -24,6 +24,7 @@ from tokengraft.planning.settling import (
 from tokengraft.planning.starting import Matrix, Starts, Untrained, n_used, none_untrained, starts
 from tokengraft.planning.taking import taken_by
 from tokengraft.planning.targets import Target
+from tokengraft.planning.trained import Trained
 from tokengraft.planning.values import VALUES, Given, OpenValues, no_values
 from tokengraft.plans import Mean, Taken
 from tokengraft.recipes import Rows
@@ -39,7 +40,8 @@ class StartedToken:
     """Where the rows of one new token start.
 
     Attributes:
-        init, why: the initializer, and why `auto` took it; `values` for rows made elsewhere.
+        init, why: the initializer, and why `auto` took it; `values` for rows made elsewhere,
+            `trained` for trained ones, and how they were made.
         rows: the source in each tensor.
         takes: what it takes from old tokens when it is written; None where no tensor is known.
     """
@@ -60,6 +62,7 @@ class RowPorts:
         matrix: opens a matrix of the base, None where it cannot be read.
         untrained: which rows of a matrix were found untrained.
         donor: opens a model that rows are taken from.
+        trained: what training yielded; None before, and without it.
     """
 
     encode: Encode | None
@@ -67,6 +70,7 @@ class RowPorts:
     matrix: OpenMatrix = no_matrix
     untrained: Untrained = none_untrained
     donor: OpenDonor = no_donor
+    trained: Trained | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +159,12 @@ def _told(
     for row in draft.new_rows:
         rows = {name: settled[name].sources[row.token_id] for name in names}
         found = begun.found.get(row.token_id)
-        inits = [VALUES] if row.token_id in given.sources else []
+        label = given.labels.get(row.token_id, VALUES)
+        inits = [label] if row.token_id in given.sources else []
+        why = given.why.get(row.token_id, "")
         tokens[row.token_id] = StartedToken(
             init="+".join([*inits, *([] if found is None else [found.init])]),
-            why="" if found is None else found.why,
+            why=why if found is None else found.why,
             rows=rows,
             takes=taken_by(draft.checkpoint, rows[writes]) if names else None,
         )

@@ -39,12 +39,16 @@ class Given:
     Attributes:
         sources: by token, by tensor.
         values: what the sidecar holds of each tensor, in the tensor's own kind of number.
+        labels, why: what the plan names in the place of an initializer, `VALUES` where nothing is
+            said, and how such rows came to be.
     """
 
     sources: Mapping[TokenId, Mapping[str, Stored]] = field(default_factory=dict)
     values: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    labels: Mapping[TokenId, str] = field(default_factory=dict)
+    why: Mapping[TokenId, str] = field(default_factory=dict)
 
 
 def given_rows(

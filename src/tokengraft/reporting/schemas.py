@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tokengraft import answers
+from tokengraft import answers, trainings
 from tokengraft.data_audits import DataAudit
 from tokengraft.documents import Document, ErrorDocument
 from tokengraft.findings import Audit
@@ -39,6 +39,10 @@ KINDS: Final[tuple[type[Document], ...]] = (
     answers.Run,
     answers.Tokens,
     answers.Version,
+    trainings.StageRecord,
+    trainings.TokenVerdicts,
+    trainings.Training,
+    trainings.TrainingEstimate,
 )
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 # What the answer of `apply` and `undo` knows beyond the receipt that lies in OUT.

@@ -22,9 +22,10 @@ from tokengraft.documents import Document
 from tokengraft.findings import Audit
 from tokengraft.plans import Plan
 from tokengraft.recipes import Recipe
-from tokengraft.reporting import text_audit, text_looks, text_plan, text_results
+from tokengraft.reporting import text_audit, text_looks, text_plan, text_results, text_training
 from tokengraft.reporting.screen import Page, Screen
 from tokengraft.results import Receipt, Verification
+from tokengraft.trainings import StageRecord, TokenVerdicts, Training, TrainingEstimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +86,15 @@ def _run(page: Page, story: Run, beside: Beside) -> None:
     text_audit.audit(page, story.audit)
     page.heading(say("2. Plan"))
     text_plan.plan(page, story.plan, beside.texts)
-    page.heading(say("3. Apply"))
+    steps = (say("3. Apply"), say("4. Verify"))
+    if story.tokens is not None:
+        page.heading(say("3. Train"))
+        text_training.stages(page, story.stages)
+        text_training.verdicts(page, story.tokens)
+        steps = (say("4. Apply"), say("5. Verify"))
+    page.heading(steps[0])
     text_results.receipt(page, story.receipt, beside.place, story.undone, story.seconds)
-    page.heading(say("4. Verify"))
+    page.heading(steps[1])
     text_results.verification(page, story.verify)
     if story.reports:
         page.heading(say("Reports"))
@@ -114,6 +121,10 @@ def _plan(page: Page, value: Plan, beside: Beside) -> None:
     text_plan.plan(page, value, beside.texts)
 
 
+def _training(page: Page, value: Training, beside: Beside) -> None:
+    text_training.training(page, value, beside.place)
+
+
 def _alone(show: Callable[[Page, Any], None]) -> Callable[[Page, Any, Beside], None]:
     """A view that says nothing beyond its value."""
     return lambda page, value, _beside: show(page, value)
@@ -134,6 +145,10 @@ _VIEWS: Final[dict[type[Document], Callable[[Page, Any, Beside], None]]] = {
     Rule: _alone(text_looks.rule),
     Rules: _alone(text_looks.rules),
     Run: _run,
+    StageRecord: _alone(text_training.stage),
     Tokens: _alone(text_looks.tokens),
+    TokenVerdicts: _alone(text_training.verdicts),
+    Training: _training,
+    TrainingEstimate: _alone(text_training.estimate),
     Verification: _alone(text_results.verification),
 }

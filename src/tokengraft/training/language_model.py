@@ -158,7 +158,9 @@ def load_model(folder: Path) -> LanguageModel:
             hint="pip install 'tokengraft[train]'",
         ) from error
     import torch
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # progress is told by events
     network = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
     )

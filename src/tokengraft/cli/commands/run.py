@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 @existing_file("recipe", "RECIPE")
 @making_options
 def run(session: Session, *, recipe: Path, making: Making) -> int:
-    """Audit, plan, apply and verify in one go; a second call goes on where the first stopped.
+    """Audit, plan, train, apply and verify in one go; a second call goes on where the first stopped.
 
-    Findings are reported and do not stop it. Exits with 1 only if a check fails.
+    It trains where the recipe's [train] names stages. Findings, and tokens that are not worth adding,
+    are reported and do not stop it. Exits with 1 only if a check fails.
     """
     from tokengraft import flow
     from tokengraft.reporting.row_texts import row_texts
@@ -53,6 +54,8 @@ def _told(story: flow.Story, seconds: float) -> Run:
     return Run(
         audit=story.audit,
         plan=story.planned.plan,
+        stages=() if story.trained is None else story.trained.stages,
+        tokens=None if story.trained is None else story.trained.tokens,
         receipt=story.applied.receipt,
         verify=story.verification,
         undone=story.applied.undone,

@@ -1,0 +1,87 @@
+"""The rows that a plan gives new tokens, as numbers: what training starts from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokengraft.checkpoint import Checkpoint
+from tokengraft.formats.byte_ranges import RangeRows, source_of
+from tokengraft.formats.rows import narrow, widen
+from tokengraft.plans import Mean, Mix, Plan, PlannedToken, RowSource, Stored
+from tokengraft.row_sets import RowSet, RowsMade
+
+Values = NDArray[np.float64]
+
+
+def new_tokens(plan: Plan) -> tuple[PlannedToken, ...]:
+    """The tokens that training is about: those with new rows and a text of their own, by id."""
+    tokens = sorted((token for token in plan.tokens if token.rows), key=lambda token: token.id)
+    counts = Counter(token.text for token in tokens)
+    return tuple(token for token in tokens if counts[token.text] == 1)
+
+
+def starting_rows(
+    checkpoint: Checkpoint, plan: Plan, values: Mapping[str, NDArray[np.generic]]
+) -> RowSet:
+    """The rows of new tokens as apply would write them, rounded as they would be.
+
+    Args:
+        values: what the plan's sidecar holds, by tensor.
+    """
+    tokens = new_tokens(plan)
+    layout = checkpoint.layout
+    assert layout is not None
+    parts = {tensor.name: tensor.part for tensor in layout.tensors}
+    matrices: dict[str, Values] = {}
+    for name in sorted({row.tensor for token in tokens for row in token.rows}):
+        part = parts.get(name)
+        if part in ("input", "output"):
+            sources = [next(r.source for r in t.rows if r.tensor == name) for t in tokens]
+            matrices[part] = _rows(checkpoint, name, sources, values.get(name))
+    return RowSet(
+        texts=tuple(token.text for token in tokens),
+        input_ND=matrices["input"],
+        output_ND=None if layout.tied else matrices.get("output"),
+        made=tuple(RowsMade("start", "start") for _ in tokens),
+    )
+
+
+def _rows(
+    checkpoint: Checkpoint,
+    name: str,
+    sources: Sequence[RowSource],
+    values: NDArray[np.generic] | None,
+) -> Values:
+    assert checkpoint.tensors is not None
+    ref = checkpoint.tensors.tensors[name]
+    matrix = RangeRows(source_of(checkpoint.files[ref.file]), ref)
+    means: dict[Mean, Values] = {}
+    found = np.zeros((len(sources), matrix.width))
+    for n, source in enumerate(sources):
+        match source:
+            case Mix():
+                for parent, weight in source.parents:
+                    found[n] += weight * matrix.floats(parent, 1)[0]
+            case Mean():
+                if source not in means:
+                    means[source] = _mean(matrix, source)
+                found[n] = means[source]
+            case Stored():
+                assert values is not None
+                found[n] = widen(values[source.index].tobytes(), ref.dtype)
+            case _:
+                raise AssertionError("a new row keeps no old one")
+    return widen(narrow(found, ref.dtype), ref.dtype).reshape(found.shape)
+
+
+def _mean(matrix: RangeRows, source: Mean) -> Values:
+    total = np.zeros(matrix.width)
+    end, without = source.first + source.count, np.array(source.without, np.int64)
+    for first, block in matrix.blocks():
+        block[without[(without >= first) & (without < first + len(block))] - first] = 0.0
+        total += block[max(0, source.first - first) : max(0, end - first)].sum(axis=0)
+    return np.asarray(total / source.n_parents)

@@ -1,0 +1,359 @@
+"""`train`: plan, train on the base and a private stage, put what was learned into the plan, apply once.
+
+What is finished lies in `<OUT>.training/`, stage by stage under a key of all that decides it, so that
+a second call goes on where the first stopped, and a changed recipe is trained anew from the first
+stage that it concerns.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokengraft.applying.locking import locked
+from tokengraft.applying.places import Destination, refuse_place
+from tokengraft.applying.syscalls import SYSTEM
+from tokengraft.errors import TargetExists, UsageError
+from tokengraft.events import Done, Listen, Note, Started, ignore
+from tokengraft.flow.made_before import made_by
+from tokengraft.flow.making import (
+    Applied,
+    CopyMode,
+    Planned,
+    apply_planned,
+    load,
+    plan_recipe,
+)
+from tokengraft.flow.stage_records import Finished, Place, data_of, key_of, recorded, save_finished
+from tokengraft.flow.starting_rows import new_tokens, starting_rows
+from tokengraft.formats.recipe_file import read_recipe
+from tokengraft.hub import hub_cache
+from tokengraft.results import Verification
+from tokengraft.row_sets import RowSet, RowsMade
+from tokengraft.trainings import StageDone, StageName, StageRecord, TokenVerdicts, Training
+
+if TYPE_CHECKING:
+    from tokengraft.planning.trained import Trained
+    from tokengraft.training.stages import Job
+
+STEP = "train"
+ORDER: tuple[StageName, ...] = ("fit", "distil", "sft")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A training that was asked for, planned with starting rows.
+
+    Attributes:
+        start: the plan without training.
+        stages: in the order in which they run.
+        folder: where the paths of the recipe start.
+    """
+
+    start: Planned
+    recipe_text: str
+    stages: tuple[StageName, ...]
+    folder: Path
+    out: Path
+
+    @property
+    def seed(self) -> int:
+        rows = self.start.recipe.rows
+        return 0 if rows is None else rows.seed
+
+    @property
+    def place(self) -> Place:
+        return Place(training_folder(self.out))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedOut:
+    """What a training did.
+
+    Attributes:
+        planned: the plan that was applied, with the rows that were trained.
+        resumed: what had been done before.
+    """
+
+    planned: Planned
+    applied: Applied
+    stages: tuple[StageDone, ...]
+    tokens: TokenVerdicts
+    folder: Path
+    resumed: tuple[str, ...] = ()
+
+
+def training_folder(out: Path) -> Path:
+    """Where the records of the training for an output folder lie: beside it."""
+    return out.with_name(f"{out.name}.training")
+
+
+def asks_for_training(recipe: Path, overrides: Sequence[str] = ()) -> bool:
+    """Whether a recipe names stages of training."""
+    wish, _ = read_recipe(recipe, overrides=overrides)
+    return wish.train is not None and bool(wish.train.stages)
+
+
+def ask(
+    source: str | None,
+    recipe: Path,
+    *,
+    out: Path,
+    overrides: Sequence[str] = (),
+    listen: Listen = ignore,
+) -> Asked:
+    """Plan what is to be trained.
+
+    Raises:
+        UsageError: the recipe names no stage, no base, or adds no token.
+    """
+    wish, text = read_recipe(recipe, overrides=overrides)
+    quoted = shlex.quote(str(recipe))
+    if wish.train is None or not wish.train.stages:
+        raise UsageError(
+            "the recipe asks for no training",
+            detail="[train] stages names what is to be done: fit, distil, sft",
+            subject=str(recipe),
+            hint=f"""tokengraft train SRC {quoted} -o OUT --set 'train.stages=["fit"]'""",
+        )
+    source = source if source is not None else wish.base
+    if source is None:
+        raise UsageError(
+            "no base is given",
+            subject=str(recipe),
+            hint=f"tokengraft train SRC {quoted} -o OUT, or base = in the recipe",
+        )
+    checkpoint = load(source, listen)
+    start = plan_recipe(
+        checkpoint, wish, text=text, source=source, folder=recipe.parent, listen=listen
+    )
+    if checkpoint.tensors is None:
+        raise UsageError(
+            "the base has no weights, so nothing can be trained on it",
+            subject=str(checkpoint.root),
+            hint="tokengraft apply plans and edits small files without them",
+        )
+    if not new_tokens(start.plan):
+        raise UsageError(
+            "the recipe adds no token whose rows could be trained",
+            subject=str(recipe),
+            hint=f"tokengraft apply {quoted} -o OUT does what it asks for",
+        )
+    stages = tuple(name for name in ORDER if name in wish.train.stages)
+    return Asked(start, text, stages, recipe.parent, out)
+
+
+def train(
+    asked: Asked, *, copy: CopyMode = "auto", replace: bool = False, listen: Listen = ignore
+) -> TrainedOut:
+    """Run what is left of the stages, and make OUT from the base with what they yield.
+
+    Raises:
+        TargetExists: OUT is there and was not made by this very training, or the folder of
+            records is somebody else's.
+        TargetLocked: another training for this OUT is under way.
+    """
+    place = asked.place
+    for target in (asked.out, place.folder):
+        refuse_place(Destination(target, asked.start.checkpoint.root, cache=hub_cache()))
+    with _held(place, asked.out):
+        keys = _keys(asked)
+        done = _finished(place, asked.stages, keys, listen)
+        if len(done) < len(asked.stages) and asked.out.exists() and not replace:
+            raise TargetExists(
+                f"{asked.out} exists",
+                detail="what is to be trained would have no place to go",
+                subject=str(asked.out),
+                hint="name a new folder, or give --replace if it is an earlier output",
+            )
+        listen(Started(STEP, str(asked.out)))
+        shown = [_shown(one.record, resumed=True) for one in done]
+        for name in asked.stages[len(done) :]:
+            done.append(_run(asked, name, keys[name], done, copy=copy, listen=listen))
+            shown.append(_shown(done[-1].record, resumed=False))
+        final = _planned(asked, done, listen)
+        there = made_by(asked.out, final)
+        resumed = tuple(f"{one.stage}: finished before" for one in shown if one.resumed)
+        if there is None:
+            applied = apply_planned(final, out=asked.out, copy=copy, replace=replace, listen=listen)
+        else:
+            applied = Applied(there, final.plan, ())
+            resumed += ("apply: OUT was made by this very plan before",)
+            listen(Note("apply", resumed[-1]))
+        known = place.verdicts() if all(one.resumed for one in shown) else None
+        tokens = _judged(asked, done, listen) if known is None else known
+        place.write("tokens.json", tokens)
+        shutil.rmtree(place.stage, ignore_errors=True)
+        listen(Done(STEP, str(asked.out)))
+    applied = Applied(applied.receipt, applied.plan, ())
+    return TrainedOut(final, applied, tuple(shown), tokens, place.folder, resumed)
+
+
+def told(done: TrainedOut, proved: Verification, seconds: float) -> Training:
+    """What a training did, as a document."""
+    return Training(
+        plan=done.planned.plan,
+        stages=done.stages,
+        tokens=done.tokens,
+        receipt=done.applied.receipt,
+        verify=proved,
+        folder=str(done.folder),
+        seconds=seconds,
+    )
+
+
+# ── stages ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def _keys(asked: Asked) -> dict[StageName, str]:
+    """The key of each stage: all that decides its result, the stages before it included."""
+    train = asked.start.recipe.train
+    assert train is not None
+    settings = train.model_dump(mode="json")
+    whole = {"data": data_of(asked.folder, train.data), "seed": asked.seed}
+    keys: dict[StageName, str] = {}
+    before = ""
+    for name in asked.stages:
+        own = {
+            key: data_of(asked.folder, value) if isinstance(value, str) else value
+            for key, value in (settings.get(name) or {}).items()
+        }
+        own = {"stage": own, **whole}
+        before = key_of(asked.start, name, own, before)
+        keys[name] = before
+    return keys
+
+
+def _finished(
+    place: Place, stages: Sequence[StageName], keys: dict[StageName, str], listen: Listen
+) -> list[Finished]:
+    """The stages, from the first one on, that were finished for this very training."""
+    done: list[Finished] = []
+    for name in stages:
+        found = recorded(place, name)
+        if found is None:
+            break
+        if found.record.key != keys[name]:
+            listen(Note(STEP, f"{name} is trained anew: base, recipe, data or settings changed"))
+            break
+        listen(Note(STEP, f"{name} was finished before; its rows are taken"))
+        done.append(found)
+    return done
+
+
+def _run(
+    asked: Asked,
+    name: StageName,
+    key: str,
+    done: Sequence[Finished],
+    *,
+    copy: CopyMode,
+    listen: Listen,
+) -> Finished:
+    from tokengraft.training.stages import needs_staged, stage_named
+
+    place = asked.place
+    stage = stage_named(name)
+    planned = _planned(asked, done, listen) if done else asked.start
+    if needs_staged(name):
+        # Never by hard links: what reads the stage may be a program that also writes.
+        way: CopyMode = "auto" if copy == "link" else copy
+        shutil.rmtree(place.stage, ignore_errors=True)
+        apply_planned(planned, out=place.stage, copy=way, listen=listen)
+    started = time.monotonic()
+    result = stage(_job(asked, planned, done, work=place.begin(name, key), listen=listen))
+    for note in result.notes:
+        listen(Note(name, note))
+    seconds = round(time.monotonic() - started, 3)
+    return save_finished(place, name, key, result, seconds)
+
+
+def _job(
+    asked: Asked, planned: Planned, done: Sequence[Finished], *, work: Path, listen: Listen
+) -> Job:
+    from tokengraft.training.stages import Job
+
+    return Job(
+        base=asked.start.checkpoint.root,
+        staged=asked.place.stage,
+        plan=planned.plan,
+        recipe=asked.start.recipe,
+        recipe_folder=asked.folder,
+        rows=_rows(asked, done),
+        work=work,
+        seed=asked.seed,
+        listen=listen,
+    )
+
+
+def _rows(asked: Asked, done: Sequence[Finished]) -> RowSet:
+    if done:
+        return done[-1].rows
+    return starting_rows(asked.start.checkpoint, asked.start.plan, asked.start.values)
+
+
+def _planned(asked: Asked, done: Sequence[Finished], listen: Listen) -> Planned:
+    """The plan with the rows as they are now, and with the last adapter."""
+    start = asked.start
+    return plan_recipe(
+        start.checkpoint,
+        start.recipe,
+        text=asked.recipe_text,
+        source=start.source,
+        folder=asked.folder,
+        trained=_trained(done),
+        listen=listen,
+    )
+
+
+def _trained(done: Sequence[Finished]) -> Trained:
+    from tokengraft.formats.adapters import read_adapter
+    from tokengraft.planning.trained import Trained
+
+    adapters = [one.adapter for one in done if one.adapter is not None]
+    rows = done[-1].rows
+    why: dict[str, list[str]] = {}
+    for one in done:
+        for text, made in zip(one.rows.texts, one.rows.made, strict=True):
+            if made.read != "start":
+                why.setdefault(text, []).append(f"{one.record.stage}: {_how(made)}")
+    chosen = [n for n, text in enumerate(rows.texts) if text in why]
+    kept = RowSet(
+        tuple(rows.texts[n] for n in chosen),
+        rows.input_ND[chosen],
+        None if rows.output_ND is None else rows.output_ND[chosen],
+        tuple(rows.made[n] for n in chosen),
+    )
+    adapter = read_adapter(adapters[-1]) if adapters else None
+    return Trained(kept, {text: "; ".join(ways) for text, ways in why.items()}, adapter)
+
+
+def _how(made: RowsMade) -> str:
+    return made.read if made.read == made.write else f"read {made.read}, written {made.write}"
+
+
+def _shown(record: StageRecord, *, resumed: bool) -> StageDone:
+    return StageDone(
+        stage=record.stage, seconds=record.seconds, resumed=resumed, notes=record.notes
+    )
+
+
+def _judged(asked: Asked, done: Sequence[Finished], listen: Listen) -> TokenVerdicts:
+    from tokengraft.training.judging import judge_rows
+
+    job = _job(asked, asked.start, done, work=asked.place.folder, listen=listen)
+    return judge_rows(job, changed_model=any(one.adapter is not None for one in done))
+
+
+@contextmanager
+def _held(place: Place, out: Path) -> Iterator[None]:
+    """Hold the folder of records for one training; see `Place.open`."""
+    with place.open_parent() as parent, locked(parent, place.folder, SYSTEM):
+        place.require_ours(out)
+        yield

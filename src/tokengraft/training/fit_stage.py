@@ -1,0 +1,141 @@
+"""The stage `fit`: rows without a backward pass, from a corpus where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokengraft.events import Done, Progress, Started
+from tokengraft.row_sets import RowSet, RowsMade
+from tokengraft.training.corpus import FIT, VALIDATION, Corpus, is_local, read_corpus
+from tokengraft.training.evidence import Part, evidence_of, part_of_corpus
+from tokengraft.training.fitting import fit_rows
+from tokengraft.training.phrases import Standing, standing
+from tokengraft.training.stages import Job, StageResult
+from tokengraft.training.subject import Subject, open_subject
+from tokengraft.training.windows import Phrase
+from tokengraft.training.without_corpus import rows_without_corpus
+
+NEEDS_STAGED = False
+STEP = "fit"
+STEPS = 4  # load, read, look through, fit
+FEWEST = {FIT: 4, VALIDATION: 1}  # windows of a token, so that it is fitted on text
+KEPT = "start"  # what `RowsMade` names where a row stays as the plan has it
+
+Values = NDArray[np.float64]
+
+
+def run(job: Job) -> StageResult:
+    """Fit the rows of all tokens that stand for something; others keep theirs and say so."""
+    job.listen(Started(STEP, "", STEPS, "steps"))
+    subject = open_subject(job.base)
+    _step(job, 1)
+    stand = standing(job.plan, job.recipe, subject)
+    phrases = [one.phrase for one in stand if one.phrase is not None]
+    corpus = _corpus(job, subject)
+    _step(job, 2)
+    notes: list[str] = []
+    made: dict[str, tuple[RowSet, int]] = {}
+    if corpus is not None and not corpus.is_whole:
+        notes.append(f"only the beginning of {_data(job)} was read: {corpus.n_bytes:,} bytes")
+    if corpus is not None and phrases:
+        made = _fitted(job, subject, corpus, phrases)
+    else:
+        _step(job, 3)
+    left = [phrase for phrase in phrases if phrase.text not in made]
+    if left:
+        made |= _numbered(_without(subject, left))
+        if corpus is not None:
+            notes.append(f"{_listed(left)}: too rare in the text to be fitted on it")
+    if phrases and corpus is None:
+        notes.append("there is no local text to fit on: rows are composed of pieces")
+    job.listen(Done(STEP))
+    return StageResult(_put_together(job.rows, stand, made), notes=tuple(notes))
+
+
+def _step(job: Job, done: int) -> None:
+    job.listen(Progress(STEP, "", done, STEPS, "steps"))
+
+
+def _data(job: Job) -> str:
+    return "" if job.recipe.train is None else job.recipe.train.data or ""
+
+
+def _corpus(job: Job, subject: Subject) -> Corpus | None:
+    path = job.recipe_folder / _data(job)
+    return read_corpus(subject, path) if _data(job) and is_local(path) else None
+
+
+def _fitted(
+    job: Job, subject: Subject, corpus: Corpus, phrases: Sequence[Phrase]
+) -> dict[str, tuple[RowSet, int]]:
+    """Rows of those tokens that the text shows often enough."""
+    parts = _parts(subject, corpus, phrases, job.seed)
+    enough = np.ones(len(phrases), np.bool_)
+    for name, part in parts.items():
+        enough &= part.windows_N >= FEWEST[name]
+    if not all(part.has_neutral for part in parts.values()):
+        enough[:] = False
+    _step(job, 3)
+    chosen = [phrase for phrase, good in zip(phrases, enough, strict=True) if good]
+    if not chosen:
+        return {}
+    if len(chosen) < len(phrases):  # numbers of tokens in windows are places in this list
+        parts = _parts(subject, corpus, chosen, job.seed)
+    told = evidence_of(subject, corpus, chosen, (parts[FIT], parts[VALIDATION]))
+    return _numbered(fit_rows(subject.model, told, _rows(subject), job.seed))
+
+
+def _parts(
+    subject: Subject, corpus: Corpus, phrases: Sequence[Phrase], seed: int
+) -> dict[str, Part]:
+    return {name: part_of_corpus(subject, corpus, phrases, name, seed) for name in FEWEST}
+
+
+def _without(subject: Subject, phrases: Sequence[Phrase]) -> RowSet:
+    trained = np.flatnonzero(subject.used_V)
+    return rows_without_corpus(subject.model, phrases, _rows(subject), trained, subject.bos)
+
+
+def _rows(subject: Subject) -> tuple[Values, Values]:
+    read_VD = subject.model.input_VD().astype(np.float64)
+    if subject.model.tied:
+        return read_VD, read_VD
+    return read_VD, subject.model.output_VD().astype(np.float64)
+
+
+def _numbered(rows: RowSet) -> dict[str, tuple[RowSet, int]]:
+    return {text: (rows, n) for n, text in enumerate(rows.texts)}
+
+
+def _put_together(
+    start: RowSet, stand: Sequence[Standing], made: Mapping[str, tuple[RowSet, int]]
+) -> RowSet:
+    """The rows as they were, with those that were made in their places."""
+    why = {one.text: one.why for one in stand}
+    read_ND = start.input_ND.copy()
+    write_ND = None if start.output_ND is None else start.output_ND.copy()
+    told: list[RowsMade] = []
+    figures: dict[str, float] = {}
+    for n, text in enumerate(start.texts):
+        if text not in made:
+            note = why.get(text, "")
+            told.append(RowsMade(KEPT, KEPT, notes=(note,) if note else ()))
+            continue
+        rows, at = made[text]
+        read_ND[n] = rows.input_ND[at]
+        if write_ND is not None:
+            written = rows.output_ND if rows.output_ND is not None else rows.input_ND
+            write_ND[n] = written[at]
+        told.append(rows.made[at])
+        figures |= rows.figures
+    return replace(start, input_ND=read_ND, output_ND=write_ND, made=tuple(told), figures=figures)
+
+
+def _listed(phrases: Sequence[Phrase]) -> str:
+    shown = ", ".join(repr(phrase.text) for phrase in phrases[:3])
+    more = len(phrases) - 3
+    return f"{shown} and {more} more" if more > 0 else shown
