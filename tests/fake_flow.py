@@ -54,6 +54,7 @@ ANSWERS: dict[str, Any] = {
     "run": STORY,
     "demo": CHAPTERS,
     "ask": None,
+    "follow": False,
     "train": None,
     "told": samples.TRAINING,
     "estimate": samples.ESTIMATE,

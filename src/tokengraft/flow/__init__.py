@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         recipe_schema,
     )
     from tokengraft.flow.story import Story, run
-    from tokengraft.flow.training import TrainedOut, ask, told, train
+    from tokengraft.flow.training import TrainedOut, ask, follow, told, train
 
 _HOMES = {
     "checkup": ("doctor",),
@@ -74,6 +74,7 @@ _HOMES = {
     "training": (
         "TrainedOut",
         "ask",
+        "follow",
         "told",
         "train",
     ),
@@ -108,6 +109,7 @@ __all__ = [
     "explain",
     "facts",
     "folder",
+    "follow",
     "load",
     "make_plan",
     "new_recipe",

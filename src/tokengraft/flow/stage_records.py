@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,8 @@ ABOUT = (
     "Records of `tokengraft train`: rows of finished stages, curves, verdicts.\n"
     "A second call goes on from them. The folder may be removed when no training is under way.\n"
 )
+CURVES = "curves.jsonl"
+FOR_READERS = ("data.json", "held_out.jsonl")  # what reports and behaviour checks look for
 RECORD, ROWS, ADAPTER, WORK = "stage.json", "rows.safetensors", "adapter", "work"
 
 
@@ -116,6 +118,17 @@ class Place:
     def verdicts(self) -> TokenVerdicts | None:
         """What was said of the tokens when the last stage had ended; None if nothing readable."""
         return _document(self.folder / "tokens.json", TokenVerdicts)
+
+    def gather(self, stages: Sequence[StageName]) -> None:
+        """Bring together what stages left for readers: curves in their order, audits of data."""
+        works = [self.folder / stage / WORK for stage in stages]
+        curves = b"".join(path.read_bytes() for work in works if (path := work / CURVES).is_file())
+        if curves:
+            write_document(self.folder / CURVES, curves)
+        for name in FOR_READERS:
+            for work in works:
+                if (work / name).is_file():
+                    shutil.copyfile(work / name, self.folder / name)
 
     def write(self, name: str, document: Document) -> None:
         """Write a document into the folder."""

@@ -120,7 +120,7 @@ def ask(
             "the recipe asks for no training",
             detail="[train] stages names what is to be done: fit, distil, sft",
             subject=str(recipe),
-            hint=f"""tokengraft train SRC {quoted} -o OUT --set 'train.stages=["fit"]'""",
+            hint='add to the recipe: [train] stages = ["fit"]',
         )
     source = source if source is not None else wish.base
     if source is None:
@@ -159,6 +159,32 @@ def train(
             records is somebody else's.
         TargetLocked: another training for this OUT is under way.
     """
+    try:
+        return _trained_out(asked, copy=copy, replace=replace, listen=listen)
+    finally:
+        _dismiss()
+
+
+def follow(listen: Listen = ignore) -> bool:
+    """Whether this process is one of several of a launch that only join the first where it trains.
+
+    If so, it has done that when this returns.
+    """
+    from tokengraft.training import ranks
+
+    if not ranks.is_follower():
+        return False
+    ranks.follow(listen)
+    return True
+
+
+def _dismiss() -> None:
+    from tokengraft.training import ranks
+
+    ranks.dismiss()
+
+
+def _trained_out(asked: Asked, *, copy: CopyMode, replace: bool, listen: Listen) -> TrainedOut:
     place = asked.place
     for target in (asked.out, place.folder):
         refuse_place(Destination(target, asked.start.checkpoint.root, cache=hub_cache()))
@@ -189,6 +215,7 @@ def train(
         known = place.verdicts() if all(one.resumed for one in shown) else None
         tokens = _judged(asked, done, listen) if known is None else known
         place.write("tokens.json", tokens)
+        place.gather(asked.stages)
         shutil.rmtree(place.stage, ignore_errors=True)
         listen(Done(STEP, str(asked.out)))
     applied = Applied(applied.receipt, applied.plan, ())

@@ -31,6 +31,8 @@ def run(session: Session, *, recipe: Path, making: Making) -> int:
     session.watch.writes(making.out)
     started = time.monotonic()
     with session.listening() as listen:
+        if flow.follow(listen):
+            return 0
         story = flow.run(
             recipe,
             base=making.base,

@@ -60,6 +60,8 @@ def train(
     session.watch.writes(out)
     started = time.monotonic()
     with session.listening() as listen:
+        if flow.follow(listen):
+            return 0
         asked = flow.ask(source, recipe, out=out, overrides=overrides, listen=listen)
         done = flow.train(asked, copy=copy, replace=replace, listen=listen)
         proved = flow.verify(out, against=source, listen=listen)
