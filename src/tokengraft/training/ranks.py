@@ -16,6 +16,7 @@ from tokengraft.events import Listen, ignore
 
 # While the first process plans or applies, the others wait in a collective operation.
 PATIENCE = timedelta(days=7)
+_FAILED: list[Path] = []  # what could not be trained: then the launcher ends the others
 
 
 def count() -> int:
@@ -44,12 +45,20 @@ def train_together(work: Path, listen: Listen = ignore) -> None:
     if count() > 1:
         _gather()
         _told(str(work))
-    sft_training.train(work, listen)
+    try:
+        sft_training.train(work, listen)
+    except BaseException:
+        _FAILED.append(work)
+        raise
 
 
 def dismiss() -> None:
-    """Let the other processes go; the first process calls it once, when no training is left."""
-    if count() > 1 and not is_follower():
+    """Let the other processes go; the first process calls it once, when no training is left.
+
+    After a training that failed, nobody is told anything: the others are somewhere in it, and the
+    launcher ends them when this process ends.
+    """
+    if count() > 1 and not is_follower() and not _FAILED:
         _gather()
         _told(None)
 
