@@ -87,7 +87,10 @@ ESTIMATE = TrainingEstimate(
             memory_bytes=17_629_145_600,
             disk_bytes=61_064_245_248,
             notes=(
-                "needs bitsandbytes and a GPU; experts count as quantised, where the loader can",
+                (
+                    "needs bitsandbytes and a GPU; experts stay in bf16: transfor"
+                    "mers 5 keeps them in tensors that bitsandbytes leaves alone"
+                ),
             ),
         ),
     ),

@@ -221,8 +221,8 @@ def sft_need(  # noqa: PLR0913 - what a training is decided by
     tokens = batch * length
     weights = 2 * shapes.parameters
     if method == "qlora":
-        quantised = shapes.linear + shapes.experts
-        weights = round(quantised * QUANTISED_BITS / 8) + 2 * shapes.other
+        rest = shapes.experts + shapes.other
+        weights = round(shapes.linear * QUANTISED_BITS / 8) + 2 * rest
     trained = shapes.jobs * n_new * d
     if method != "rows":
         trained += rank * sum(a + b for a, b in shapes.matrices)
@@ -237,7 +237,8 @@ def sft_need(  # noqa: PLR0913 - what a training is decided by
     notes = []
     if method == "qlora":
         notes.append(
-            "needs bitsandbytes and a GPU; experts count as quantised, where the loader can"
+            "needs bitsandbytes and a GPU; experts stay in bf16: transfor"
+            "mers 5 keeps them in tensors that bitsandbytes leaves alone"
         )
     name = f"sft: {method}"
     return _need(name, parts, shapes, operations, asked=asked, notes=tuple(notes))
