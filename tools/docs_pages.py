@@ -211,7 +211,7 @@ def recipe_page() -> str:
     return "".join(parts)
 
 
-NOT_YET_TRAIN = "**Not carried out by this version**: `apply` leaves it undone and says so."
+NOT_YET_TRAIN = "`tokengraft train` and `run` carry it out; `apply` leaves it undone and says so."
 SECTION_OF = {
     "Recipe": "The whole",
     "Add": "[[add]]",
