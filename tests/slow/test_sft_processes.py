@@ -78,3 +78,28 @@ def test_two_processes_train_what_one_trains(tmp_path: Path, method: str) -> Non
     rows = [load_file(tmp_path / f"rows-{n}.safetensors") for n in (1, 2)]
     for name in ("input", "output"):
         assert np.abs(rows[0][name] - rows[1][name]).max() < 2e-4
+
+
+def test_the_command_itself_may_be_launched(tmp_path: Path) -> None:
+    from sft_jobs import CHAT, RECIPE, conversations, write_rows
+
+    write_rows(tmp_path / "data.jsonl", conversations(8))
+    (tmp_path / "recipe.toml").write_text(RECIPE + "steps = 2\nbatch = 8\n")
+    start = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+    ]
+    start += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    start += ["--main_process_port", "0", "-m", "tokengraft", "train"]
+    out = tmp_path / "out"
+    command = [*start, str(CHAT), str(tmp_path / "recipe.toml"), "-o", str(out), "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr.decode()[-4000:]
+    told = json.loads(done.stdout)  # the first process alone says something
+    assert told["verify"]["passed"]
+    assert len(curve(tmp_path / "out.training")) == 2
