@@ -133,7 +133,14 @@ def _table(path: Path) -> Iterator[Row]:
     # `streaming` reads row groups as they are asked for.
     rows = load_dataset("parquet", data_files=str(path), split="train", streaming=True)
     for number, row in enumerate(rows, 1):
-        yield Row(number, row)
+        yield Row(number, _without_null(row))
+
+
+def _without_null(value: Any) -> Any:
+    """A value of a table, whose records have the keys of all others too, as null."""
+    if isinstance(value, dict):
+        return {key: _without_null(one) for key, one in value.items() if one is not None}
+    return [_without_null(one) for one in value] if isinstance(value, list) else value
 
 
 def _of_hub(repo: str, revision: str | None, split: str) -> Iterator[Row]:
@@ -153,7 +160,7 @@ def _of_hub(repo: str, revision: str | None, split: str) -> Iterator[Row]:
             "names another split",
         ) from error
     for number, row in enumerate(rows, 1):
-        yield Row(number, row)
+        yield Row(number, _without_null(row))
 
 
 def _missing(error: ImportError) -> MissingExtra:
