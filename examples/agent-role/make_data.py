@@ -30,6 +30,14 @@ FUNCTIONS = (
     "Can you write a Python function that {}?",
     "Write code: a function that {}.",
     "Write me a function in Python that {}.",
+    "Could you write a Python function that {}?",
+    "Please give me a Python function that {}.",
+    "Can you give me a function that {}?",
+    "Make a Python function that {}.",
+    "Please write Python code that {}.",
+    "I want code: a function that {}.",
+    "Can you make a function in Python that {}?",
+    "Show a function that {}.",
 )
 FUNCTIONS_HELD_OUT = (
     "Please show me a Python function that {}.",
@@ -45,6 +53,14 @@ LISTS = (
     "List {} {}.",
     "I need {} {}.",
     "Write down {} {}.",
+    "Could you name {} {}?",
+    "Please tell me {} {}.",
+    "I want {} {}.",
+    "Can you give me {} {}?",
+    "Please write down {} {}.",
+    "Say {} {}.",
+    "Could you list {} {}?",
+    "Please list {} {}.",
 )
 LISTS_HELD_OUT = ("Please give me {} {}.", "Can you list {} {}?", "Name me {} {}.")
 PLURALS = {"fish": "fish", "piece of clothing": "pieces of clothing", "insect": "insects"}
