@@ -281,6 +281,20 @@ RECIPE = Recipe(
     version=1, base="base", add=(Add(text="<|a|>", use="role"),), context=Context(length=131072)
 )
 
+REPORT = answers.ReportWritten(
+    file="out.html",
+    out="out",
+    language="en",
+    size_bytes=140_132,
+    parts=(
+        answers.ReportPart(name="changes", shown=True),
+        answers.ReportPart(
+            name="training",
+            shown=False,
+            why="not trained: the new rows have their starting values only",
+        ),
+    ),
+)
 EVERY: tuple[Document, ...] = (
     AUDIT,
     PLAN,
@@ -307,6 +321,7 @@ EVERY: tuple[Document, ...] = (
         ),
         seconds=3.0,
     ),
+    REPORT,
     answers.Version(tool="0.1.0"),
     VERDICTS,
     TRAINING,

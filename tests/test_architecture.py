@@ -36,6 +36,8 @@ NOUNS = {
     "low_rank",
     "data_audits",
     "trainings",
+    "records",
+    "reports",
 }
 FORMATS = {"formats", "families", "positions", "sandbox", "hub"}
 ROOMS = {"auditing", "planning", "rows", "applying", "training", "verifying", "exporting"}

@@ -9,9 +9,11 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import nodes
 
 from tokengraft.documents import Document
 from tokengraft.reporting import (
@@ -20,10 +22,13 @@ from tokengraft.reporting import (
     sizes,
     text_audit,
     text_training,
+    text_reports,
     words_ru,
 )
 from tokengraft.reporting import json as json_view
 from tokengraft.reporting import russian as russian_rooms
+from tokengraft.reporting.html import told
+from tokengraft.reporting.html.contents import SAID as MISSING
 from tokengraft.reporting.screen import Page, Screen
 
 REPO = Path(__file__).resolve().parents[1]
@@ -123,7 +128,7 @@ def test_a_number_is_never_broken_at_its_thousands() -> None:
 def _said() -> Iterator[str]:
     """Every literal that a view hands to the catalogue."""
     faces = (REPORTING.parent / "cli" / name for name in ("errors.py", "progress.py"))
-    for path in (*REPORTING.glob("*.py"), *faces):
+    for path in (*REPORTING.rglob("*.py"), *faces):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and (
                 (isinstance(node.func, ast.Name) and node.func.id == "say")
@@ -132,6 +137,18 @@ def _said() -> Iterator[str]:
                 for part in ast.walk(node.args[0]):
                     if isinstance(part, ast.Constant) and isinstance(part.value, str):
                         yield part.value
+    yield from _said_in_templates()
+
+
+def _said_in_templates() -> Iterator[str]:
+    """Every literal that a template of the HTML report hands to the catalogue."""
+    for path in sorted((REPORTING / "html" / "templates").glob("*.html")):
+        parsed = jinja2.Environment(autoescape=True).parse(path.read_text(encoding="utf-8"))
+        for call in parsed.find_all(nodes.Call):
+            if isinstance(call.node, nodes.Name) and call.node.name == "say":
+                first = call.args[0]
+                if isinstance(first, nodes.Const):
+                    yield first.value
 
 
 # What `train --estimate` counts memory for.
@@ -147,12 +164,16 @@ TABLED = {
     *("small", "other"),  # kinds of files
     *("edited", "unchanged", "left out", "where", "why", "try"),
     *("trained", "untrained", "distance", "direction"),
+    *text_reports.TITLES.values(),
+    *told.VERDICT_WORDS.values(),
+    *MISSING,
     *("Usage", "Options", "Commands"),
     # steps of a run, as events name them
     *("read", "fetch", "fingerprint", "compare tensors", "apply", "undo", "verify"),
     *("train", "fit", "judge"),
     *(name for name, _ in text_training.ANSWERS.values()),
     *PARTS,
+    *("report", "neighbours"),
     "a bug of ours, please report it with the traceback above",
 }
 

@@ -91,6 +91,15 @@ UNSAID: Final[Mapping[str, frozenset[str]]] = {
             *("here begins the call of a tool", "here ends the call of a tool"),
             *("think again about the thought before", "think step by step"),
             "name what contradicts itself",
+            # sentences that are tokenized
+            "The quick brown fox jumps over 13 lazy dogs. Съешь ещё этих мягких булок.",
+            *("This is{} again.", "This is {} again.", "Say {} here."),
+            # commands
+            *("transformers serve {}", "transformers chat {}", "vllm serve"),
+            "--enable-auto-tool-choice --tool-call-parser response_template",
+            "--reasoning-parser response_template",
+            "cd {} && sha256sum -c MANIFEST.sha256",
+            "tokengraft apply graft/plan.json --base SRC -o OUT",
         }
     ),
 }

@@ -218,6 +218,27 @@ class Run(Document):
     seconds: float
 
 
+class ReportPart(Value):
+    """One part of a report; `why` says why there is nothing in it where nothing is."""
+
+    name: str
+    shown: bool
+    why: str = ""
+
+
+class ReportWritten(Document):
+    """A report that was written."""
+
+    kind: ClassVar[str] = "report"
+    schema_: Literal["tokengraft/report"] = Field(default="tokengraft/report", alias="schema")
+    version: Literal[1] = 1
+    file: str
+    out: str
+    language: str
+    size_bytes: int
+    parts: tuple[ReportPart, ...] = ()
+
+
 class DemoChapter(Value):
     """One chapter: the command that does the same, and what it answers."""
 

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "train": Place(f"{_HERE}.train", "train", "Train the new tokens, and make the folder."),
     "verify": Place(f"{_HERE}.verify", "verify", "Prove what can be proved of a result."),
     "run": Place(f"{_HERE}.run", "run", "Audit, plan, train, apply and verify in one go."),
+    "report": Place(f"{_HERE}.report", "report", "The whole story of a result as one HTML file."),
     "undo": Place(f"{_HERE}.undo", "undo", "Give the base back, bit for bit."),
     "diff": Place(f"{_HERE}.look", "diff", "What differs between two checkpoints."),
     "show": Place(f"{_HERE}.look", "show", "Show a plan, a receipt, a recipe or a folder."),
@@ -35,11 +36,6 @@ COMMANDS: Final = {
 
 # Commands that are promised and not there yet: what does their work until then.
 LATER: Final = {
-    "report": (
-        "tokengraft writes no HTML report yet",
-        "every command tells its part as text, or with --json as a document",
-        "tokengraft run RECIPE -o OUT --json > story.json",
-    ),
     "export": (
         "tokengraft exports nothing yet",
         "OUT is an ordinary model folder, which every converter reads",

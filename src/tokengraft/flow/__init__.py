@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         preset_section,
         recipe_schema,
     )
+    from tokengraft.flow.reports import ReportRequest, report
     from tokengraft.flow.story import Story, run
     from tokengraft.flow.training import TrainedOut, ask, follow, told, train
 
@@ -66,6 +67,10 @@ _HOMES = {
         "preset_section",
         "recipe_schema",
     ),
+    "reports": (
+        "ReportRequest",
+        "report",
+    ),
     "story": (
         "Story",
         "run",
@@ -94,6 +99,7 @@ __all__ = [
     "Applied",
     "Chapter",
     "Planned",
+    "ReportRequest",
     "RulePage",
     "Story",
     "TrainedOut",
@@ -115,6 +121,7 @@ __all__ = [
     "new_recipe",
     "preset_section",
     "recipe_schema",
+    "report",
     "rules",
     "run",
     "show",

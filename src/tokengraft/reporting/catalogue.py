@@ -25,10 +25,12 @@ LANGUAGES: Final[tuple[Language, ...]] = ("en", "ru")
 
 # The plural of every noun that is counted.
 ENGLISH_NOUNS: Final = {
+    "check": "checks",
     "entry": "entries",
     "file": "files",
     "key": "keys",
     "merge": "merges",
+    "new token": "new tokens",
     "note": "notes",
     "error": "errors",
     "warning": "warnings",

@@ -33,6 +33,13 @@ def row_texts(plan: Plan, tokenizer: Tokenizer | None) -> dict[int, str]:
     }
 
 
+def id_texts(tokenizer: Tokenizer) -> dict[int, str]:
+    """What every id stands for, as text that people can read."""
+    added = {int(token_id): token.content for token_id, token in tokenizer.added.items()}
+    pieces = {int(i): _spoken(piece, tokenizer) for piece, i in tokenizer.vocab.items()}
+    return pieces | added
+
+
 def _spoken(piece: str, tokenizer: Tokenizer) -> str:
     """A piece of the vocabulary as the text that it is; its own spelling if it is no whole text."""
     if not tokenizer.byte_level:

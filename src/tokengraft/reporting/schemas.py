@@ -34,6 +34,7 @@ KINDS: Final[tuple[type[Document], ...]] = (
     answers.Folder,
     answers.Problems,
     answers.RecipeText,
+    answers.ReportWritten,
     answers.Rule,
     answers.Rules,
     answers.Run,

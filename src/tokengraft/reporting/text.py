@@ -13,6 +13,7 @@ from tokengraft.answers import (
     Folder,
     Problems,
     RecipeText,
+    ReportWritten,
     Rule,
     Rules,
     Run,
@@ -22,7 +23,14 @@ from tokengraft.documents import Document
 from tokengraft.findings import Audit
 from tokengraft.plans import Plan
 from tokengraft.recipes import Recipe
-from tokengraft.reporting import text_audit, text_looks, text_plan, text_results, text_training
+from tokengraft.reporting import (
+    text_audit,
+    text_looks,
+    text_plan,
+    text_reports,
+    text_results,
+    text_training,
+)
 from tokengraft.reporting.screen import Page, Screen
 from tokengraft.results import Receipt, Verification
 from tokengraft.trainings import StageRecord, TokenVerdicts, Training, TrainingEstimate
@@ -142,6 +150,7 @@ _VIEWS: Final[dict[type[Document], Callable[[Page, Any, Beside], None]]] = {
     Receipt: _receipt,
     Recipe: _alone(text_looks.recipe),
     RecipeText: _alone(text_looks.recipe_text),
+    ReportWritten: _alone(text_reports.report),
     Rule: _alone(text_looks.rule),
     Rules: _alone(text_looks.rules),
     Run: _run,

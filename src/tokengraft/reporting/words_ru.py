@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from tokengraft.reporting.words_ru_report import TEXTS as REPORT_TEXTS
+
 # One form for 1, 21, 31; one for 2-4; one for the rest.
 NOUNS: Final = {
+    "check": ("проверка", "проверки", "проверок"),
     "entry": ("элемент", "элемента", "элементов"),
     "file": ("файл", "файла", "файлов"),
+    "new token": ("новый токен", "новых токена", "новых токенов"),
     "note": ("заметка", "заметки", "заметок"),
     "error": ("ошибка", "ошибки", "ошибок"),
     "warning": ("предупреждение", "предупреждения", "предупреждений"),
@@ -332,4 +336,5 @@ TEXTS: Final = {
     "a bug of ours, please report it with the traceback above": (
         "это наша ошибка: сообщите о ней, приложив трассировку выше"
     ),
+    **REPORT_TEXTS,
 }

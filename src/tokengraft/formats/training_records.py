@@ -1,0 +1,105 @@
+"""The folder `<OUT>.training/`: curves, verdicts, data and behaviour, read without much trust."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+
+from tokengraft.documents import complaint
+from tokengraft.errors import TokengraftError
+from tokengraft.formats.json_text import parse_json
+from tokengraft.formats.whole_files import read_whole
+from tokengraft.records import (
+    BehaviourRecord,
+    CurvePoint,
+    DataRecord,
+    Lenient,
+    TokenRecord,
+    TrainingRecords,
+)
+
+CURVES: Final = "curves.jsonl"
+TOKENS: Final = "tokens.json"
+DATA: Final = "data.json"
+BEHAVIOUR: Final = "behaviour.json"
+NAMES: Final = (CURVES, TOKENS, DATA, BEHAVIOUR)
+MAX_RECORD_BYTES: Final = 64 << 20
+MAX_POINTS: Final = 2_000_000
+
+_T = TypeVar("_T")
+
+
+class _Verdicts(Lenient):
+    tokens: tuple[TokenRecord, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def is_training(folder: Path) -> bool:
+    """Whether a folder holds any of the records."""
+    return folder.is_dir() and any((folder / name).is_file() for name in NAMES)
+
+
+def read_training(folder: Path) -> TrainingRecords | None:
+    """Read what is there; a record that cannot be read is named with the reason.
+
+    Returns:
+        None where the folder holds none of the records.
+    """
+    if not is_training(folder):
+        return None
+    unreadable: list[tuple[str, str]] = []
+
+    def attempt(name: str, read: Callable[[bytes], _T]) -> _T | None:
+        path = folder / name
+        if not path.is_file():
+            return None
+        try:
+            return read(read_whole(path, limit=MAX_RECORD_BYTES))
+        except ValidationError as error:
+            unreadable.append((name, complaint(error)))
+        except TokengraftError as error:
+            unreadable.append((name, error.summary))
+        except ValueError as error:
+            unreadable.append((name, str(error)))
+        return None
+
+    verdicts = attempt(TOKENS, lambda data: _Verdicts.model_validate(_value(data, TOKENS)))
+    return TrainingRecords(
+        folder=folder.name,
+        curves=attempt(CURVES, lambda data: tuple(_points(data))) or (),
+        tokens=None if verdicts is None else verdicts.tokens,
+        token_notes=() if verdicts is None else verdicts.notes,
+        data=attempt(DATA, lambda data: DataRecord.model_validate(_value(data, DATA))),
+        behaviour=attempt(
+            BEHAVIOUR, lambda data: BehaviourRecord.model_validate(_value(data, BEHAVIOUR))
+        ),
+        unreadable=tuple(unreadable),
+    )
+
+
+def _value(data: bytes, name: str) -> object:
+    return parse_json(data, file=name).value
+
+
+def _points(data: bytes) -> Iterator[CurvePoint]:
+    """The lines of a curve; a last line that was cut off in the middle is left out."""
+    lines = data.split(b"\n")
+    cut = lines.pop()  # what stands behind the last line feed was never finished
+    for number, line in enumerate(lines[:MAX_POINTS], 1):
+        if not line.strip():
+            continue
+        try:
+            yield CurvePoint.model_validate(json.loads(line))
+        except ValidationError as error:
+            raise ValueError(f"line {number}: {complaint(error)}") from error
+        except ValueError as error:
+            raise ValueError(f"line {number} is no JSON") from error
+    if cut.strip():
+        try:
+            yield CurvePoint.model_validate(json.loads(cut))
+        except ValueError:
+            return

@@ -1,0 +1,229 @@
+"""What the page says in sentences of its own: the verdict above all, and numbers beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from tokengraft.records import BehaviourRecord, Rate, TokenBehaviour, TokenRecord
+from tokengraft.reporting.catalogue import Words
+from tokengraft.reporting.text_plan import summary
+from tokengraft.reporting.text_renumbering import removed_words
+from tokengraft.reports import Report
+from tokengraft.results import Status
+
+Tone = Literal["good", "bad", "open"]
+STATUSES: Final[tuple[Status, ...]] = ("pass", "fail", "skipped", "unknown")
+VERDICT_TONES: Final[dict[str, Tone]] = {"go": "good", "do-not-add": "bad"}
+
+VERDICT_WORDS: Final = {"go": "go", "do-not-add": "do not add", "unknown": "undecided"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of the verdict, and whether it is good news."""
+
+    tone: Tone
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Sentences in one language."""
+
+    say: Words
+
+    def headline(self, report: Report) -> Sentence:
+        """The verdict in two or three words."""
+        proof = report.verification
+        if proof is None:
+            return Sentence("open", self.say("NOT PROVED"))
+        if not proof.passed:
+            return Sentence("bad", self.say("NOT VERIFIED"))
+        records = report.training
+        if records is not None and records.tokens is not None:
+            return Sentence("good", self.say("VERIFIED, TRAINED"))
+        if any(token.rows for token in report.plan.tokens):
+            return Sentence("good", self.say("VERIFIED, NOT TRAINED"))
+        return Sentence("good", self.say("VERIFIED"))
+
+    def sentences(self, report: Report) -> Iterator[Sentence]:
+        """The verdict in words, the most important first."""
+        yield self._proof(report)
+        yield Sentence("open", self._changed(report))
+        if removed_words(self.say, report.plan):
+            text = "ids moved: adapters, grafts and cached ids of the base do not fit this folder"
+            yield Sentence("bad", self.say(text))
+        if any(token.rows for token in report.plan.tokens):
+            yield from self._trained(report)
+        yield from self._behaved(report)
+
+    def _changed(self, report: Report) -> str:
+        text = summary(self.say, report.plan)
+        return self.say("Changed: {sum}.", sum=text)
+
+    def _proof(self, report: Report) -> Sentence:
+        proof = report.verification
+        if proof is None:
+            return Sentence(
+                "open", self.say("Nothing was proved: {why}.", why=self.tr(report.unproved))
+            )
+        counts = {s: sum(check.status == s for check in proof.checks) for s in STATUSES}
+        left = counts["skipped"] + counts["unknown"]
+        if not proof.passed:
+            names = ", ".join(c.name for c in proof.checks if c.status == "fail")
+            text = self.say("Do not use this folder: {failed} failed ({names}).",
+                            failed=self.say.count(counts["fail"], "check"), names=names)  # fmt: skip
+            return Sentence("bad", text)
+        text = self.say(
+            "The folder holds what the plan says and nothing else moved: {passed} passed, none failed; "
+            "not run or not known: {left}.",
+            passed=self.say.count(counts["pass"], "check"),
+            left=self.say.number(left),
+        )
+        return Sentence("good", text)
+
+    def tr(self, text: str) -> str:
+        return self.say.translated(text)
+
+    def _trained(self, report: Report) -> Iterator[Sentence]:
+        records = report.training
+        if records is None or records.tokens is None:
+            yield Sentence(
+                "open",
+                self.say(
+                    "The new tokens are not trained: each has a starting value, not a meaning. "
+                    "The model reads them as a blur and does not write them by itself."
+                ),
+            )
+            return
+        found = dict.fromkeys(("go", "do-not-add", "unknown"), 0)
+        for token in records.tokens:
+            found[token.verdict if token.verdict in found else "unknown"] += 1
+        tone: Tone = "bad" if found["do-not-add"] else "open" if found["unknown"] else "good"
+        text = self.say(
+            "Of {tokens}, {go} are worth having, {no} should not be added, {unknown} are undecided.",
+            tokens=self.say.count(len(records.tokens), "new token"),
+            go=self.say.number(found["go"]),
+            no=self.say.number(found["do-not-add"]),
+            unknown=self.say.number(found["unknown"]),
+        )
+        yield Sentence(tone, text)
+
+    def _behaved(self, report: Report) -> Iterator[Sentence]:
+        found = None if report.training is None else report.training.behaviour
+        if found is None:
+            return
+        wanted = total(rate.wanted for rate in found.tokens)
+        if wanted is not None:
+            text = self.say("Where a new token is wanted, it is written in {share} of {n} prompts.",
+                            share=self.percent(wanted[0] / wanted[1]), n=self.say.number(wanted[1]))  # fmt: skip
+            yield Sentence("open", text)
+        neutral = total(rate.neutral for rate in found.tokens)
+        if neutral is not None:
+            text = self.say("Where none is wanted, one is written in {share} of {n} prompts.",
+                            share=self.percent(neutral[0] / neutral[1]), n=self.say.number(neutral[1]))  # fmt: skip
+            yield Sentence("open", text)
+        if bits := self.bits(found):
+            yield Sentence("open", bits)
+
+    def bits(self, found: BehaviourRecord) -> str:
+        """What became of neutral text, "" where it was not measured."""
+        bits = found.neutral_bits
+        if bits is None or bits.before is None or bits.after is None:
+            return ""
+        return self.say(
+            "Text without new tokens costs {before} bits a byte before and {after} after ({change}).",
+            before=self.say.decimal(f"{bits.before:.4f}"),
+            after=self.say.decimal(f"{bits.after:.4f}"),
+            change=self.say.decimal(f"{bits.after - bits.before:+.4f}"),
+        )
+
+    # ── numbers ──────────────────────────────────────────────────────────────────────────────────
+
+    def number(self, value: float | None, digits: int = 3) -> str:
+        """A number with a fraction, a dash where there is none."""
+        if value is None or not math.isfinite(value):
+            return "–"
+        return self.say.decimal(f"{value:.{digits}g}")
+
+    def cosine(self, value: float) -> str:
+        return self.say.decimal(f"{value:.3f}")
+
+    def percent(self, share: float | None) -> str:
+        if share is None or not math.isfinite(share):
+            return "–"
+        return self.say.decimal(f"{100 * share:.3g}") + " %"
+
+    def rate(self, rate: Rate | None) -> str:
+        """A share with how many of how many, and its interval."""
+        if rate is None or rate.rate is None:
+            return "–"
+        text = self.percent(rate.rate)
+        if rate.hits is not None:
+            text += f" ({self.say.number(rate.hits)}/{self.say.number(rate.n)})"
+        if rate.low is not None and rate.high is not None:
+            text += f" [{self.percent(rate.low)} – {self.percent(rate.high)}]"
+        return text
+
+    def capped(self, total_rows: int, shown: int, place: str) -> str:
+        """What stands below a table that is not whole, "" below one that is."""
+        if total_rows <= shown:
+            return ""
+        return self.say(
+            "The first {shown} of {total}; all of them are in {place}.",
+            shown=self.say.number(shown),
+            total=self.say.number(total_rows),
+            place=place,
+        )
+
+    def tone(self, token: TokenRecord) -> Tone:
+        return VERDICT_TONES.get(token.verdict, "open")
+
+    def verdict(self, token: TokenRecord) -> str:
+        """The word for a verdict, English."""
+        return VERDICT_WORDS.get(token.verdict, "undecided")
+
+
+def total(rates: Iterator[Rate | None] | Sequence[Rate | None]) -> tuple[int, int] | None:
+    """Hits and prompts of several rates together; None where none was counted."""
+    counted = [rate for rate in rates if rate is not None and rate.hits is not None and rate.n]
+    if not counted:
+        return None
+    return sum(rate.hits or 0 for rate in counted), sum(rate.n for rate in counted)
+
+
+def before(found: BehaviourRecord, token: TokenBehaviour) -> TokenBehaviour:
+    """What the untrained token did, wherever the record has it; empty where it was not asked."""
+    if token.before is not None:
+        return token.before
+    others = () if found.before is None else found.before.tokens
+    twin = next((other for other in others if other.text == token.text), None)
+    if twin is not None:
+        return twin
+    rates = {name: getattr(token, name) for name in ("wanted", "neutral", "near_miss", "closes")}
+    twins = {name: None if rate is None else rate.before for name, rate in rates.items()}
+    return TokenBehaviour(text=token.text, **twins)
+
+
+def shares(
+    counted: Mapping[str, Any] | None, earlier: Mapping[str, Any] | None
+) -> list[tuple[str, Rate, Rate | None]]:
+    """The shares in a record of counts: what is counted, its rate, and the rate before."""
+    return [
+        (name.replace("_", " "), rate, _rates(earlier).get(name) or rate.before)
+        for name, rate in _rates(counted).items()
+    ]
+
+
+def _rates(counted: Mapping[str, Any] | None) -> dict[str, Rate]:
+    found = {}
+    for name, value in (counted or {}).items():
+        if isinstance(value, Mapping) and "n" in value:
+            found[name] = Rate.model_validate(value)
+        elif type(value) is int and name != "n" and counted is not None and counted.get("n"):
+            n = int(counted["n"])
+            found[name] = Rate(n=n, hits=value, rate=value / n)
+    return found
