@@ -7,13 +7,15 @@ read on descriptor 3 and written on descriptor 4.
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
-import subprocess
+import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -92,15 +94,23 @@ class Chromium:
             *("--disable-background-networking", "--disable-component-update"),
             *("--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"),
         ]
-        line = f'exec "$@" 3<&{commands} 4>&{answers}'
-        self._process = subprocess.Popen(
-            ["sh", "-c", line, "sh", program, *flags],
-            pass_fds=(commands, answers),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+        # Above 3 and 4, which are taken below, so that neither of them is overwritten.
+        given = [fcntl.fcntl(end, fcntl.F_DUPFD, 20) for end in (commands, answers)]
+        self._process = os.posix_spawn(
+            program,
+            [program, *flags],
+            {**os.environ, "HOME": str(profile)},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+                *(
+                    (os.POSIX_SPAWN_DUP2, end, place)
+                    for end, place in zip(given, (3, 4), strict=True)
+                ),
+            ],
         )
-        os.close(commands)
-        os.close(answers)
+        for end in (commands, answers, *given):
+            os.close(end)
         self._session = ""
 
     def __enter__(self) -> Self:
@@ -114,8 +124,9 @@ class Chromium:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._write)
-        self._process.kill()
-        self._process.wait()
+        with suppress(ProcessLookupError):
+            os.kill(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)
         os.close(self._read)
 
     def open(

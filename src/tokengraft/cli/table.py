@@ -23,7 +23,7 @@ COMMANDS: Final = {
     "apply": Place(f"{_HERE}.apply", "apply", "Make a new folder exactly as planned."),
     "train": Place(f"{_HERE}.train", "train", "Train the new tokens, and make the folder."),
     "verify": Place(f"{_HERE}.verify", "verify", "Prove what can be proved of a result."),
-    "run": Place(f"{_HERE}.run", "run", "Audit, plan, train, apply and verify in one go."),
+    "run": Place(f"{_HERE}.run", "run", "Audit, plan, train, apply, verify and report."),
     "report": Place(f"{_HERE}.report", "report", "The whole story of a result as one HTML file."),
     "undo": Place(f"{_HERE}.undo", "undo", "Give the base back, bit for bit."),
     "diff": Place(f"{_HERE}.look", "diff", "What differs between two checkpoints."),

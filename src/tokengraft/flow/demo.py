@@ -13,6 +13,7 @@ from tokengraft.errors import TargetExists, UsageError
 from tokengraft.events import Listen, ignore
 from tokengraft.flow.looking import diff, tokens
 from tokengraft.flow.making import apply_planned, audit, make_plan, undo, verify
+from tokengraft.flow.reports import ReportRequest, report
 from tokengraft.reporting.row_texts import row_texts
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -31,8 +32,8 @@ class Chapter:
     texts: Mapping[int, str] = field(default_factory=dict)
 
 
-def demo(folder: Path, *, listen: Listen = ignore) -> Iterator[Chapter]:
-    """Audit, plan, apply, verify and undo the small model, step by step.
+def demo(folder: Path, *, language: str = "en", listen: Listen = ignore) -> Iterator[Chapter]:
+    """Audit, plan, apply, verify, report and undo the small model, step by step.
 
     Raises:
         UsageError: the small model is not there (it ships with the repository, not with the wheel).
@@ -47,7 +48,7 @@ def demo(folder: Path, *, listen: Listen = ignore) -> Iterator[Chapter]:
             hint=f"tokengraft demo -o ANOTHER, or remove {shlex.quote(str(folder))}",
         )
     folder.mkdir(parents=True, exist_ok=True)
-    yield from _chapters(base, recipe, folder, listen)
+    yield from _chapters(base, recipe, folder, language, listen)
 
 
 def _inside(path: Path) -> Path:
@@ -64,7 +65,9 @@ def _inside(path: Path) -> Path:
         return path
 
 
-def _chapters(base: Path, recipe: Path, folder: Path, listen: Listen) -> Iterator[Chapter]:
+def _chapters(
+    base: Path, recipe: Path, folder: Path, language: str, listen: Listen
+) -> Iterator[Chapter]:
     src, out, back = str(base), folder / "grafted", folder / "undone"
     yield Chapter(
         "Does it make sense to change anything here?",
@@ -91,15 +94,18 @@ def _chapters(base: Path, recipe: Path, folder: Path, listen: Listen) -> Iterato
         f"tokengraft apply {plan_path} --base {shlex.quote(src)} -o {out}",
         applied.receipt,
     )
-    yield Chapter(
-        "Prove it",
-        f"tokengraft verify {out} --against {shlex.quote(src)}",
-        verify(out, against=src, listen=listen),
-    )
+    proof = verify(out, against=src, listen=listen)
+    yield Chapter("Prove it", f"tokengraft verify {out} --against {shlex.quote(src)}", proof)
     for title, place in (("Try it: before", src), ("Try it: after", str(out))):
         command = f"tokengraft tokens {shlex.quote(place)} {shlex.quote(SENTENCE)}"
         yield Chapter(title, command, tokens(place, SENTENCE))
     yield Chapter("What is different", f"tokengraft diff {src} {out}", diff(src, str(out)))
+    told = folder / "grafted.html"
+    yield Chapter(
+        "The whole story as one page, to be opened in a browser",
+        f"tokengraft report {out} -o {told} --against {shlex.quote(src)}",
+        report(ReportRequest(out, src, verification=proof), told, language=language, listen=listen),
+    )
     undo(out, target=back, listen=listen)
     yield Chapter(
         "And back again, bit for bit",

@@ -168,6 +168,7 @@ def gather(asked: ReportRequest, listen: Listen = ignore) -> Report:
             subject=str(asked.out),
             hint=f"tokengraft verify {shlex.quote(str(asked.out))}",
         )
+    training = _training(asked)
     listen(Started(STEP, str(asked.out)))
     recipe = parse_recipe(plan.recipe, file="the plan's recipe")[0]
     source, base, missing = _base(asked, plan, recipe.base, listen)
@@ -188,7 +189,7 @@ def gather(asked: ReportRequest, listen: Listen = ignore) -> Report:
         texts=text_views(plan, base, result, asked.texts),
         matrices=matrix_views(plan, result, listen),
         positions=positions(recipe, base, result),
-        training=_training(asked),
+        training=training,
         advice=advice(asked.out, source, plan, recipe),
         manifest=graft.manifest or {},
         row_texts=row_texts(plan, result.tokenizer),

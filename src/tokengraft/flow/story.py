@@ -21,6 +21,7 @@ from tokengraft.flow.making import (
     undone,
     verify,
 )
+from tokengraft.flow.reports import report_beside
 from tokengraft.flow.training import TrainedOut, ask, asks_for_training, train
 from tokengraft.formats.recipe_file import read_recipe
 from tokengraft.results import Verification
@@ -48,9 +49,10 @@ def run(  # noqa: PLR0913 - one keyword an option of the command
     copy: CopyMode = "auto",
     replace: bool = False,
     overrides: Sequence[str] = (),
+    language: str = "en",
     listen: Listen = ignore,
 ) -> Story:
-    """Audit, plan, train if the recipe asks for it, apply and verify. Findings stop nothing.
+    """Audit, plan, train if the recipe asks for it, apply, verify and report.
 
     Run again after an interruption it goes on: finished stages of training are not trained again,
     and an OUT that was made by the very same plan is only verified.
@@ -67,7 +69,10 @@ def run(  # noqa: PLR0913 - one keyword an option of the command
         asked = ask(source, recipe, out=out, overrides=overrides, listen=listen)
         done = train(asked, copy=copy, replace=replace, listen=listen)
         proof = verify(out, against=source, listen=listen)
-        return Story(source, said, done.planned, done.applied, proof, done.resumed, trained=done)
+        reports = report_beside(out, source, proof, language=language, listen=listen)
+        return Story(
+            source, said, done.planned, done.applied, proof, done.resumed, reports, trained=done
+        )
     planned = make_plan(source, recipe, overrides=overrides, listen=listen)
     there = made_by(out, planned)
     if there is None:
@@ -78,4 +83,5 @@ def run(  # noqa: PLR0913 - one keyword an option of the command
         resumed = ("apply: OUT was made by this very plan before",)
         listen(Note("apply", resumed[0]))
     proof = verify(out, against=source, listen=listen)
-    return Story(source, said, planned, applied, proof, resumed)
+    reports = report_beside(out, source, proof, language=language, listen=listen)
+    return Story(source, said, planned, applied, proof, resumed, reports)

@@ -30,7 +30,6 @@ ENGLISH_NOUNS: Final = {
     "file": "files",
     "key": "keys",
     "merge": "merges",
-    "new token": "new tokens",
     "note": "notes",
     "error": "errors",
     "warning": "warnings",

@@ -28,8 +28,8 @@ TEXTS: Final = {
         "Новые токены не обучены: у каждого есть начальное значение, но не смысл. Модель читает их "
         "как размытое пятно и сама их не пишет."
     ),
-    "Of {tokens}, {go} are worth having, {no} should not be added, {unknown} are undecided.": (
-        "{tokens}: стоит иметь — {go}, не стоит добавлять — {no}, не решено — {unknown}."
+    "New tokens that are worth having: {go} of {n}; not to be added: {no}; undecided: {unknown}.": (
+        "Новых токенов, которые стоит иметь: {go} из {n}; не стоит добавлять: {no}; не решено: {unknown}."
     ),
     "Where a new token is wanted, it is written in {share} of {n} prompts.": (
         "Где новый токен нужен, он написан в {share} из {n} запросов."

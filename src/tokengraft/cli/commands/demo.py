@@ -35,7 +35,9 @@ def demo(session: Session, out: Path | None) -> None:
     started = time.monotonic()
     chapters = []
     with session.listening() as listen:
-        for number, chapter in enumerate(flow.demo(folder, listen=listen), 1):
+        for number, chapter in enumerate(
+            flow.demo(folder, language=session.language, listen=listen), 1
+        ):
             chapters.append(_kept(chapter))
             if not session.as_json:
                 _tell(session, number, chapter)

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 @existing_file("recipe", "RECIPE")
 @making_options
 def run(session: Session, *, recipe: Path, making: Making) -> int:
-    """Audit, plan, train, apply and verify in one go; a second call goes on where the first stopped.
+    """Audit, plan, train, apply, verify and report; a second call goes on where the first stopped.
 
-    It trains where the recipe's [train] names stages. Findings, and tokens that are not worth adding,
-    are reported and do not stop it. Exits with 1 only if a check fails.
+    It trains where the recipe's [train] names stages, and writes the report, OUT.html, beside OUT.
+    Findings, and tokens that are not worth adding, are reported and do not stop it. Exits with 1 only
+    if a check fails.
     """
     from tokengraft import flow
     from tokengraft.reporting.row_texts import row_texts
@@ -40,6 +41,7 @@ def run(session: Session, *, recipe: Path, making: Making) -> int:
             copy=making.copy,
             replace=making.replace,
             overrides=making.overrides,
+            language=session.language,
             listen=listen,
         )
     told = _told(story, round(time.monotonic() - started, 3))

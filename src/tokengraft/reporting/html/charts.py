@@ -198,10 +198,10 @@ class Charts:
         if share is None:
             return None
         low, high = rate.low, rate.high
-        place: Callable[[float], float] = lambda value: 2 + 116 * min(1.0, max(0.0, value))  # noqa: E731
+        place: Callable[[float], float] = lambda value: 5 + 110 * min(1.0, max(0.0, value))  # noqa: E731
         parts = [
             Markup('<svg class="rate" viewBox="0 0 120 14" aria-hidden="true">'),
-            Markup('<line class="grid" x1="2" x2="118" y1="7" y2="7"/>'),
+            Markup('<line class="grid" x1="5" x2="115" y1="7" y2="7"/>'),
         ]
         if low is not None and high is not None:
             parts.append(

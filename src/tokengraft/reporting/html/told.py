@@ -44,7 +44,8 @@ class Told:
             return Sentence("bad", self.say("NOT VERIFIED"))
         records = report.training
         if records is not None and records.tokens is not None:
-            return Sentence("good", self.say("VERIFIED, TRAINED"))
+            doubted = any(token.verdict != "go" for token in records.tokens)
+            return Sentence("open" if doubted else "good", self.say("VERIFIED, TRAINED"))
         if any(token.rows for token in report.plan.tokens):
             return Sentence("good", self.say("VERIFIED, NOT TRAINED"))
         return Sentence("good", self.say("VERIFIED"))
@@ -104,8 +105,8 @@ class Told:
             found[token.verdict if token.verdict in found else "unknown"] += 1
         tone: Tone = "bad" if found["do-not-add"] else "open" if found["unknown"] else "good"
         text = self.say(
-            "Of {tokens}, {go} are worth having, {no} should not be added, {unknown} are undecided.",
-            tokens=self.say.count(len(records.tokens), "new token"),
+            "New tokens that are worth having: {go} of {n}; not to be added: {no}; undecided: {unknown}.",
+            n=self.say.number(len(records.tokens)),
             go=self.say.number(found["go"]),
             no=self.say.number(found["do-not-add"]),
             unknown=self.say.number(found["unknown"]),

@@ -1,0 +1,184 @@
+"""Reports that tests look at: one of a real small graft, one of everything that may stand in one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import samples
+import tiny
+from tokengraft import flow
+from tokengraft.formats.training_records import read_training
+from tokengraft.records import TrainingRecords
+from tokengraft.reports import (
+    Advice,
+    Frequencies,
+    KeyChange,
+    MapPoint,
+    MatrixView,
+    Near,
+    NearRows,
+    Report,
+    RowMap,
+    TensorChange,
+    TextPiece,
+    TextView,
+)
+
+RECIPE = """version = 1
+[roles]
+planner = "<|planner|>"
+[[add]]
+text = "<call>"
+use = "tool"
+[[add]]
+text = "</call>"
+use = "tool"
+[[add]]
+text = "<|planner|>"
+use = "role"
+meaning = "hello world"
+[pad]
+token = "<|pad|>"
+"""
+
+
+def make_graft(folder: Path, recipe: str = RECIPE, **fields: Any) -> tuple[Path, Path]:
+    """A tiny base and its result, as (base, OUT)."""
+    base, out = tiny.build(folder / "base", **fields), folder / "out"
+    wish = folder / "recipe.toml"
+    wish.write_text(recipe, encoding="utf-8")
+    flow.apply(wish, base=str(base), out=out)
+    return base, out
+
+
+def bfloat16(data: bytes, width: int) -> NDArray[np.float32]:
+    """Rows of a BF16 tensor."""
+    bits = np.frombuffer(data, "<u2").astype(np.uint32) << 16
+    return bits.view(np.float32).reshape(-1, width)
+
+
+def lengths(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    return np.where(found > 0, found, np.float32(1))
+
+
+def _rate(name: str, n: int, hits: int, low: float, high: float) -> dict[str, Any]:
+    return {"n": n, name: hits, "rate": hits / n, "low": low, "high": high}
+
+
+def records(texts: Sequence[tuple[int, str]]) -> dict[str, Any]:
+    """The records of a training, by file name, as documents of its writers."""
+    curve = [
+        {"stage": stage, "step": step, "loss": first * 0.97**step, "lr": 1e-3, "seconds": step / 9}
+        for stage, first, steps in (("fit", 3.1, 12), ("distil", 60.0, 200), ("sft", 2.4, 90))
+        for step in range(1, steps + 1)
+    ]
+    tokens = [
+        {
+            "text": text, "id": i, "use": "tool", "verdict": verdict, "reasons": ["held-out text"],
+            "read": 0.91, "write": 0.88, "leak": 0.004, "uses": 1200, "positions_saved": 2400,
+            "bytes_saved": 9000, "repeats": {"passed": True, "highest": 0.97, "old_tokens": 0.9},
+            "a_key_of_later": 1,
+        }
+        for (i, text), verdict in zip(texts, ("go", "do-not-add", "unknown") * len(texts), strict=False)
+    ]  # fmt: skip
+    data = {
+        "schema": "tokengraft/data", "version": 1, "source": "chat.jsonl", "length": 512,
+        "rows": {"read": 103, "train": 90, "held_out": 10, "dropped": 3, "truncated": 2,
+                 "no_stop": 2, "complete": True},
+        "forms": {"messages": 103}, "reasons": {"the row is no JSON": 3},
+        "dropped": [{"line": line, "reason": "the row is no JSON"} for line in (7, 19, 80)],
+        "tokens": [{"text": text, "id": i, "in_loss": 40, "given": 3, "rows": 30} for i, text in texts],
+        "unseen": [text for _, text in texts[:1]], "never_in_loss": [text for _, text in texts[1:2]],
+        "lengths": [{"up_to": 64, "rows": 40}, {"up_to": 128, "rows": 48}, {"up_to": 512, "rows": 2}],
+        "n_tokens": 8000, "n_in_loss": 3100,
+    }  # fmt: skip
+    behaviour = {
+        "schema": "tokengraft/behaviour", "version": 1,
+        "tokens": [
+            {
+                "text": text,
+                "wanted": _rate("emitted", 50, 49, 0.895, 0.996),
+                "neutral": _rate("emitted", 100, 0, 0.0, 0.037),
+                "near_miss": _rate("emitted", 50, 1, 0.004, 0.105),
+                "closes": _rate("closed", 49, 49, 0.927, 1.0),
+                "before": {"text": text, "wanted": _rate("emitted", 50, 0, 0.0, 0.071)},
+            }
+            for _, text in texts
+        ],
+        "tools": {"n": 40, "parsed": 38, "name_right": 37, "arguments_right": 36},
+        "stop": {"n": 90, "stopped": 90},
+        "neutral_bits": {"before": 1.2345, "after": 1.2391},
+        "examples": [
+            {"kind": "wanted", "prompt": "Please look it up.", "output": "<call>{}</call>",
+             "expected": "<call>", "ok": True},
+            {"kind": "neutral", "prompt": "Say hi.", "output": "<call>", "expected": "", "ok": False},
+        ],
+    }  # fmt: skip
+    return {
+        "curves.jsonl": "".join(json.dumps(point) + "\n" for point in curve),
+        "tokens.json": {"schema": "tokengraft/token-verdicts", "version": 1, "tokens": tokens},
+        "data.json": data,
+        "behaviour.json": behaviour,
+    }
+
+
+def write_records(folder: Path, found: Mapping[str, Any]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, value in found.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def read_records(folder: Path, texts: Sequence[tuple[int, str]]) -> TrainingRecords:
+    found = read_training(write_records(folder, records(texts)))
+    assert found is not None
+    assert found.unreadable == ()
+    return found
+
+
+def everything(text: str, folder: Path) -> Report:
+    """A report in which every part has something, and every text of a checkpoint is this one."""
+    plan = next(v for v in samples.hostile_everywhere(text) if v.kind == "plan")
+    receipt = next(v for v in samples.hostile_everywhere(text) if v.kind == "receipt")
+    proof = next(v for v in samples.hostile_everywhere(text) if v.kind == "verify")
+    piece = TextPiece(text, 7, is_new=True)
+    point = MapPoint(7, text, 0.25, 0.5)
+    matrix = MatrixView(
+        text,
+        "both",
+        900,
+        (NearRows(7, text, (Near(8, text, 0.93, is_new=True), Near(3, text, 0.5, is_new=False))),),
+        RowMap((point,), (replace(point, x=0.75),), ((0.0, 0.0), (1.0, 1.0)), 0.31),
+    )
+    told = text.encode("utf-8", "replace").decode()
+    return Report(
+        out=text,
+        source=text,
+        plan=plan,  # type: ignore[arg-type]
+        receipt=receipt,  # type: ignore[arg-type]
+        verification=proof,  # type: ignore[arg-type]
+        facts=samples.FACTS,
+        keys=(KeyChange(text, text, text, text * 40), KeyChange(text, text, None, None)),
+        tensors=(TensorChange(text, 10, 12, 2, 1), TensorChange(text, updates=1)),
+        texts=(
+            TextView(text, (piece, TextPiece(text, 8, is_part=True)), (piece,)),
+            TextView(text, None, (piece,), text),
+            TextView(text, (piece,), None, text, is_token=True),
+        ),
+        matrices=(matrix, MatrixView(text, "input", why_not=text)),
+        positions=Frequencies(
+            4096, 131072, "none", "yarn", (1.0, 2.0, 4.0), (1.0, 1.0, 1.0), (text,)
+        ),
+        training=read_records(folder, [(7, told), (8, told + "x"), (9, told + "y")]),
+        advice=(Advice("Serve it", (text,), (text,)),),
+        manifest={text: samples.SHA},
+    )
