@@ -172,6 +172,7 @@ def test_settings_reach_the_flow(flow: Flow, here: Path) -> None:
         assert ask(name, file, "-o", "out", *given).exit_code == 0
         asked = flow.asked(name)
         assert asked.pop("listen")
+        assert asked.pop("language", "en") == "en"
         assert asked == {
             "base": "b",
             "out": Path("out"),

@@ -21,8 +21,8 @@ from tokengraft.reporting import (
     escape,
     sizes,
     text_audit,
-    text_training,
     text_reports,
+    text_training,
     words_ru,
 )
 from tokengraft.reporting import json as json_view
