@@ -80,6 +80,8 @@ def records(texts: Sequence[tuple[int, str]]) -> dict[str, Any]:
         for stage, first, steps in (("fit", 3.1, 12), ("distil", 60.0, 200), ("sft", 2.4, 90))
         for step in range(1, steps + 1)
     ]
+    curve += [{"stage": "sft", "step": 90, "held_out_loss": 0.4}]
+    curve.insert(-40, {"stage": "sft", "step": 51, "held_out_loss": 0.9})
     tokens = [
         {
             "text": text, "id": i, "use": "tool", "verdict": verdict, "reasons": ["held-out text"],
@@ -113,9 +115,14 @@ def records(texts: Sequence[tuple[int, str]]) -> dict[str, Any]:
             }
             for _, text in texts
         ],
-        "tools": {"n": 40, "parsed": 38, "name_right": 37, "arguments_right": 36},
+        "suite": "held out", "n_prompts": 200,
+        "tools": {"parsed": _rate("hits", 40, 38, 0.835, 0.986),
+                  "names": _rate("hits", 40, 37, 0.801, 0.974),
+                  "arguments": _rate("hits", 40, 36, 0.769, 0.96)},
+        "read_back": {"role": None, "modules": _rate("hits", 40, 40, 0.912, 1.0)},
         "stop": {"n": 90, "stopped": 90},
-        "neutral_bits": {"before": 1.2345, "after": 1.2391},
+        "neutral_bits": {"before": 1.2345, "after": 1.2391, "difference": 0.0046,
+                         "low": -0.0002, "high": 0.009, "n_texts": 50, "n_bytes": 9000},
         "examples": [
             {"kind": "wanted", "prompt": "Please look it up.", "output": "<call>{}</call>",
              "expected": "<call>", "ok": True},

@@ -288,9 +288,11 @@ def test_records_beside_a_result_are_told(graft: tuple[Path, Path], tmp_path: Pa
         "Where a new token is wanted, it is written in 98 % of 150 prompts.",
         "98 % (49/50) [89.5 % – 99.6 %]",
         "before: 0 % (0/50) [0 % – 7.1 %]",
-        "Text without new tokens costs 1.2345 bits a byte before and 1.2391 after (+0.0046).",
+        "Text without new tokens costs 1.2345 bits a byte before and 1.2391 after (+0.0046 [-0.0002 – +0.0090]).",
         "distil: 200 steps, from 58.2 to",
-        "arguments right",
+        "with the right arguments",
+        "the right modules of thought",
+        "text that is not trained on",
         "90 % (36/40)",
         "the row is no JSON",
         "7, 19, 80",
@@ -298,7 +300,7 @@ def test_records_beside_a_result_are_told(graft: tuple[Path, Path], tmp_path: Pa
         "The data never show: '<|planner|>'",
     ):
         assert said in found.text, said
-    assert len(found.all("polyline")) == 3
+    assert len(found.all("polyline")) == 4
 
 
 def test_records_beside_out_are_found_by_its_name(tmp_path: Path) -> None:
@@ -318,7 +320,7 @@ def test_a_record_that_cannot_be_read_is_named_and_the_rest_is_shown(tmp_path: P
     told = gather(ReportRequest(out, proves=False))
     training = told.training
     assert training is not None
-    assert len(training.curves) == 302
+    assert len(training.curves) == 304
     assert {"behaviour.json", "tokens.json"} == {name for name, _ in training.unreadable}
     assert "behaviour.json cannot be read" in Page(page(told, ENGLISH)).text
 

@@ -166,6 +166,7 @@ TABLED = {
     *("trained", "untrained", "distance", "direction"),
     *text_reports.TITLES.values(),
     *told.VERDICT_WORDS.values(),
+    *told.SHARE_NAMES.values(),
     *MISSING,
     *("Usage", "Options", "Commands"),
     # steps of a run, as events name them

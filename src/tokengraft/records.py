@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 
 class Lenient(BaseModel):
@@ -18,11 +18,18 @@ class Lenient(BaseModel):
 
 
 class CurvePoint(Lenient):
-    """One line of `curves.jsonl`; `loss` is in nats a token."""
+    """One line of `curves.jsonl`; losses are in nats a token.
+
+    Attributes:
+        held_out_loss: on text that is not trained on; `validation` to some stages.
+    """
 
     stage: str
     step: int
     loss: float | None = None
+    held_out_loss: float | None = Field(
+        default=None, validation_alias=AliasChoices("held_out_loss", "validation")
+    )
     lr: float | None = None
     seconds: float | None = None
     tokens: int | None = None
@@ -139,6 +146,7 @@ class TokenBehaviour(Lenient):
     wanted: Rate | None = None
     neutral: Rate | None = None
     near_miss: Rate | None = None
+    elsewhere: Rate | None = None
     closes: Rate | None = None
     before: TokenBehaviour | None = None
 
@@ -164,10 +172,17 @@ class Example(Lenient):
 
 
 class BehaviourRecord(Lenient):
-    """What a model does on held-out prompts, and what it did before it was trained."""
+    """What a model does on held-out prompts, and what it did before it was trained.
 
+    Attributes:
+        tools, read_back, stop: shares by name, as `Rate` or as a count beside `n`.
+    """
+
+    suite: str = ""
+    n_prompts: int | None = None
     tokens: tuple[TokenBehaviour, ...] = ()
     tools: dict[str, Any] | None = None
+    read_back: dict[str, Any] | None = None
     stop: dict[str, Any] | None = None
     neutral_bits: NeutralBits | None = None
     examples: tuple[Example, ...] = ()

@@ -171,6 +171,7 @@ TEXTS: Final = {
     "{stage}: {steps} steps, from {first} to {last} nats a token": (
         "{stage}: шагов {steps}, от {first} до {last} нат на токен"
     ),
+    "The dashed line is text that is not trained on.": "Пунктир — текст, на котором не обучают.",
     "Verdict on each token": "Вердикт о каждом токене",
     (
         "new tokens after training; reading and writing are shares of what a row that knows nothing "
@@ -222,7 +223,19 @@ TEXTS: Final = {
     "written where it is wanted": "написан, где нужен",
     "written where it is not": "написан, где не нужен",
     "written on near misses": "написан на похожих запросах",
+    "written in place of another": "написан вместо другого",
     "closed again": "закрыт",
+    "suite": "набор",
+    "prompts": "запросов",
+    "Reading back": "Разбор ответа",
+    "a call is read back": "вызов разобран",
+    "by the right name": "с верным именем",
+    "with the right arguments": "с верными аргументами",
+    "the right role": "верная роль",
+    "the right modules of thought": "верные модули мысли",
+    "the right thoughts in them": "верные мысли в них",
+    "the right text": "верный текст",
+    "the answer ends by itself": "ответ кончается сам",
     "Tool calls": "Вызовы инструментов",
     "Stopping": "Остановка",
     "share": "доля",

@@ -91,16 +91,30 @@ class Charts:
         groups = groupby(points, key=lambda point: point.stage)
         return [(stage, list(found)) for stage, found in groups]
 
+    def losses(self, points: Sequence[CurvePoint]) -> list[float | None]:
+        """The losses of a stage in order, at least one, None where there is none."""
+        found = [p.loss for p in points if p.loss is not None and math.isfinite(p.loss)]
+        return [*found] or [None]
+
+    def held_out(self, points: Sequence[CurvePoint]) -> list[Pair]:
+        """Loss by step on what is not trained on."""
+        return [
+            (float(p.step), p.held_out_loss)
+            for p in points
+            if p.held_out_loss is not None and math.isfinite(p.held_out_loss)
+        ]
+
     def curve(self, stage: str, points: Sequence[CurvePoint]) -> Markup | None:
         """Loss by step; None where fewer than two losses are numbers."""
         pairs = [
             (float(p.step), p.loss) for p in points if p.loss is not None and math.isfinite(p.loss)
         ]
-        if len(pairs) < 2:  # noqa: PLR2004 - a line
+        lines = [("line-a", _thinned(pairs)), ("line-b", _thinned(self.held_out(points)))]
+        lines = [(style, line) for style, line in lines if len(line) > 1]
+        if not lines:
             return None
         title = self.say("loss by step, {stage}", stage=stage)
-        step, loss = self.say("step"), self.say("loss, nats a token")
-        return self._lines(title, [("line-a", _thinned(pairs))], step, loss)
+        return self._lines(title, lines, self.say("step"), self.say("loss, nats a token"))
 
     def _lines(
         self, title: str, lines: Sequence[tuple[str, Sequence[Pair]]], x_name: str, y_name: str

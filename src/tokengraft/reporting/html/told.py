@@ -18,6 +18,7 @@ Tone = Literal["good", "bad", "open"]
 STATUSES: Final[tuple[Status, ...]] = ("pass", "fail", "skipped", "unknown")
 VERDICT_TONES: Final[dict[str, Tone]] = {"go": "good", "do-not-add": "bad"}
 
+RATES: Final = ("wanted", "neutral", "near_miss", "elsewhere", "closes")
 VERDICT_WORDS: Final = {"go": "go", "do-not-add": "do not add", "unknown": "undecided"}
 
 
@@ -135,11 +136,15 @@ class Told:
         bits = found.neutral_bits
         if bits is None or bits.before is None or bits.after is None:
             return ""
+        change = self.say.decimal(f"{bits.after - bits.before:+.4f}")
+        if bits.low is not None and bits.high is not None:
+            ends = (self.say.decimal(f"{end:+.4f}") for end in (bits.low, bits.high))
+            change += " [" + " – ".join(ends) + "]"
         return self.say(
             "Text without new tokens costs {before} bits a byte before and {after} after ({change}).",
             before=self.say.decimal(f"{bits.before:.4f}"),
             after=self.say.decimal(f"{bits.after:.4f}"),
-            change=self.say.decimal(f"{bits.after - bits.before:+.4f}"),
+            change=change,
         )
 
     # ── numbers ──────────────────────────────────────────────────────────────────────────────────
@@ -204,9 +209,24 @@ def before(found: BehaviourRecord, token: TokenBehaviour) -> TokenBehaviour:
     twin = next((other for other in others if other.text == token.text), None)
     if twin is not None:
         return twin
-    rates = {name: getattr(token, name) for name in ("wanted", "neutral", "near_miss", "closes")}
+    rates = {name: getattr(token, name) for name in RATES}
     twins = {name: None if rate is None else rate.before for name, rate in rates.items()}
     return TokenBehaviour(text=token.text, **twins)
+
+
+# What shares are called, by the names in a record; others are shown as they are named there.
+SHARE_NAMES: Final = {
+    "parsed": "a call is read back",
+    "names": "by the right name",
+    "name_right": "by the right name",
+    "arguments": "with the right arguments",
+    "arguments_right": "with the right arguments",
+    "role": "the right role",
+    "modules": "the right modules of thought",
+    "thoughts": "the right thoughts in them",
+    "content": "the right text",
+    "stopped": "the answer ends by itself",
+}
 
 
 def shares(
@@ -214,7 +234,11 @@ def shares(
 ) -> list[tuple[str, Rate, Rate | None]]:
     """The shares in a record of counts: what is counted, its rate, and the rate before."""
     return [
-        (name.replace("_", " "), rate, _rates(earlier).get(name) or rate.before)
+        (
+            SHARE_NAMES.get(name, name.replace("_", " ")),
+            rate,
+            _rates(earlier).get(name) or rate.before,
+        )
         for name, rate in _rates(counted).items()
     ]
 
