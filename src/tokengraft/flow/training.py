@@ -20,7 +20,7 @@ from tokengraft.applying.locking import locked
 from tokengraft.applying.places import Destination, refuse_place
 from tokengraft.applying.syscalls import SYSTEM
 from tokengraft.errors import TargetExists, UsageError
-from tokengraft.events import Done, Listen, Note, Started, ignore
+from tokengraft.events import Done, Event, Listen, Note, Started, ignore
 from tokengraft.flow.made_before import made_by
 from tokengraft.flow.making import (
     Applied,
@@ -294,9 +294,17 @@ def _run(
         shutil.rmtree(place.stage, ignore_errors=True)
         apply_planned(planned, out=place.stage, copy=way, listen=listen)
     started = time.monotonic()
-    result = stage(_job(asked, planned, done, work=place.begin(name, key), listen=listen))
+    said = set[str]()  # by the stage itself, while it worked
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Note):
+            said.add(event.text)
+        listen(event)
+
+    result = stage(_job(asked, planned, done, work=place.begin(name, key), listen=hear))
     for note in result.notes:
-        listen(Note(name, note))
+        if note not in said:
+            listen(Note(name, note))
     seconds = round(time.monotonic() - started, 3)
     return save_finished(place, name, key, result, seconds)
 

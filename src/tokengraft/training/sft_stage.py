@@ -187,4 +187,4 @@ def _result(job: Job, wish: Supervised, notes: tuple[str, ...]) -> StageResult:
 
 
 def _short(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
+    return "/".join(path.parts[-3:])

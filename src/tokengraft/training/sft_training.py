@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +27,22 @@ def train(work: Path, listen: Listen = ignore) -> None:
 
     The result is a PEFT folder in `work`, written by the first process.
     """
+    with _quiet():
+        _train(work, listen)
+
+
+def _train(work: Path, listen: Listen) -> None:
     import torch
     from datasets import Dataset
+    from peft import get_peft_model, prepare_model_for_kbit_training
     from safetensors.torch import load_file
+    from transformers import set_seed
 
     settings = Settings.load(work)
     arguments = _arguments(settings, work)
-    on_cpu = arguments.device.type == "cpu"
-    model = sft_model.load_frozen(settings, on_cpu=on_cpu)
+    model = sft_model.load_frozen(settings, on_cpu=arguments.device.type == "cpu")
     if settings.wish.quantize:
-        from peft import prepare_model_for_kbit_training
-
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    from peft import get_peft_model
-    from transformers import set_seed
-
     set_seed(settings.seed)  # what the factors of an adapter begin with
     names = sft_model.matrix_names(model)
     model = get_peft_model(model, sft_model.adapter_config(model, settings))
@@ -57,16 +60,37 @@ def train(work: Path, listen: Listen = ignore) -> None:
     last = _last_checkpoint(work / CHECKPOINTS)
     if last is not None:
         listen(Note(STEP, f"going on from {last.name}"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries, on what they will change one day
-        trainer.train(resume_from_checkpoint=None if last is None else str(last))
-        trainer.save_model(str(work / RESULT))
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    trainer.save_model(str(work / RESULT))
     if trainer.accelerator.is_main_process:
         (work / NAMES).write_text(json.dumps(names) + "\n", encoding="utf-8")
     trainer.accelerator.wait_for_everyone()
     del trainer, model
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what libraries say of themselves; afterwards they speak as before."""
+    import datasets
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    data_bars = datasets.are_progress_bars_disabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+        if not data_bars:
+            datasets.enable_progress_bars()
 
 
 def _arguments(settings: Settings, work: Path) -> Any:
