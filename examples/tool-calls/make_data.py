@@ -5,6 +5,9 @@
 Writes train.jsonl and suite.jsonl beside itself. A call stands between <tool_start> and </tool_end>;
 its result and an answer follow. Questions without a call have tools on offer too, and the words of
 calls are asked about without a wish for one. The suite asks with templates that the training never saw.
+
+The tools take cities and numbers. Copying is what the small model of the repository is weak at: of
+names, things and titles it learns a few only in the minutes that this example is to take.
 """
 
 from __future__ import annotations
@@ -22,8 +25,6 @@ import tiny_tables as tables
 import tiny_words as words
 
 OPEN, CLOSE = "<tool_start>", "</tool_end>"
-TOPICS = ("stars", "birds", "ships", "bread", "horses", "music", "gardens", "dragons")
-LETTERS = ("Happy birthday", "See you soon", "Come to dinner", "Good luck", "I am sorry")
 ASK = {
     "get_weather": (
         "What is the weather in {city}?",
@@ -49,30 +50,6 @@ ASK = {
         "Which time is it in {city}?",
         "Find out the time in {city}.",
     ),
-    "get_price": (
-        "How much does the {item} cost?",
-        "What is the price of the {item}?",
-        "Tell me the price of the {item}.",
-        "Can you tell me the price of the {item}?",
-        "What does the {item} cost?",
-        "Please say how much the {item} costs.",
-        "How much is the {item}?",
-        "I want to know the price of the {item}.",
-        "Price of the {item}, please.",
-        "Find out the price of the {item}.",
-    ),
-    "find_book": (
-        "Find a book about {topic}.",
-        "I want to read about {topic}.",
-        "Please find a book about {topic}.",
-        "Can you give me a book about {topic}?",
-        "Is there a book about {topic}?",
-        "Find me something to read about {topic}.",
-        "I need a book about {topic}.",
-        "Please look for a book about {topic}.",
-        "Book about {topic}, please.",
-        "I want a book about {topic}.",
-    ),
     "add_numbers": (
         "Add {a} and {b}.",
         "Please add {a} and {b}.",
@@ -85,18 +62,6 @@ ASK = {
         "Sum of {a} and {b}, please.",
         "Find the sum of {a} and {b}.",
     ),
-    "send_letter": (
-        'Send a letter to {name} with the text "{text}".',
-        'Please send a letter to {name} with the text "{text}".',
-        'Write a letter to {name} with the text "{text}".',
-        'Send {name} a letter with the text "{text}".',
-        'Can you write a letter to {name} with the text "{text}"?',
-        'Send a letter to {name}: "{text}".',
-        'A letter to {name}, please: "{text}".',
-        'I want to send a letter to {name} with the text "{text}".',
-        'Please send {name} the letter "{text}".',
-        'Send a letter with the text "{text}" to {name}.',
-    ),
 }
 ASK_HELD_OUT = {
     "get_weather": (
@@ -104,16 +69,7 @@ ASK_HELD_OUT = {
         "Can you say how the weather in {city} is?",
     ),
     "get_time": ("Please tell me the time in {city}.", "Can you say what time it is in {city}?"),
-    "get_price": (
-        "Please tell me the price of the {item}.",
-        "Can you say how much the {item} costs?",
-    ),
-    "find_book": ("Can you find a book about {topic}?", "Please give me a book about {topic}."),
     "add_numbers": ("Can you add {a} and {b}?", "Please tell me the sum of {a} and {b}."),
-    "send_letter": (
-        'Can you send a letter to {name} with the text "{text}"?',
-        'Please write a letter to {name} with the text "{text}".',
-    ),
 }
 
 
@@ -122,14 +78,8 @@ def arguments_for(r: random.Random, name: str) -> dict[str, object]:
     match name:
         case "get_weather" | "get_time":
             return {"city": r.choice(tables.CAPITALS)[1]}
-        case "get_price":
-            return {"item": r.choice(words.THINGS)}
-        case "find_book":
-            return {"topic": r.choice(TOPICS)}
-        case "add_numbers":
-            return {"a": r.randint(21, 99), "b": r.randint(21, 99)}
         case _:
-            return {"name": r.choice([*words.GIRLS, *words.BOYS]), "text": r.choice(LETTERS)}
+            return {"a": r.randint(21, 99), "b": r.randint(21, 99)}
 
 
 def answered(
@@ -144,17 +94,9 @@ def answered(
         case "get_time":
             hour = f"{r.randint(0, 23)}:{r.randint(10, 59)}"
             return {"time": hour}, f"It is {hour} in {given['city']}."
-        case "get_price":
-            price = r.randint(2, 90)
-            return {"price": price}, f"The {given['item']} costs {price} coins."
-        case "find_book":
-            title = f"The Book of {str(given['topic']).capitalize()}"
-            return {"title": title}, f'You can read "{title}".'
-        case "add_numbers":
+        case _:
             total = int(str(given["a"])) + int(str(given["b"]))
             return {"sum": total}, f"The sum of {given['a']} and {given['b']} is {total}."
-        case _:
-            return {"sent": True}, f"I have sent the letter to {given['name']}."
 
 
 def offered(r: random.Random, *names: str) -> list[world.Row]:
@@ -197,6 +139,12 @@ def near_miss(r: random.Random, *, held_out: bool) -> world.Row:
                 f"Where is {city}?",
                 f"What do you know about {city}?",
                 f"Of which country is {city} the capital?",
+                f"In which country is {city}?",
+                f"{city} is the capital of which country?",
+                f"Tell me about {city}.",
+                f"Which country is {city} the capital of?",
+                f"What is {city}?",
+                f"Can you tell me where {city} is?",
             ),
         )
         return world.turns(
@@ -209,10 +157,7 @@ def near_miss(r: random.Random, *, held_out: bool) -> world.Row:
     about = {
         "get_weather": ["weather", "city"],
         "get_time": ["time", "city"],
-        "get_price": ["price", "cost"],
-        "find_book": ["book", "read"],
         "add_numbers": ["sum", "number"],
-        "send_letter": ["letter", "text"],
     }[name]
     return world.turns(
         *world.repeating(r, [*given, *r.sample(about, r.randint(1, 2))], held_out=held_out),
