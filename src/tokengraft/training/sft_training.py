@@ -40,6 +40,9 @@ def _train(work: Path, listen: Listen) -> None:
 
     settings = Settings.load(work)
     arguments = _arguments(settings, work)
+    if arguments.n_gpu > 1:  # without a launcher, the trainer would copy the model in each step
+        listen(Note(STEP, f"1 of {arguments.n_gpu} GPUs is used: accelerate launch uses them all"))
+        arguments._n_gpu = 1  # noqa: SLF001 - as its own documentation does
     model = sft_model.load_frozen(settings, on_cpu=arguments.device.type == "cpu")
     if settings.wish.quantize:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
