@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
 import samples
 import tiny
 from tokengraft import flow
+from tokengraft.cli.app import app
 from tokengraft.formats.training_records import read_training
 from tokengraft.records import TrainingRecords
 from tokengraft.reports import (
@@ -31,6 +34,7 @@ from tokengraft.reports import (
     TextView,
 )
 
+VOID = {"meta", "br", "input", "link", "img"}
 RECIPE = """version = 1
 [roles]
 planner = "<|planner|>"
@@ -189,3 +193,42 @@ def everything(text: str, folder: Path) -> Report:
         advice=(Advice("Serve it", (text,), (text,)),),
         manifest={text: samples.SHA},
     )
+
+
+class Page(HTMLParser):
+    """What a browser would find, and whether the tags close in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self.open):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def ask(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))

@@ -6,18 +6,16 @@ import base64
 import hashlib
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
 import reported
 import samples
 import tiny
+from reported import Page, ask
 from tokengraft import flow
-from tokengraft.cli.app import app
 from tokengraft.events import Event, Note
 from tokengraft.flow import ReportRequest
 from tokengraft.flow.reports import beside, gather
@@ -30,46 +28,6 @@ from tokengraft.reporting.html import page
 HOSTILE = (
     samples.HOSTILE + "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}</style>"
 )
-VOID = {"meta", "br", "input", "link", "img"}
-
-
-class Page(HTMLParser):
-    """What a browser would find, and whether the tags close in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not {"script", "style"} & set(self.open):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.tags if name == tag]
-
-
-def ask(*arguments: str) -> Result:
-    return CliRunner().invoke(app, list(arguments))
 
 
 @pytest.fixture(scope="module")
@@ -263,75 +221,6 @@ def test_the_russian_page_has_no_english_left_in_its_own_words(tmp_path: Path) -
         assert words in english
         assert words not in said
     assert "ПРОВЕРЕНО, ОБУЧЕНО" in said
-
-
-# ── records of a training ────────────────────────────────────────────────────────────────────────
-
-
-def test_records_beside_a_result_are_told(graft: tuple[Path, Path], tmp_path: Path) -> None:
-    _, out = graft
-    texts = [(300, "<|planner|>"), (301, "<call>"), (302, "</call>")]
-    folder = reported.write_records(tmp_path / "records", reported.records(texts))
-    file = tmp_path / "r.html"
-    told = ask(
-        "report", str(out), "-o", str(file), "--no-verify", "--training", str(folder), "--json"
-    )
-    assert [
-        p for p in json.loads(told.stdout)["parts"] if p["name"] in ("training", "behaviour")
-    ] == [
-        {"name": "training", "shown": True, "why": ""},
-        {"name": "behaviour", "shown": True, "why": ""},
-    ]
-    found = Page(file.read_text("utf-8"))
-    for said in (
-        "New tokens that are worth having: 1 of 3; not to be added: 1; undecided: 1.",
-        "Where a new token is wanted, it is written in 98 % of 150 prompts.",
-        "98 % (49/50) [89.5 % – 99.6 %]",
-        "before: 0 % (0/50) [0 % – 7.1 %]",
-        "Text without new tokens costs 1.2345 bits a byte before and 1.2391 after (+0.0046 [-0.0002 – +0.0090]).",
-        "distil: 200 steps, from 58.2 to",
-        "with the right arguments",
-        "the right modules of thought",
-        "text that is not trained on",
-        "90 % (36/40)",
-        "the row is no JSON",
-        "7, 19, 80",
-        "logarithmic",
-        "The data never show: '<|planner|>'",
-    ):
-        assert said in found.text, said
-    assert len(found.all("polyline")) == 4
-
-
-def test_records_beside_out_are_found_by_its_name(tmp_path: Path) -> None:
-    _, out = reported.make_graft(tmp_path)
-    reported.write_records(tmp_path / "out.training", reported.records([(300, "<call>")]))
-    training = gather(ReportRequest(out, proves=False)).training
-    assert training is not None
-    assert training.folder == "out.training"
-
-
-def test_a_record_that_cannot_be_read_is_named_and_the_rest_is_shown(tmp_path: Path) -> None:
-    _, out = reported.make_graft(tmp_path)
-    found = reported.records([(300, "<call>")])
-    cut = found["curves.jsonl"] + '{"stage": "sft", "st'  # the writer was killed
-    broken = found | {"curves.jsonl": cut, "behaviour.json": "{", "tokens.json": {"tokens": [{}]}}
-    reported.write_records(tmp_path / "out.training", broken)
-    told = gather(ReportRequest(out, proves=False))
-    training = told.training
-    assert training is not None
-    assert len(training.curves) == 304
-    assert {"behaviour.json", "tokens.json"} == {name for name, _ in training.unreadable}
-    assert "behaviour.json cannot be read" in Page(page(told, ENGLISH)).text
-
-
-def test_a_line_of_a_curve_that_is_none_is_named(tmp_path: Path) -> None:
-    _, out = reported.make_graft(tmp_path)
-    reported.write_records(tmp_path / "out.training", {"curves.jsonl": '{"stage": "fit"}\nx\n'})
-    training = gather(ReportRequest(out, proves=False)).training
-    assert training is not None
-    ((name, why),) = training.unreadable
-    assert (name, why[:8]) == ("curves.jsonl", "line 1: ")
 
 
 # ── the base that a recipe names, and `run` ──────────────────────────────────────────────────────

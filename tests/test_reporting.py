@@ -103,6 +103,7 @@ GOLDEN: dict[str, tuple[Document, Beside]] = {
     "rule": (samples.RULE, Beside()),
     "folder": (samples.FOLDER, Beside()),
     "recipe": (samples.RECIPE, Beside()),
+    "data": (samples.DATA, Beside()),
     "report": (samples.REPORT, Beside(next=("tokengraft verify out",))),
     "run": (samples.RUN, Beside(texts=samples.TEXTS, place="out")),
 }

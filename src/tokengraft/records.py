@@ -35,6 +35,16 @@ class CurvePoint(Lenient):
     tokens: int | None = None
 
 
+class StageRecordRead(Lenient):
+    """What one finished stage left; see `trainings.StageRecord`."""
+
+    stage: str
+    seconds: float | None = None
+    adapter: bool = False
+    notes: tuple[str, ...] = ()
+    figures: dict[str, float] = Field(default_factory=dict)
+
+
 class RepeatTest(Lenient):
     """Whether the model writes the token when it is asked to repeat it."""
 
@@ -199,6 +209,7 @@ class TrainingRecords(Lenient):
     """
 
     folder: str
+    stages: tuple[StageRecordRead, ...] = ()
     curves: tuple[CurvePoint, ...] = ()
     tokens: tuple[TokenRecord, ...] | None = None
     token_notes: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from tokengraft.answers import (
     Tokens,
 )
 from tokengraft.checkpoint import RECORD_FOLDER, Checkpoint, JsonValue
+from tokengraft.data_audits import DataAudit
 from tokengraft.documents import Document, ErrorDocument, complaint
 from tokengraft.errors import MalformedFile, ReadFailed, UnsupportedFormat, UsageError
 from tokengraft.events import Listen, Progress, ignore
@@ -31,9 +32,11 @@ from tokengraft.formats.json_text import parse_json
 from tokengraft.formats.plan_files import MAX_PLAN_BYTES, read_plan
 from tokengraft.formats.recipe_file import read_recipe
 from tokengraft.formats.tensor_bytes import differing_rows, is_one_file
+from tokengraft.formats.training_records import CURVES, DATA, STAGES, TOKENS, is_training
 from tokengraft.formats.whole_files import read_whole
 from tokengraft.results import Receipt, Verification
 from tokengraft.sandbox.tokenizers import TokenizerChild
+from tokengraft.trainings import StageRecord, TokenVerdicts, TrainingEstimate
 
 RulePage = auditing.Rule
 MAX_DOCUMENT_BYTES = MAX_PLAN_BYTES  # of what we write, plans are the largest
@@ -45,7 +48,13 @@ READABLE: Mapping[str, type[Document]] = {
     "tokengraft/diff": Diff,
     "tokengraft/tokens": Tokens,
     "tokengraft/error": ErrorDocument,
+    "tokengraft/stage": StageRecord,
+    "tokengraft/token-verdicts": TokenVerdicts,
+    "tokengraft/data": DataAudit,
+    "tokengraft/estimate": TrainingEstimate,
 }
+# Of a folder of training records, the first of these that is there is what it comes to.
+RECORDS: tuple[str, ...] = (TOKENS, DATA, *reversed(STAGES))
 
 
 def facts(source: str, listen: Listen = ignore) -> Facts:
@@ -56,11 +65,15 @@ def facts(source: str, listen: Listen = ignore) -> Facts:
 def show(path: Path, listen: Listen = ignore) -> Document:
     """Read whatever tokengraft writes, or a folder, and give it as a value.
 
+    The records of a training are shown by their verdicts on the tokens, or by what is there instead.
+
     Raises:
         UnsupportedFormat: it is nothing that we write.
     """
     if path.is_dir():
-        return folder(str(path), listen)
+        if not is_training(path):
+            return folder(str(path), listen)
+        path = next((path / name for name in RECORDS if (path / name).is_file()), path / CURVES)
     if path.suffix == ".toml":
         return read_recipe(path)[0]
     value = parse_json(_read(path), file=str(path)).value

@@ -18,6 +18,7 @@ from tokengraft.records import (
     CurvePoint,
     DataRecord,
     Lenient,
+    StageRecordRead,
     TokenRecord,
     TrainingRecords,
 )
@@ -27,6 +28,7 @@ TOKENS: Final = "tokens.json"
 DATA: Final = "data.json"
 BEHAVIOUR: Final = "behaviour.json"
 NAMES: Final = (CURVES, TOKENS, DATA, BEHAVIOUR)
+STAGES: Final = tuple(f"{stage}/stage.json" for stage in ("fit", "distil", "sft"))
 MAX_RECORD_BYTES: Final = 64 << 20
 MAX_POINTS: Final = 2_000_000
 
@@ -40,7 +42,7 @@ class _Verdicts(Lenient):
 
 def is_training(folder: Path) -> bool:
     """Whether a folder holds any of the records."""
-    return folder.is_dir() and any((folder / name).is_file() for name in NAMES)
+    return folder.is_dir() and any((folder / name).is_file() for name in (*NAMES, *STAGES))
 
 
 def read_training(folder: Path) -> TrainingRecords | None:
@@ -67,9 +69,14 @@ def read_training(folder: Path) -> TrainingRecords | None:
             unreadable.append((name, str(error)))
         return None
 
+    stages = [
+        attempt(name, lambda data: StageRecordRead.model_validate(_value(data, "stage.json")))
+        for name in STAGES
+    ]
     verdicts = attempt(TOKENS, lambda data: _Verdicts.model_validate(_value(data, TOKENS)))
     return TrainingRecords(
         folder=folder.name,
+        stages=tuple(stage for stage in stages if stage is not None),
         curves=attempt(CURVES, lambda data: tuple(_points(data))) or (),
         tokens=None if verdicts is None else verdicts.tokens,
         token_notes=() if verdicts is None else verdicts.notes,

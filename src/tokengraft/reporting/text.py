@@ -19,12 +19,14 @@ from tokengraft.answers import (
     Run,
     Tokens,
 )
+from tokengraft.data_audits import DataAudit
 from tokengraft.documents import Document
 from tokengraft.findings import Audit
 from tokengraft.plans import Plan
 from tokengraft.recipes import Recipe
 from tokengraft.reporting import (
     text_audit,
+    text_data,
     text_looks,
     text_plan,
     text_reports,
@@ -141,6 +143,7 @@ def _alone(show: Callable[[Page, Any], None]) -> Callable[[Page, Any, Beside], N
 # A test asks for a view of every kind of document.
 _VIEWS: Final[dict[type[Document], Callable[[Page, Any, Beside], None]]] = {
     Audit: _audit,
+    DataAudit: _alone(text_data.data_audit),
     Demo: _demo,
     Diff: _alone(text_looks.diff),
     Doctor: _alone(text_looks.doctor),

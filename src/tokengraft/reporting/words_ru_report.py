@@ -163,6 +163,11 @@ TEXTS: Final = {
         "Рассмотрены первые {shown} из {total} новых строк."
     ),
     # training
+    "finished stages, in their order": "законченные этапы по порядку",
+    "stage": "этап",
+    "figures": "показатели",
+    "notes": "заметки",
+    "with an adapter": "с адаптером",
     "Curves": "Кривые",
     "loss by step, {stage}": "потеря по шагам, {stage}",
     "step": "шаг",
@@ -198,6 +203,7 @@ TEXTS: Final = {
         "которую она ему дала"
     ),
     "Data": "Данные",
+    "DATA: {source}": "ДАННЫЕ: {source}",
     "source": "источник",
     "a part of the data": "часть данных",
     "trained on": "для обучения",

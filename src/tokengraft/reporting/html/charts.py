@@ -40,6 +40,7 @@ class _Axis:
     begin: float
     end: float
     is_log: bool = False
+    is_whole: bool = False  # steps and pairs are counted
 
     def at(self, value: float) -> float:
         low, high, here = self.low, self.high, value
@@ -59,19 +60,36 @@ class _Axis:
             return [self.low]
         step = 10 ** math.floor(math.log10(span / 4))
         step *= next(m for m in (1, 2, 5, 10) if span / (m * step) <= 5)  # noqa: PLR2004 - five ticks
+        if self.is_whole:
+            step = max(1.0, step)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [number * step for number in range(first, last + 1)]
 
+    def digits(self) -> int:
+        """Digits of a tick, so that no two ticks read the same."""
+        ticks = self.ticks()
+        if self.is_log or len(ticks) < 2:  # noqa: PLR2004 - a difference
+            return 4
+        most = max(map(abs, ticks)) or 1.0
+        return max(4, math.ceil(math.log10(most / (ticks[1] - ticks[0]))) + 1)
 
-def _axis(values: Sequence[float], begin: float, end: float, *, may_log: bool = False) -> _Axis:
+
+def _axis(
+    values: Sequence[float],
+    begin: float,
+    end: float,
+    *,
+    may_log: bool = False,
+    is_whole: bool = False,
+) -> _Axis:
     low, high = min(values), max(values)
     if may_log and low > 0 and high / low >= LOG_ABOVE:
         return _Axis(low, high, begin, end, is_log=True)
     if low == high:
         low, high = low - 0.5, high + 0.5
     margin = 0.04 * (high - low)
-    return _Axis(low - margin, high + margin, begin, end)
+    return _Axis(low - margin, high + margin, begin, end, is_whole=is_whole)
 
 
 def _html(text: str, **values: object) -> Markup:
@@ -120,7 +138,7 @@ class Charts:
         self, title: str, lines: Sequence[tuple[str, Sequence[Pair]]], x_name: str, y_name: str
     ) -> Markup:
         every = [pair for _, pairs in lines for pair in pairs]
-        x = _axis([a for a, _ in every], LEFT, WIDTH - RIGHT)
+        x = _axis([a for a, _ in every], LEFT, WIDTH - RIGHT, is_whole=True)
         y = _axis([b for _, b in every], HEIGHT - BOTTOM, TOP, may_log=True)
         parts = [_opening(title, WIDTH, HEIGHT), *self._frame(x, y)]
         name = y_name + (f" ({self.say('logarithmic')})" if y.is_log else "")
@@ -139,7 +157,7 @@ class Charts:
                 '<line class="grid" x1="{a}" x2="{b}" y1="{y:.1f}" y2="{y:.1f}"/>'
                 '<text class="tick" text-anchor="end" x="{c}" y="{d:.1f}">{t}</text>',
                 a=LEFT, b=WIDTH - RIGHT, y=y.at(value), c=LEFT - 6, d=y.at(value) + 4,
-                t=self._number(value),
+                t=self._number(value, y.digits()),
             )  # fmt: skip
         for value in x.ticks():
             yield _html(
@@ -149,9 +167,9 @@ class Charts:
                 t=self._number(value),
             )  # fmt: skip
 
-    def _number(self, value: float) -> str:
+    def _number(self, value: float, digits: int = 4) -> str:
         whole = abs(value) < 1e15 and value == round(value)  # noqa: PLR2004 - what a float counts
-        return self.say.number(round(value)) if whole else self.say.decimal(f"{value:.4g}")
+        return self.say.number(round(value)) if whole else self.say.decimal(f"{value:.{digits}g}")
 
     def row_map(self, found: RowMap, title: str) -> Markup:
         """Rows by direction: dots for a sample of all, rings for neighbours, diamonds for new ones."""
