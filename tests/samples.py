@@ -6,13 +6,6 @@ import samples_training
 from measured import MEASURED
 from samples_training import ESTIMATE, STAGE, VERDICTS
 from tokengraft import answers
-from tokengraft.data_audits import (
-    DataAudit,
-    DroppedRow,
-    LengthBin,
-    RowCounts,
-    TokenSeen,
-)
 from tokengraft.documents import Document, ErrorDocument, Problem
 from tokengraft.findings import Audit, Facts, Finding, Fix
 from tokengraft.plans import (
@@ -288,22 +281,7 @@ RECIPE = Recipe(
     version=1, base="base", add=(Add(text="<|a|>", use="role"),), context=Context(length=131072)
 )
 
-DATA = DataAudit(
-    source="chat.jsonl",
-    length=512,
-    rows=RowCounts(
-        read=103, parts=0, train=90, held_out=10, dropped=3, truncated=2, no_stop=2, complete=False
-    ),
-    forms={"messages": 103},
-    reasons={"the row is no JSON": 3},
-    dropped=tuple(DroppedRow(line=line, reason="the row is no JSON") for line in (7, 19, 80)),
-    tokens=(TokenSeen(text="<tool_start>", id=151670, in_loss=1040, given=3, rows=30),),
-    unseen=("<|pad|>",),
-    never_in_loss=("<|my_agi_mode|>",),
-    lengths=(LengthBin(up_to=64, rows=40),),
-    n_tokens=8000,
-    n_in_loss=3100,
-)
+DATA = samples_training.DATA
 REPORT = answers.ReportWritten(
     file="out.html",
     out="out",

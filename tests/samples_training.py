@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from tokengraft.data_audits import (
+    DataAudit,
+    DroppedRow,
+    LengthBin,
+    RowCounts,
+    TokenSeen,
+)
 from tokengraft.plans import Plan
 from tokengraft.results import Receipt, Verification
 from tokengraft.trainings import (
@@ -102,4 +109,21 @@ STAGE = StageRecord(
     seconds=25.5,
     made=(MadeRow(text=" lighthouse", read="refined", write="solved", n_contexts=25, leak=1.1),),
     figures={"loss_after": 0.1},
+)
+
+DATA = DataAudit(
+    source="chat.jsonl",
+    length=512,
+    rows=RowCounts(
+        read=103, parts=0, train=90, held_out=10, dropped=3, truncated=2, no_stop=2, complete=False
+    ),
+    forms={"messages": 103},
+    reasons={"the row is no JSON": 3},
+    dropped=tuple(DroppedRow(line=line, reason="the row is no JSON") for line in (7, 19, 80)),
+    tokens=(TokenSeen(text="<tool_start>", id=151670, in_loss=1040, given=3, rows=30),),
+    unseen=("<|pad|>",),
+    never_in_loss=("<|my_agi_mode|>",),
+    lengths=(LengthBin(up_to=64, rows=40),),
+    n_tokens=8000,
+    n_in_loss=3100,
 )
