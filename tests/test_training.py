@@ -20,7 +20,7 @@ import grafts
 from tokengraft import flow
 from tokengraft.applying.locking import locked
 from tokengraft.applying.syscalls import SYSTEM
-from tokengraft.errors import TargetExists, TargetLocked, UsageError
+from tokengraft.errors import TargetExists, TargetLocked, UnsupportedFormat, UsageError
 from tokengraft.events import Event, Note
 from tokengraft.flow import stage_records, training
 from tokengraft.flow.starting_rows import starting_rows
@@ -170,6 +170,15 @@ def test_a_graft_that_was_trained_for_is_applied_elsewhere_with_its_rows(
     assert grafts.tree(made.out) == grafts.tree(tmp_path / "again")
 
 
+def test_the_plan_says_what_words_save_before_anything_is_trained(made: Made) -> None:
+    counts = ", ".join(f"{word!r} {text().count(word)}" for word in WORDS)
+    (note,) = [note for note in made.done.planned.plan.notes if note.startswith("text.txt has")]
+    assert note.endswith(f"which stand in it so often: {counts}")
+    saved = {token.text: token.positions_saved for token in made.done.tokens.tokens}
+    total = sum(saved[word] or 0 for word in WORDS)
+    assert f"would have {total:,} fewer" in note
+
+
 def test_every_token_has_a_verdict_with_its_reasons(made: Made) -> None:
     data = (made.out.parent / "out.training" / "tokens.json").read_text(encoding="utf-8")
     told = TokenVerdicts.from_dict(json.loads(data))
@@ -205,31 +214,24 @@ def _no_stage(name: str) -> object:
     raise AssertionError(f"{name} was run again")
 
 
-def test_a_second_call_trains_nothing_and_makes_nothing(
+def test_after_a_kill_it_goes_on_and_a_further_call_makes_nothing(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "stage_named", _no_stage)
-    before = grafts.tree(made.out)
-    again = train(made.recipe, made.out)
-    assert again.stages[0].resumed
-    assert "apply: OUT was made by this very plan before" in again.resumed
-    assert before == grafts.tree(made.out)
-
-
-def test_after_a_kill_it_goes_on_from_the_finished_stage_whatever_comments_say(
-    made: Made, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe_in_out = ("tokengraft/plan.json", "tokengraft/recipe.toml", "tokengraft/receipt.json")
-    before = {k: v for k, v in grafts.tree(made.out).items() if k not in recipe_in_out}
+    names = ("plan.json", "recipe.toml", "receipt.json")  # which hold the recipe's text
+    kept = {f"tokengraft/{name}" for name in names} | {"MANIFEST.sha256"}
+    before = {k: v for k, v in grafts.tree(made.out).items() if k not in kept}
     shutil.rmtree(made.out)  # what a kill between the stage and the rename leaves
     (made.out.parent / "out.training" / "tokens.json").unlink()
     monkeypatch.setattr(stages, "stage_named", _no_stage)
-    made.recipe.write_text(f"# why\n{RECIPE}", encoding="utf-8")
+    made.recipe.write_text(f"# why\n{RECIPE}", encoding="utf-8")  # comments change nothing
     done = train(made.recipe, made.out)
-    after = {k: v for k, v in grafts.tree(made.out).items() if k not in recipe_in_out}
-    assert before.pop("MANIFEST.sha256") != after.pop("MANIFEST.sha256")
-    assert before == after
+    after = grafts.tree(made.out)
+    assert before == {k: v for k, v in after.items() if k not in kept}
     assert made.done.tokens == done.tokens
+    again = train(made.recipe, made.out)
+    assert again.stages[0].resumed
+    assert "apply: OUT was made by this very plan before" in again.resumed
+    assert after == grafts.tree(made.out)
 
 
 def test_a_stage_without_its_record_is_not_taken_for_finished(made: Made) -> None:
@@ -239,13 +241,15 @@ def test_a_stage_without_its_record_is_not_taken_for_finished(made: Made) -> Non
     assert stage_records.recorded(place, "fit") is None
 
 
-def test_a_changed_recipe_is_trained_anew_and_says_so(made: Made) -> None:
-    old, new = "the plan is this", "the plan is that"
-    made.recipe.write_text(RECIPE.replace(old, new), encoding="utf-8")
-    shutil.rmtree(made.out)
+def test_a_changed_recipe_is_trained_anew_and_says_so(tmp_path: Path) -> None:
+    recipe = write(tmp_path / "r", PLAIN)
+    first = train(recipe, tmp_path / "out")
+    recipe.write_text(PLAIN.replace("the plan is this", "the plan is that"), encoding="utf-8")
+    shutil.rmtree(tmp_path / "out")
     events: list[Event] = []
-    done = train(made.recipe, made.out, events)
+    done = train(recipe, tmp_path / "out", events)
     assert not done.stages[0].resumed
+    assert first.planned.text != done.planned.text
     assert "fit is trained anew: base, recipe, data or settings changed" in notes(events)
 
 
@@ -314,3 +318,8 @@ def test_a_folder_of_records_that_is_not_ours_is_left_alone(tmp_path: Path) -> N
 def test_what_cannot_be_trained_is_refused(tmp_path: Path, recipe: str, what: str) -> None:
     with pytest.raises(UsageError, match=what):
         train(write(tmp_path / "r", recipe), tmp_path / "out")
+
+
+def test_a_stage_that_is_not_installed_is_named() -> None:
+    with pytest.raises(UnsupportedFormat, match="has no stage 'dream'"):
+        stages.stage_named("dream")

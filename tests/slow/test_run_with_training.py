@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,6 @@ def test_eight_words_are_learned_and_proved_within_five_minutes(
     stages: tuple[str, ...],
     data: Path,
     tmp_path: Path,
-    record_property: Callable[[str, object], None],
 ) -> None:
     whole = (data / "text" / "tinystories" / "tiny_stories_944k.txt").read_bytes()
     text = whole[:TEXT_BYTES].decode("utf-8", "ignore")
@@ -54,9 +52,7 @@ def test_eight_words_are_learned_and_proved_within_five_minutes(
     assert all(token["write"] > 0 for token in tokens)
     spent = {stage["stage"]: stage["seconds"] for stage in told["stages"]}
     figures = [(token["text"], token["read"], token["write"]) for token in tokens]
-    record_property("seconds", {"all": round(seconds), **spent})
-    record_property("recovery", figures)
-    assert seconds < MOST_SECONDS
+    assert seconds < MOST_SECONDS, (spent, figures)
 
 
 def _on_two_cores() -> None:

@@ -15,6 +15,7 @@ from tokengraft.sandbox.tokenizers import TokenizerChild
 
 BLOCK_BYTES = 1 << 20
 MAX_CORPUS_BYTES = 1 << 30  # a gigabyte takes about a quarter of an hour to count
+MAX_GLANCE_BYTES = 32 << 20  # half a minute
 TEXT_CHARACTERS = 1 << 16
 
 
@@ -89,6 +90,19 @@ def corpus_port(tokenizer: bytes | None, folder: Path, listen: Listen) -> CountC
         )
 
     return count
+
+
+def glance_port(tokenizer: bytes | None, folder: Path, listen: Listen) -> CountCorpus:
+    """Count a corpus as `corpus_port` does, if that takes seconds."""
+    count = corpus_port(tokenizer, folder, listen)
+
+    def glance(corpus: str, spaces: bool) -> Counted:  # noqa: FBT001 - a port is called by position
+        path = folder / corpus
+        if path.is_file() and path.stat().st_size > MAX_GLANCE_BYTES:
+            return Counted(problem=f"{path.name} is too large to be counted while planning")
+        return count(corpus, spaces)
+
+    return glance
 
 
 def uses_port(tokenizer: bytes | None, folder: Path, listen: Listen) -> CountUses:

@@ -164,7 +164,7 @@ def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterato
     Args:
         folder: where the paths of the recipe start.
     """
-    from tokengraft.flow.corpora import corpus_port, uses_port
+    from tokengraft.flow.corpora import corpus_port, glance_port, uses_port
     from tokengraft.flow.donors import donor_port
     from tokengraft.flow.library import AskedLibrary, AskedTemplates
     from tokengraft.planning import Ports
@@ -181,6 +181,7 @@ def asked_ports(checkpoint: Checkpoint, folder: Path, listen: Listen) -> Iterato
             library=library,
             count=corpus_port(tokenizer, folder, listen),
             uses=uses_port(tokenizer, folder, listen),
+            glance=glance_port(tokenizer, folder, listen),
             render=render,
             values=values_port(folder, opened),
             adapter=adapter_port(folder),

@@ -41,6 +41,7 @@ from tokengraft.planning.protocol import as_copies, follow_markers, set_layouts,
 from tokengraft.planning.renumbering import check_renumbered, recipe_problems, renumber
 from tokengraft.planning.renumbering.trying import try_renumbered
 from tokengraft.planning.rows import RowPlan, plan_rows
+from tokengraft.planning.savings import with_savings
 from tokengraft.planning.settling import OpenMatrix, no_matrix
 from tokengraft.planning.slow import with_table
 from tokengraft.planning.started import RowPorts
@@ -73,6 +74,7 @@ class Ports:
         library: the tokenizers library with the base's tokenizer.json, None where there is none.
         count: reads a corpus that the recipe names, and counts it.
         uses: does so id by id.
+        glance: as `count`, and only what is read at once; training says more.
         render: conversations to what chat templates make of them, None where none may be run.
         values: opens a file of rows that the recipe names.
         adapter: reads the adapter that the recipe names; a text says why it cannot be read.
@@ -87,6 +89,7 @@ class Ports:
     library: Library | None = None
     count: CountCorpus = no_corpus
     uses: CountUses = no_uses
+    glance: CountCorpus = no_corpus
     render: Render | None = None
     values: OpenValues = no_values
     adapter: Callable[[str], Adapter | str] = no_adapter
@@ -284,6 +287,7 @@ def _drafted(checkpoint: Checkpoint, recipe: Recipe, ports: Ports) -> Draft:
     if recipe.context is not None:
         draft = set_context(draft, recipe.context)
     draft = settle_words(draft, ports.library)
+    draft = with_savings(draft, recipe.train, ports.glance)
     draft = extend_all(draft, recipe.extend, library=ports.library, count=ports.count)
     return check_rows(portable(with_table(draft)))
 

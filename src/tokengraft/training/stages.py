@@ -12,8 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import cast
 
+from tokengraft.errors import UnsupportedFormat
 from tokengraft.events import Listen, ignore
 from tokengraft.plans import Plan
 from tokengraft.recipes import Recipe
@@ -66,11 +68,28 @@ Stage = Callable[[Job], StageResult]
 
 
 def stage_named(name: str) -> Stage:
-    """The function that carries a stage out; its module is imported now, and torch with its call."""
-    return cast("Stage", import_module(f"tokengraft.training.{name}_stage").run)
+    """The function that carries a stage out; its module is imported now, and torch with its call.
+
+    Raises:
+        UnsupportedFormat: this installation has no such stage.
+    """
+    return cast("Stage", _module(name).run)
 
 
 def needs_staged(name: str) -> bool:
     """Whether a stage reads the folder in which the plan is applied."""
-    module = import_module(f"tokengraft.training.{name}_stage")
-    return bool(getattr(module, "NEEDS_STAGED", True))
+    return bool(getattr(_module(name), "NEEDS_STAGED", True))
+
+
+def _module(name: str) -> ModuleType:
+    full = f"tokengraft.training.{name}_stage"
+    try:
+        return import_module(full)
+    except ModuleNotFoundError as error:
+        if error.name != full:
+            raise
+        raise UnsupportedFormat(
+            f"this installation has no stage {name!r}",
+            subject="train.stages",
+            hint="leave it out of [train] stages",
+        ) from error
