@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import behaviour_samples
 import samples_training
 from measured import MEASURED
 from samples_training import ESTIMATE, STAGE, VERDICTS
@@ -329,6 +330,7 @@ EVERY: tuple[Document, ...] = (
     TRAINING,
     ESTIMATE,
     STAGE,
+    *behaviour_samples.EVERY,
     ErrorDocument(code="StalePlan", summary="s", detail="", subject="", hint=""),
 )
 

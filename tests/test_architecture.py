@@ -26,6 +26,7 @@ GROUND = {"errors", "events"}
 NOUNS = {
     *("checkpoint", "vocabulary", "tensors", "layout"),
     *("recipes", "plans", "findings", "results", "documents", "answers"),
+    "behaviour",
     "padding",
     "row_findings",
     "row_sets",

@@ -186,6 +186,12 @@ def test_settings_reach_the_flow(flow: Flow, here: Path) -> None:
     )
     asked = flow.asked("verify")
     assert (asked["against"], asked["deep"], asked["witnesses"]) == ("b", True, ("a", "b", "c"))
+    flow.calls.clear()
+    asked_more = ("--behaviour", "suite.jsonl", "--before", "older", "-o", "behaviour.json")
+    assert ask("verify", "out", *asked_more).exit_code == 0
+    asked = flow.asked("verify")
+    told = (asked["behaviour"], asked["before"], asked["record"])
+    assert told == ("suite.jsonl", "older", Path("behaviour.json"))
     assert ask("audit", "base", "--goal", "roles", "--fail-on", "never").exit_code == 0
     assert flow.asked("audit")["goal"] == "roles"
 

@@ -46,7 +46,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("audit", "base", "--goal", "fame"),
         ("audit", "base", "--nonsense"),
         ("audit", "base", "more"),
-        ("verify", "out", "--behaviour", "suite"),
+        ("verify", "out", "--before", "other"),
         ("audit", "base", "--format", "sarif", "--json"),
         ("apply", "plan.json"),
         ("apply", "missing.json", "-o", "out"),

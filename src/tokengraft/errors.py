@@ -63,6 +63,10 @@ class RecipeError(UsageError):
         self.problems = problems
 
 
+class SuiteError(UsageError):
+    """A behaviour suite is wrong; `detail` lists the lines, each with what is wrong there."""
+
+
 class RefusedError(TokengraftError):
     """The input is unsafe, malformed or of a kind that is not supported."""
 

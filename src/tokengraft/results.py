@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from tokengraft.behaviour import Behaviour
 from tokengraft.documents import Document, Value
 
 Status = Literal["pass", "fail", "skipped", "unknown"]
@@ -108,10 +109,11 @@ class Check(Value):
 
 
 class Verification(Document):
-    """All checks of one result."""
+    """All checks of one result; `behaviour` is what a suite measured, where one was asked."""
 
     kind: ClassVar[str] = "verify"
     schema_: Literal["tokengraft/verify"] = Field(default="tokengraft/verify", alias="schema")
     version: Literal[1] = 1
     passed: bool
     checks: tuple[Check, ...]
+    behaviour: Behaviour | None = None

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
         load,
         make_plan,
         undo,
-        verify,
         write_plan,
     )
+    from tokengraft.flow.proving import verify
     from tokengraft.flow.recipes import (
         check_recipe,
         new_recipe,
@@ -58,9 +58,9 @@ _HOMES = {
         "load",
         "make_plan",
         "undo",
-        "verify",
         "write_plan",
     ),
+    "proving": ("verify",),
     "recipes": (
         "check_recipe",
         "new_recipe",

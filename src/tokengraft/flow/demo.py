@@ -12,7 +12,8 @@ from tokengraft.documents import Document
 from tokengraft.errors import TargetExists, UsageError
 from tokengraft.events import Listen, ignore
 from tokengraft.flow.looking import diff, tokens
-from tokengraft.flow.making import apply_planned, audit, make_plan, undo, verify
+from tokengraft.flow.making import apply_planned, audit, make_plan, undo
+from tokengraft.flow.proving import verify
 from tokengraft.flow.reports import ReportRequest, report
 from tokengraft.reporting.row_texts import row_texts
 

@@ -1,4 +1,4 @@
-"""Audit, plan, apply, verify, undo: the rooms composed, one verb a function."""
+"""Audit, plan, apply, undo: the rooms composed, one verb a function."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tokengraft.formats.whole_files import read_head
 from tokengraft.hub import Address, find, hub_cache, locate, look
 from tokengraft.plans import Plan
 from tokengraft.recipes import Recipe
-from tokengraft.results import Receipt, Verification
+from tokengraft.results import Receipt
 
 if TYPE_CHECKING:  # an audit needs no arrays, and starts without them
     import numpy as np
@@ -366,29 +366,6 @@ def dry_run(  # noqa: PLR0913 - one keyword an option of the command
         planned.checkpoint, planned.plan, target=out, copy=copy, replace=replace, cache=hub_cache()
     )
     return planned
-
-
-def verify(
-    out: Path,
-    *,
-    against: str | None = None,
-    deep: bool = False,
-    witnesses: Sequence[str] = (),
-    texts: Path | Sequence[Path] = (),
-    listen: Listen = ignore,
-) -> Verification:
-    """Prove what can be proved about a result; what was not run is called skipped."""
-    base = None if against is None else load(against, listen)
-    from tokengraft import verifying
-
-    return verifying.verify(
-        out,
-        against=base,
-        witnesses=witnesses,
-        texts=[texts] if isinstance(texts, Path) else texts,
-        deep=deep,
-        listen=listen,
-    )
 
 
 def undo(out: Path, *, target: Path, listen: Listen = ignore) -> Receipt:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tokengraft.errors import UsageError
 from tokengraft.events import Listen, Note, ignore
 from tokengraft.findings import Audit
+from tokengraft.flow.behaving import AUTO, HELD_OUT, RECORD
 from tokengraft.flow.made_before import made_by
 from tokengraft.flow.making import (
     Applied,
@@ -19,8 +20,8 @@ from tokengraft.flow.making import (
     audit,
     make_plan,
     undone,
-    verify,
 )
+from tokengraft.flow.proving import verify
 from tokengraft.flow.reports import report_beside
 from tokengraft.flow.training import TrainedOut, ask, asks_for_training, train
 from tokengraft.formats.recipe_file import read_recipe
@@ -68,7 +69,7 @@ def run(  # noqa: PLR0913 - one keyword an option of the command
     if asks_for_training(recipe, overrides):
         asked = ask(source, recipe, out=out, overrides=overrides, listen=listen)
         done = train(asked, copy=copy, replace=replace, listen=listen)
-        proof = verify(out, against=source, listen=listen)
+        proof = _proof(out, source, done, listen)
         reports = report_beside(out, source, proof, language=language, listen=listen)
         return Story(
             source, said, done.planned, done.applied, proof, done.resumed, reports, trained=done
@@ -85,3 +86,11 @@ def run(  # noqa: PLR0913 - one keyword an option of the command
     proof = verify(out, against=source, listen=listen)
     reports = report_beside(out, source, proof, language=language, listen=listen)
     return Story(source, said, planned, applied, proof, resumed, reports)
+
+
+def _proof(out: Path, source: str, done: TrainedOut, listen: Listen) -> Verification:
+    """Verify; and where the training held rows out of its data, ask the model about them."""
+    if not any(done.folder.rglob(HELD_OUT)):
+        return verify(out, against=source, listen=listen)
+    record = done.folder / RECORD
+    return verify(out, against=source, behaviour=AUTO, record=record, listen=listen)

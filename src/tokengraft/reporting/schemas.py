@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tokengraft import answers, trainings
+from tokengraft.behaviour import Behaviour, Suite
 from tokengraft.data_audits import DataAudit
 from tokengraft.documents import Document, ErrorDocument
 from tokengraft.findings import Audit
@@ -22,8 +23,10 @@ from tokengraft.results import Receipt, Verification
 
 KINDS: Final[tuple[type[Document], ...]] = (
     Audit,
+    Behaviour,
     Plan,
     Receipt,
+    Suite,
     Verification,
     DataAudit,
     ErrorDocument,

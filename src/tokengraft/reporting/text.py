@@ -19,6 +19,7 @@ from tokengraft.answers import (
     Run,
     Tokens,
 )
+from tokengraft.behaviour import Behaviour, Suite
 from tokengraft.data_audits import DataAudit
 from tokengraft.documents import Document
 from tokengraft.findings import Audit
@@ -26,6 +27,7 @@ from tokengraft.plans import Plan
 from tokengraft.recipes import Recipe
 from tokengraft.reporting import (
     text_audit,
+    text_behaviour,
     text_data,
     text_looks,
     text_plan,
@@ -144,6 +146,7 @@ def _alone(show: Callable[[Page, Any], None]) -> Callable[[Page, Any, Beside], N
 _VIEWS: Final[dict[type[Document], Callable[[Page, Any, Beside], None]]] = {
     Audit: _audit,
     DataAudit: _alone(text_data.data_audit),
+    Behaviour: _alone(text_behaviour.behaviour),
     Demo: _demo,
     Diff: _alone(text_looks.diff),
     Doctor: _alone(text_looks.doctor),
@@ -158,6 +161,7 @@ _VIEWS: Final[dict[type[Document], Callable[[Page, Any, Beside], None]]] = {
     Rules: _alone(text_looks.rules),
     Run: _run,
     StageRecord: _alone(text_training.stage),
+    Suite: _alone(text_behaviour.suite),
     Tokens: _alone(text_looks.tokens),
     TokenVerdicts: _alone(text_training.verdicts),
     Training: _training,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tokengraft.reporting.screen import Cell, Page
+from tokengraft.reporting.text_behaviour import behaviour
 from tokengraft.reporting.text_long_texts import long_texts
 from tokengraft.results import Receipt, ReceiptFile, Status, Verification
 
@@ -91,3 +92,5 @@ def verification(page: Page, value: Verification) -> None:
     for check in value.checks:
         if check.measured is not None:
             long_texts(page, check.measured)
+    if value.behaviour is not None:
+        behaviour(page, value.behaviour)

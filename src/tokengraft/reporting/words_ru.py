@@ -25,6 +25,27 @@ NOUNS: Final = {
 }
 
 TEXTS: Final = {
+    # behaviour
+    "New tokens: said, of prompts that want them or do not": "Новые токены: доля запросов, где они сказаны",
+    "wanted": "нужен",
+    "neutral": "нейтральные",
+    "near miss": "похожие",
+    "ends": "закрыт",
+    "  before": "  прежде",
+    "Answers": "Ответы",
+    "SUITE: {name}": "НАБОР: {name}",
+    "Bounds": "Границы",
+    "share": "доля",
+    "Answers that are not as wanted": "Ответы не такие, как надо",
+    "thoughts, word for word": "мысли, слово в слово",
+    "content": "текст",
+    "modules of thought": "модули мысли",
+    "calls read back": "прочитанные вызовы",
+    "calls by the right name": "вызовы с верным именем",
+    "calls with the right arguments": "вызовы с верными аргументами",
+    "end by themselves": "кончаются сами",
+    "role": "роль",
+    "what": "что",
     # every view
     "Next": "Дальше",
     "none": "нет",

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokengraft.behaviour import Behaviour
 from tokengraft.checkpoint import Checkpoint
-from tokengraft.errors import PreconditionError, RefusedError, UsageError
+from tokengraft.errors import ChildFailed, PreconditionError, RefusedError, UsageError
 from tokengraft.events import Done, Listen, Started, ignore
 from tokengraft.results import Check, Verification
 from tokengraft.verifying.against import check_against
 from tokengraft.verifying.base import Rebuilt, rebuild, without_the_base
+from tokengraft.verifying.behaviour import SAID, Questions, check_behaviour
 from tokengraft.verifying.chats import check_chats
 from tokengraft.verifying.chats_witness import ask_about_chats
 from tokengraft.verifying.documents import files_as_planned
@@ -30,7 +32,7 @@ from tokengraft.verifying.sentencepiece_witness import ask_sentencepiece
 from tokengraft.verifying.shapes import check_shapes, safetensors_witness
 from tokengraft.verifying.transformers_witness import ask_transformers
 
-__all__ = ["verify"]
+__all__ = ["Questions", "verify"]
 
 # Libraries of other people that can be asked; those without an extra always are.
 WITNESSES = ("safetensors", "sentencepiece", "tokenizers", "transformers")
@@ -46,13 +48,14 @@ class Wish:
     deep: bool
 
 
-def verify(
+def verify(  # noqa: PLR0913 - one keyword an option of the command
     out: Path,
     *,
     against: Checkpoint | None = None,
     witnesses: Sequence[str] = (),
     texts: Sequence[Path] = (),
     deep: bool = False,
+    questions: Questions | None = None,
     listen: Listen = ignore,
 ) -> Verification:
     """Prove that a folder is what its plan says, and that nothing else moved.
@@ -65,6 +68,7 @@ def verify(
         texts: files of text to encode before and after, instead of the built-in corpus; with `deep`
             and other positions, long texts are taken from them.
         deep: also run the base and the result, and compare what they say (needs `against`).
+        questions: what to ask the model, to see what it does with its new tokens.
         listen: hears of progress in bytes.
     Raises:
         UsageError: nothing in the folder says that a graft was made there, or a witness is unknown.
@@ -80,9 +84,17 @@ def verify(
     listen(Started("verify", str(out)))
     corpus = Corpus.of(texts)
     wish = Wish(against, witnesses, texts, deep)
-    checks = tuple(_checks(graft, wish, corpus, listen))
+    checks = list(_checks(graft, wish, corpus, listen))
+    behaviour: Behaviour | None = None
+    if questions is not None:
+        try:
+            behaviour, more = check_behaviour(graft, questions)
+        except ChildFailed as error:
+            more = [failed(SAID, "; ".join(p for p in (error.summary, error.detail) if p))]
+        checks += more
     listen(Done("verify", str(out)))
-    return Verification(passed=all(c.status != "fail" for c in checks), checks=checks)
+    passed = all(check.status != "fail" for check in checks)
+    return Verification(passed=passed, checks=tuple(checks), behaviour=behaviour)
 
 
 def _checks(graft: Graft, wish: Wish, corpus: Corpus, listen: Listen) -> Iterator[Check]:
