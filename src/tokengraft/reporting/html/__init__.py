@@ -92,10 +92,12 @@ def _commands(report: Report) -> Mapping[str, str]:
     out, source = shlex.quote(report.out), report.source
     against = f" --against {shlex.quote(source)}" if source else ""
     base = shlex.quote(source) if source else "SRC"
+    # A recipe's paths start beside it: the copy in OUT finds no data, but one without needs none.
     recipe = shlex.quote(f"{report.out}/tokengraft/recipe.toml")
+    fit = f"{recipe} --set 'train.stages=[\"fit\"]'"
     return {
         "verify": f"tokengraft verify {out}{against}",
-        "train": f"tokengraft train {base} {recipe} -o TRAINED",
+        "train": f"tokengraft train {base} {'RECIPE' if report.asks_training else fit} -o TRAINED",
         "behaviour": f"tokengraft verify {out}{against} --behaviour SUITE",
         "context": f"tokengraft verify {out} --against {base} --deep --texts FILE",
     }
