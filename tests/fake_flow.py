@@ -55,7 +55,6 @@ ANSWERS: dict[str, Any] = {
     "ReportRequest": None,
     "run": STORY,
     "demo": CHAPTERS,
-    "ask": None,
     "follow": False,
     "train": None,
     "told": samples.TRAINING,

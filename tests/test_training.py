@@ -105,7 +105,7 @@ def write(folder: Path, recipe: str = RECIPE) -> Path:
 
 def train(recipe: Path, out: Path, events: list[Event] | None = None) -> training.TrainedOut:
     listen = (events if events is not None else []).append
-    return flow.train(flow.ask(str(BASE), recipe, out=out, listen=listen), listen=listen)
+    return flow.train(str(BASE), recipe, out=out, listen=listen)
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def test_every_token_has_a_verdict_with_its_reasons(made: Made) -> None:
 
 def test_training_starts_from_the_rows_that_apply_writes(tmp_path: Path) -> None:
     recipe = write(tmp_path / "r", PLAIN)
-    asked = flow.ask(str(BASE), recipe, out=tmp_path / "out")
+    asked = training.ask(str(BASE), recipe, out=tmp_path / "out")
     start = starting_rows(asked.start.checkpoint, asked.start.plan, asked.start.values)
     flow.apply(recipe, base=str(BASE), out=tmp_path / "out")
     ids = [token.id for token in asked.start.plan.tokens if token.rows]
@@ -255,7 +255,7 @@ def test_a_changed_recipe_is_trained_anew_and_says_so(tmp_path: Path) -> None:
 
 def test_changed_text_changes_the_key(tmp_path: Path) -> None:
     recipe = write(tmp_path / "r", f'{PLAIN}data = "text.txt"\n')
-    asked = flow.ask(str(BASE), recipe, out=tmp_path / "out")
+    asked = training.ask(str(BASE), recipe, out=tmp_path / "out")
     before = training._keys(asked)
     assert before == training._keys(asked)
     (recipe.parent / "text.txt").write_text(text(seed=4), encoding="utf-8")

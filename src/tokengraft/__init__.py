@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tokengraft.checkpoint import Checkpoint
     from tokengraft.errors import TokengraftError
     from tokengraft.findings import Audit
-    from tokengraft.flow import apply, audit, diff, load, run, tokens, undo, verify
+    from tokengraft.flow import apply, audit, diff, load, run, tokens, train, undo, verify
     from tokengraft.flow import make_plan as plan
     from tokengraft.plans import Plan
     from tokengraft.recipes import Recipe
@@ -35,6 +35,7 @@ __all__ = [
     "plan",
     "run",
     "tokens",
+    "train",
     "undo",
     "verify",
 ]

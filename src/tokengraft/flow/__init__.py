@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tokengraft.flow.checkup import doctor
     from tokengraft.flow.demo import Chapter, demo
     from tokengraft.flow.estimating import estimate
+    from tokengraft.flow.launches import follow
     from tokengraft.flow.looking import RulePage, diff, explain, facts, folder, rules, show, tokens
     from tokengraft.flow.making import (
         Applied,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     )
     from tokengraft.flow.reports import ReportRequest, report
     from tokengraft.flow.story import Story, run
-    from tokengraft.flow.training import TrainedOut, ask, follow, told, train
+    from tokengraft.flow.training import TrainedOut, told, train
 
 _HOMES = {
     "checkup": ("doctor",),
@@ -76,10 +77,9 @@ _HOMES = {
         "run",
     ),
     "estimating": ("estimate",),
+    "launches": ("follow",),
     "training": (
         "TrainedOut",
-        "ask",
-        "follow",
         "told",
         "train",
     ),
@@ -104,7 +104,6 @@ __all__ = [
     "Story",
     "TrainedOut",
     "apply",
-    "ask",
     "audit",
     "check_recipe",
     "demo",

@@ -115,6 +115,11 @@ class Place:
         write_document(begun, key.encode())
         return work
 
+    def clear_stage(self) -> None:
+        """Remove the stage, and what killed runs left of it."""
+        for path in (self.stage, *self.folder.glob(f".{self.stage.name}.stage-*")):
+            shutil.rmtree(path, ignore_errors=True)
+
     def verdicts(self) -> TokenVerdicts | None:
         """What was said of the tokens when the last stage had ended; None if nothing readable."""
         return _document(self.folder / "tokens.json", TokenVerdicts)

@@ -23,7 +23,7 @@ from tokengraft.flow.making import (
 )
 from tokengraft.flow.proving import verify
 from tokengraft.flow.reports import report_beside
-from tokengraft.flow.training import TrainedOut, ask, asks_for_training, train
+from tokengraft.flow.training import TrainedOut, asks_for_training, train
 from tokengraft.formats.recipe_file import read_recipe
 from tokengraft.results import Verification
 
@@ -67,8 +67,15 @@ def run(  # noqa: PLR0913 - one keyword an option of the command
         )
     said = audit(source, listen=listen)
     if asks_for_training(recipe, overrides):
-        asked = ask(source, recipe, out=out, overrides=overrides, listen=listen)
-        done = train(asked, copy=copy, replace=replace, listen=listen)
+        done = train(
+            source,
+            recipe,
+            out=out,
+            copy=copy,
+            replace=replace,
+            overrides=overrides,
+            listen=listen,
+        )
         proof = _proof(out, source, done, listen)
         reports = report_beside(out, source, proof, language=language, listen=listen)
         return Story(

@@ -8,7 +8,6 @@ stage that it concerns.
 from __future__ import annotations
 
 import shlex
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from tokengraft.applying.places import Destination, refuse_place
 from tokengraft.applying.syscalls import SYSTEM
 from tokengraft.errors import TargetExists, UsageError
 from tokengraft.events import Done, Event, Listen, Note, Started, ignore
+from tokengraft.flow.launches import dismiss
 from tokengraft.flow.made_before import made_by
 from tokengraft.flow.making import (
     Applied,
@@ -149,39 +149,29 @@ def ask(
     return Asked(start, text, stages, recipe.parent, out)
 
 
-def train(
-    asked: Asked, *, copy: CopyMode = "auto", replace: bool = False, listen: Listen = ignore
+def train(  # noqa: PLR0913 - one keyword an option of the command
+    source: str | None,
+    recipe: Path,
+    *,
+    out: Path,
+    copy: CopyMode = "auto",
+    replace: bool = False,
+    overrides: Sequence[str] = (),
+    listen: Listen = ignore,
 ) -> TrainedOut:
-    """Run what is left of the stages, and make OUT from the base with what they yield.
+    """Run what is left of a recipe's stages, and make OUT from the base with what they yield.
 
     Raises:
+        UsageError: there is nothing to train; see `ask`.
         TargetExists: OUT is there and was not made by this very training, or the folder of
             records is somebody else's.
         TargetLocked: another training for this OUT is under way.
     """
     try:
+        asked = ask(source, recipe, out=out, overrides=overrides, listen=listen)
         return _trained_out(asked, copy=copy, replace=replace, listen=listen)
     finally:
-        _dismiss()
-
-
-def follow(listen: Listen = ignore) -> bool:
-    """Whether this process is one of several of a launch that only join the first where it trains.
-
-    If so, it has done that when this returns.
-    """
-    from tokengraft.training import ranks
-
-    if not ranks.is_follower():
-        return False
-    ranks.follow(listen)
-    return True
-
-
-def _dismiss() -> None:
-    from tokengraft.training import ranks
-
-    ranks.dismiss()
+        dismiss()
 
 
 def _trained_out(asked: Asked, *, copy: CopyMode, replace: bool, listen: Listen) -> TrainedOut:
@@ -216,7 +206,7 @@ def _trained_out(asked: Asked, *, copy: CopyMode, replace: bool, listen: Listen)
         tokens = _judged(asked, done, listen) if known is None else known
         place.write("tokens.json", tokens)
         place.gather(asked.stages)
-        shutil.rmtree(place.stage, ignore_errors=True)
+        place.clear_stage()
         listen(Done(STEP, str(asked.out)))
     applied = Applied(applied.receipt, applied.plan, ())
     return TrainedOut(final, applied, tuple(shown), tokens, place.folder, resumed)
@@ -291,7 +281,7 @@ def _run(
     if needs_staged(name):
         # Never by hard links: what reads the stage may be a program that also writes.
         way: CopyMode = "auto" if copy == "link" else copy
-        shutil.rmtree(place.stage, ignore_errors=True)
+        place.clear_stage()
         apply_planned(planned, out=place.stage, copy=way, listen=listen)
     started = time.monotonic()
     said = set[str]()  # by the stage itself, while it worked

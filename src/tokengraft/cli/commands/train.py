@@ -62,8 +62,15 @@ def train(
     with session.listening() as listen:
         if flow.follow(listen):
             return 0
-        asked = flow.ask(source, recipe, out=out, overrides=overrides, listen=listen)
-        done = flow.train(asked, copy=copy, replace=replace, listen=listen)
+        done = flow.train(
+            source,
+            recipe,
+            out=out,
+            copy=copy,
+            replace=replace,
+            overrides=overrides,
+            listen=listen,
+        )
         proved = flow.verify(out, against=source, listen=listen)
     told = flow.told(done, proved, round(time.monotonic() - started, 3))
     session.show(told, Beside(next=(next_commands.verify(out, source),), place=str(out)))
