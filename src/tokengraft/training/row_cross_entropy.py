@@ -1,0 +1,134 @@
+"""Cross-entropy of the next token, new tokens among the targets, for new rows alone.
+
+The same objective that a library has for trainable tokens, without its costs: logits of old and new
+rows are two products and never one matrix of V + N rows; they are made for some positions at a time,
+turned in place into the gradient and dropped. What is kept has the size of the hidden states. Old rows
+get no gradient: that would be a third product of the same size and a matrix.
+
+Shapes: B sequences, T positions, P = B (T - 1) predicted ones, V old rows, N new ones, D width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokengraft.errors import UnsupportedFormat
+from tokengraft.training.language_model import LanguageModel
+
+_LOGITS_AT_ONCE = 1 << 24  # numbers: 64 MB of float32, one buffer for the whole pass
+
+
+def text_loss(
+    model: LanguageModel,
+    ids_BT: Any,
+    input_ND: Any,
+    output_ND: Any | None = None,
+    weight_BT: Any | None = None,
+) -> Any:
+    """Mean cross-entropy of every next token, in nats; gradients reach the new rows.
+
+    Args:
+        ids_BT: new ids are `model.n_rows + n`.
+        input_ND: rows that are read; also those that are written where `output_ND` is None.
+        weight_BT: of each position as a target; all alike if None.
+    """
+    (hidden,) = model.hidden(ids_BT, input_ND)
+    states = hidden[:, :-1].reshape(-1, hidden.shape[-1])
+    targets = ids_BT[:, 1:].reshape(-1)
+    written = input_ND if output_ND is None else output_ND
+    if weight_BT is None:
+        weights = states.new_full(targets.shape, 1 / len(targets), dtype=_float32())
+    else:
+        weights = weight_BT[:, 1:].reshape(-1).to(_float32())
+        weights = weights / weights.sum()
+    return cross_entropy(model, states, targets, written, weights)
+
+
+def cross_entropy(
+    model: LanguageModel, states_PD: Any, targets_P: Any, rows_ND: Any, weights_P: Any
+) -> Any:
+    """The weighted sum of cross-entropies over V + N tokens; logits of some positions at a time."""
+    if model.written.limit is not None:
+        raise UnsupportedFormat(
+            "cross-entropy of rows is not there for soft-capped logits",
+            detail=f"{type(model.network).__name__} caps at {model.written.limit:g}",
+            hint="train these rows with the objective `predictions` or `states`",
+        )
+    return _function().apply(states_PD, rows_ND, model, targets_P, weights_P)
+
+
+def _float32() -> Any:
+    import torch
+
+    return torch.float32
+
+
+def _function() -> Any:
+    import torch
+
+    class CrossEntropy(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(
+            ctx: Any, states_PD: Any, rows_ND: Any, model: Any, targets_P: Any, weights_P: Any
+        ) -> Any:
+            loss, state_slope, row_slope = _loss_and_slopes(
+                model, states_PD, rows_ND, targets_P, weights_P
+            )
+            ctx.save_for_backward(state_slope, row_slope)
+            return loss
+
+        @staticmethod
+        def backward(ctx: Any, given: Any) -> Any:
+            state_slope, row_slope = ctx.saved_tensors
+            return given * state_slope, given * row_slope, None, None, None
+
+    return CrossEntropy
+
+
+def _loss_and_slopes(
+    model: LanguageModel, states_PD: Any, rows_ND: Any, targets_P: Any, weights_P: Any
+) -> tuple[Any, Any, Any]:
+    """The loss and its gradients in states and in new rows: (p - 1[target]) times rows or states."""
+    import torch
+
+    head_VD, bias_V = model.head.weight, getattr(model.head, "bias", None)
+    kind, n_old, scale = head_VD.dtype, model.n_rows, model.written.scale
+    rows = rows_ND.to(kind)
+    total = states_PD.new_zeros((), dtype=torch.float32)
+    state_slope = torch.empty_like(states_PD)
+    row_slope = torch.zeros(rows_ND.shape, dtype=torch.float32, device=rows_ND.device)
+    step = max(1, min(len(states_PD), _LOGITS_AT_ONCE // n_old))
+    # One buffer for all parts: memory that is asked for and given back each time has to be
+    # cleared by the system each time.
+    buffer = states_PD.new_empty((step, n_old), dtype=kind)
+    for first in range(0, len(states_PD), step):
+        here = slice(first, min(first + step, len(states_PD)))
+        state, target, weight = states_PD[here].to(kind), targets_P[here], weights_P[here]
+        old = torch.mm(state, head_VD.t(), out=buffer[: len(state)])
+        if bias_V is not None:
+            old += bias_V
+        new = state @ rows.t()
+        if scale != 1.0:
+            old *= scale
+            new = new * scale
+        old, new = old.float(), new.float()  # float32 logits stay in the buffer
+        most = torch.maximum(old.amax(dim=1), new.amax(dim=1))[:, None]
+        is_new = target >= n_old
+        at_old = torch.where(is_new, 0, target)[:, None]
+        at_new = torch.where(is_new, target - n_old, 0)[:, None]
+        chosen = torch.where(is_new, new.gather(1, at_new)[:, 0], old.gather(1, at_old)[:, 0])
+        old.sub_(most).exp_()
+        new = new.sub_(most).exp_()
+        norm = old.sum(dim=1) + new.sum(dim=1)
+        total = total + (weight * (norm.log() + most[:, 0] - chosen)).sum()
+        share = (weight * scale / norm)[:, None]
+        old.mul_(share)
+        new.mul_(share)
+        taken = (weight * scale)[:, None]
+        old.scatter_add_(1, at_old, torch.where(is_new[:, None], 0.0, -taken))
+        new.scatter_add_(1, at_new, torch.where(is_new[:, None], -taken, 0.0))
+        old, new = old.to(kind), new.to(kind)
+        torch.mm(old, head_VD, out=state_slope[here])
+        state_slope[here] += new @ rows
+        row_slope += (new.t() @ state).float()
+    return total, state_slope, row_slope.to(rows_ND.dtype)
