@@ -111,37 +111,50 @@ class _Run:
         self.listen(Started(STEP, "", settings.passes, "passes"))
         key = self._key()
         self.progress = progress = restored(self.work, key, self.descent, progress)
-        if not progress.passes and not len(progress.curve):
-            progress.take(self.descent.rows_ND, self.losses.validated(self.descent.rows_ND), 0)
+        if not progress.passes:
+            self._validate()
             progress.first_N = progress.best_N.copy()
-        while progress.passes < settings.passes and progress.idle < settings.patience:
+        while self._goes_on():
             loss_N = self._pass(progress.passes)
             progress.passes += 1
             told = {"loss": float(loss_N.mean())}
             if progress.passes % settings.validate_each == 0 or progress.passes == settings.passes:
-                rows_ND = self.descent.rows_ND
-                progress.take(rows_ND, self.losses.validated(rows_ND), progress.passes)
+                self._validate()
                 told["validation"] = float(progress.best_N.mean())
             progress.note(STEP, told)
             self.listen(Progress(STEP, "", progress.passes, settings.passes, "passes"))
             if self.share.rank == 0:
                 stored(self.work, key, self.descent, progress, every=settings.save_seconds)
-            if isinstance(self.descent, RowLbfgs) and bool(self.descent.rests_N.all()):
-                break
         if self.share.rank == 0:
             stored(self.work, key, self.descent, progress, every=0.0)
+        for name in ("best_ND", "best_N", "first_N"):
+            setattr(progress, name, self.share.same(getattr(progress, name)))
         self.listen(Done(STEP))
+
+    def _validate(self) -> None:
+        rows_ND = self.share.same(self.descent.rows_ND)
+        self.progress.take(rows_ND, self.losses.validated(rows_ND), self.progress.passes)
+
+    def _goes_on(self) -> bool:
+        """Whether there is another pass; the first process decides it for all."""
+        progress, settings = self.progress, self.settings
+        goes_on = progress.passes < settings.passes and progress.idle < settings.patience
+        if isinstance(self.descent, RowLbfgs):
+            goes_on = goes_on and not bool(self.descent.rests_N.all())
+        return bool(self.share.same(np.array([float(goes_on)]))[0])
 
     def _pass(self, number: int) -> Values:
         if isinstance(self.descent, RowLbfgs):
-            loss_N, slope_ND = self.losses.losses(self.losses.fit, self.descent.asked_ND)
+            loss_N, slope_ND = self.losses.losses(
+                self.losses.fit, self.share.same(self.descent.asked_ND)
+            )
             self.descent.told(loss_N, slope_ND)
             return self.descent.loss_N
         total = np.zeros(self.n)
         order = np.random.default_rng([self.seed, number]).permutation(len(self.losses.fit))
         for at, n in enumerate(order.tolist()):
             lesson = self.losses.fit[n]
-            loss_N, slope_ND = self.losses.losses([lesson], self.descent.rows_ND)
+            loss_N, slope_ND = self.losses.losses([lesson], self.share.same(self.descent.rows_ND))
             self.descent.step(slope_ND, lesson.has_N, self._pace(number * len(order) + at))
             total += loss_N / len(order)
         return total

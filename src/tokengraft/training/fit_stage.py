@@ -12,7 +12,7 @@ from tokengraft.events import Done, Progress, Started
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training.corpus import FIT, VALIDATION, Corpus, is_local, read_corpus
 from tokengraft.training.evidence import Part, evidence_of, part_of_corpus
-from tokengraft.training.fitting import fit_rows
+from tokengraft.training.fitting import Evidence, fit_rows
 from tokengraft.training.phrases import Standing, standing
 from tokengraft.training.stages import Job, StageResult
 from tokengraft.training.subject import Subject, open_subject
@@ -35,7 +35,7 @@ def run(job: Job) -> StageResult:
     _step(job, 1)
     stand = standing(job.plan, job.recipe, subject)
     phrases = [one.phrase for one in stand if one.phrase is not None]
-    corpus = _corpus(job, subject)
+    corpus = corpus_of(job, subject)
     _step(job, 2)
     notes: list[str] = []
     made: dict[str, tuple[RowSet, int]] = {}
@@ -47,13 +47,13 @@ def run(job: Job) -> StageResult:
         _step(job, 3)
     left = [phrase for phrase in phrases if phrase.text not in made]
     if left:
-        made |= _numbered(_without(subject, left))
+        made |= numbered(_without(subject, left))
         if corpus is not None:
-            notes.append(f"{_listed(left)}: too rare in the text to be fitted on it")
+            notes.append(f"{listed(left)}: too rare in the text to be fitted on it")
     if phrases and corpus is None:
         notes.append("there is no local text to fit on: rows are composed of pieces")
     job.listen(Done(STEP))
-    return StageResult(_put_together(job.rows, stand, made), notes=tuple(notes))
+    return StageResult(put_together(job.rows, stand, made), notes=tuple(notes))
 
 
 def _step(job: Job, done: int) -> None:
@@ -64,7 +64,8 @@ def _data(job: Job) -> str:
     return "" if job.recipe.train is None else job.recipe.train.data or ""
 
 
-def _corpus(job: Job, subject: Subject) -> Corpus | None:
+def corpus_of(job: Job, subject: Subject) -> Corpus | None:
+    """The text that the recipe names, where it is a file."""
     path = job.recipe_folder / _data(job)
     return read_corpus(subject, path) if _data(job) and is_local(path) else None
 
@@ -73,20 +74,29 @@ def _fitted(
     job: Job, subject: Subject, corpus: Corpus, phrases: Sequence[Phrase]
 ) -> dict[str, tuple[RowSet, int]]:
     """Rows of those tokens that the text shows often enough."""
-    parts = _parts(subject, corpus, phrases, job.seed)
+    told = evidence_in(subject, corpus, phrases, job.seed)
+    _step(job, 3)
+    if told is None:
+        return {}
+    return numbered(fit_rows(subject.model, told, _rows(subject), job.seed))
+
+
+def evidence_in(
+    subject: Subject, corpus: Corpus, phrases: Sequence[Phrase], seed: int
+) -> Evidence | None:
+    """What a text says of those tokens that it shows often enough; None where it shows none so."""
+    parts = _parts(subject, corpus, phrases, seed)
     enough = np.ones(len(phrases), np.bool_)
     for name, part in parts.items():
         enough &= part.windows_N >= FEWEST[name]
     if not all(part.has_neutral for part in parts.values()):
         enough[:] = False
-    _step(job, 3)
     chosen = [phrase for phrase, good in zip(phrases, enough, strict=True) if good]
     if not chosen:
-        return {}
+        return None
     if len(chosen) < len(phrases):  # numbers of tokens in windows are places in this list
-        parts = _parts(subject, corpus, chosen, job.seed)
-    told = evidence_of(subject, corpus, chosen, (parts[FIT], parts[VALIDATION]))
-    return _numbered(fit_rows(subject.model, told, _rows(subject), job.seed))
+        parts = _parts(subject, corpus, chosen, seed)
+    return evidence_of(subject, corpus, chosen, (parts[FIT], parts[VALIDATION]))
 
 
 def _parts(
@@ -107,11 +117,12 @@ def _rows(subject: Subject) -> tuple[Values, Values]:
     return read_VD, subject.model.output_VD().astype(np.float64)
 
 
-def _numbered(rows: RowSet) -> dict[str, tuple[RowSet, int]]:
+def numbered(rows: RowSet) -> dict[str, tuple[RowSet, int]]:
+    """Each token's row set and its place there."""
     return {text: (rows, n) for n, text in enumerate(rows.texts)}
 
 
-def _put_together(
+def put_together(
     start: RowSet, stand: Sequence[Standing], made: Mapping[str, tuple[RowSet, int]]
 ) -> RowSet:
     """The rows as they were, with those that were made in their places."""
@@ -135,7 +146,8 @@ def _put_together(
     return replace(start, input_ND=read_ND, output_ND=write_ND, made=tuple(told), figures=figures)
 
 
-def _listed(phrases: Sequence[Phrase]) -> str:
+def listed(phrases: Sequence[Phrase]) -> str:
+    """The first texts of some, for a note."""
     shown = ", ".join(repr(phrase.text) for phrase in phrases[:3])
     more = len(phrases) - 3
     return f"{shown} and {more} more" if more > 0 else shown

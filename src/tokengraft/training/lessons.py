@@ -40,6 +40,12 @@ class Share:
     world: int = 1
     add: Callable[[Values], Values] = lambda values: values
 
+    def same(self, values: Values) -> Values:
+        """The first process's array, in every process: rounding must not lead them apart."""
+        if self.world == 1:
+            return values
+        return self.add(values if self.rank == 0 else np.zeros_like(values))
+
 
 def share_of(accelerator: Any) -> Share:
     """The share of a process that `accelerate launch` started."""
