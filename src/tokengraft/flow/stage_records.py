@@ -127,7 +127,9 @@ class Place:
     def gather(self, stages: Sequence[StageName]) -> None:
         """Bring together what stages left for readers: curves in their order, audits of data."""
         works = [self.folder / stage / WORK for stage in stages]
-        curves = b"".join(path.read_bytes() for work in works if (path := work / CURVES).is_file())
+        curves = b"".join(
+            path.read_bytes() for work in works for path in sorted(work.rglob(CURVES))
+        )
         if curves:
             write_document(self.folder / CURVES, curves)
         for name in FOR_READERS:

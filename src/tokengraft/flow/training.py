@@ -344,10 +344,12 @@ def _trained(done: Sequence[Finished]) -> Trained:
     adapters = [one.adapter for one in done if one.adapter is not None]
     rows = done[-1].rows
     why: dict[str, list[str]] = {}
+    before: RowSet | None = None
     for one in done:
-        for text, made in zip(one.rows.texts, one.rows.made, strict=True):
-            if made.read != "start":
+        for n, (text, made) in enumerate(zip(one.rows.texts, one.rows.made, strict=True)):
+            if made.read != "start" and (before is None or _moved(before, one.rows, n)):
                 why.setdefault(text, []).append(f"{one.record.stage}: {_how(made)}")
+        before = one.rows
     chosen = [n for n, text in enumerate(rows.texts) if text in why]
     kept = RowSet(
         tuple(rows.texts[n] for n in chosen),
@@ -357,6 +359,15 @@ def _trained(done: Sequence[Finished]) -> Trained:
     )
     adapter = read_adapter(adapters[-1]) if adapters else None
     return Trained(kept, {text: "; ".join(ways) for text, ways in why.items()}, adapter)
+
+
+def _moved(before: RowSet, after: RowSet, token: int) -> bool:
+    """Whether a stage changed the rows of a token."""
+    pairs = ((before.input_ND, after.input_ND), (before.output_ND, after.output_ND))
+    return any(
+        old is not None and new is not None and bool((old[token] != new[token]).any())
+        for old, new in pairs
+    )
 
 
 def _how(made: RowsMade) -> str:
