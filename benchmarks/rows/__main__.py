@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 import transformers
-from benchmarks.rows import strata, whole
+from benchmarks.rows import strata, trained_peers, whole
 from benchmarks.rows.measure import Result, measure, names, without_nonce
 from benchmarks.rows.ours import OURS, OURS_TRAINED
 from benchmarks.rows.peers import PEERS
@@ -46,6 +46,7 @@ def main() -> int:
     for part, usual in strata.PER_TOKEN.items():
         strata.PER_TOKEN[part] = max(2, round(usual * wish.windows))
     whole.CHUNKS = round(whole.CHUNKS * wish.windows)
+    trained_peers.EPOCHS = wish.epochs
     subject = load_subject(wish.model, wish.text, most_documents=wish.documents)
     if wish.distillation:
         ORIGINALS["token-distillation"] = wish.distillation
@@ -77,6 +78,8 @@ def main() -> int:
         "transformers": transformers.__version__,
         "python": platform.python_version(),
         "threads": wish.threads,
+        "epochs": wish.epochs,
+        "command": shown_command(sys.argv[1:]),
     }
     text = json.dumps(_plain(told), indent=1, ensure_ascii=False)
     (wish.out / "results.json").write_text(text + "\n", encoding="utf-8")
@@ -100,11 +103,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tokens", type=int, help="tokens a stratum, instead of the defaults")
     parser.add_argument("--windows", type=float, default=1.0, help="share of the usual windows")
+    parser.add_argument("--epochs", type=int, default=1, help="of trained methods")
     parser.add_argument("--background", type=int, default=20_000, help="neutral positions")
     parser.add_argument("--documents", type=int, default=6_000, help="read at most so many")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("-o", "--out", type=Path, required=True)
     return parser.parse_args()
+
+
+def shown_command(given: list[str]) -> str:
+    """The command, with the names of files and not where they lie on this machine."""
+    shown = [Path(word).name if "/" in word else word for word in given]
+    return " ".join(["python -m benchmarks.rows", *shown])
 
 
 def _listed(text: str) -> list[str]:

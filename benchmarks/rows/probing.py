@@ -8,12 +8,12 @@ import numpy as np
 from benchmarks.rows.cases import Rows
 from benchmarks.rows.strata import Stratum
 from benchmarks.rows.subject import FIT, Subject
-from benchmarks.rows.whole import CHUNK, merged_texts, padded
+from benchmarks.rows.whole import merged_texts, padded
 
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.windows import Ids
 
-STEPS, BATCH = 50, 4  # texts of `CHUNK` pieces
+STEPS, BATCH, LENGTH = 50, 4, 64  # texts of so many pieces, from the beginnings of documents
 RATE = 0.05  # of Adam, in standard deviations of old rows a step
 
 
@@ -28,7 +28,7 @@ class Course:
 def course(subject: Subject, stratum: Stratum) -> Course:
     """Texts of fit documents that hold a new token, as far as there are; the same for every method."""
     all_texts = len(subject.parts[FIT])
-    _, merged, _, _ = merged_texts(subject, stratum.phrases, FIT, CHUNK, all_texts)
+    _, merged, _, _ = merged_texts(subject, stratum.phrases, FIT, LENGTH, all_texts)
     n_rows = subject.model.n_rows
     merged.sort(key=lambda ids: -int((ids >= n_rows).sum()))
     chosen = np.random.default_rng(3).permutation(min(len(merged), STEPS * BATCH))

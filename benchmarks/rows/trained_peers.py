@@ -1,6 +1,7 @@
 """Peers that train new rows: PEFT's trainable tokens, and token distillation by its authors' code.
 
-Every one sees each window to fit on once, in batches of `BATCH`, and starts at the mean of the pieces.
+Every one sees each window to fit on `EPOCHS` times, in batches of `BATCH`, and starts at the mean of
+the pieces.
 Rates are chosen on validation windows, for the first seed of a stratum: three, and more in the
 direction in which they still get better.
 """
@@ -28,6 +29,7 @@ from benchmarks.rows.whole import nats
 from tokengraft.training.windows import Ids, Windows
 
 BATCH = 16
+EPOCHS = 1  # over the windows to fit on; `--epochs`
 RATES = (1e-3, 3e-3, 1e-2)
 _WIDEST = (1e-5, 0.3)
 ORIGINALS: dict[str, Path] = {}  # where authors' code lies, by method
@@ -163,10 +165,12 @@ def trainable_tokens(context: Context, rate: float) -> Rows:
 
 
 def batches(context: Context) -> Iterator[Ids]:
-    """Every window once, in an order of the seed's own; what is left over makes no batch."""
-    order = np.random.default_rng(context.seed).permutation(len(context.fit))
-    for first in range(0, len(order) - BATCH + 1, BATCH):
-        yield order[first : first + BATCH]
+    """Every window, in an order of the seed's own; what an epoch has left over makes no batch."""
+    rng = np.random.default_rng(context.seed)
+    for _ in range(EPOCHS):
+        order = rng.permutation(len(context.fit))
+        for first in range(0, len(order) - BATCH + 1, BATCH):
+            yield order[first : first + BATCH]
 
 
 # ── token distillation ───────────────────────────────────────────────────────────────────────────
@@ -210,6 +214,7 @@ def distillation(*, third: bool, with_text: bool) -> Train:
                 [texts],
                 phrases,
                 tokenizer,
+                epochs=EPOCHS,
                 batch_size=BATCH,
                 learning_rate=rate,
                 loss_methods=losses,

@@ -1,9 +1,10 @@
 """Input rows refined by forward passes alone: how states answer to a row is measured, then inverted.
 
 A few random changes of rows show how the states behind a token answer; one linear map for all tokens is
-fitted to that. What the pieces leave in these states and the row does not is the residual; the map
-turned round says which change of the row would take it away. Every step is tried on windows and kept
-token by token, only where the model's predictions come nearer to those after the pieces.
+fitted to that, and corrected for each token by what its own steps showed (`secants`). What the pieces
+leave in these states and the row does not is the residual; the map turned round says which change of the
+row would take it away. Every step is tried on windows and kept token by token, only where the model's
+predictions come nearer to those after the pieces.
 
 The metric is the Fisher information of the output, so that a residual counts for what it does to
 predictions and not for its size. Works on any stack that computes hidden states; no gradient.
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from tokengraft.training.language_model import LanguageModel, Written
 from tokengraft.training.output_rows import Samples, divergence, slopes
 from tokengraft.training.resplitting import at_most
+from tokengraft.training.secants import Answers, curvature_of_all, towards_and_curvature
 from tokengraft.training.states import left_out, masked_logits, states_at
 from tokengraft.training.windows import Phrase, Windows
 
@@ -29,9 +31,9 @@ Values = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 PLACES = 4  # behind the phrase, its own included, whose states are matched
-SCORED = 8  # places whose predictions a step is judged by
-WINDOWS = 10  # of a token, that steps are judged on
-ROUNDS = 6
+SCORED = 16  # places whose predictions a step is judged by
+WINDOWS = 25  # of a token, that steps are judged on
+ROUNDS = 12
 REMEASURED = 2  # rounds after which the answer is measured anew, at the rows that are there now
 DAMPINGS = (0.3, 0.03, 0.003)
 PROBES = 2.0  # random changes for each dimension, over all tokens together
@@ -99,25 +101,34 @@ def refine(  # noqa: PLR0913 - what is read, from where, and in which metric
     for start_ND in starts[1:]:
         state.take(start_ND)
     before = state.loss_N.copy()
-    measure = _Measure(fisher(model, told[exists], rng), spread_DD)
-    answers = _probe(judge, state, measure.spread_DD, rng)
-    residual = _mean_residual(windows, told, state.states_WAD, len(phrases))
+    width = len(spread_DD)
+    held_DD = np.linalg.inv(spread_DD + 1e-3 * np.trace(spread_DD) / width * np.eye(width))
+    measure = _Measure(fisher(model, told[exists], rng), spread_DD, held_DD)
+    answers = Answers(_probe(judge, state, spread_DD, rng), held_DD)
     for number in range(ROUNDS):
         if number and number % REMEASURED == 0:
-            answers = _probe(judge, state, measure.spread_DD, rng)
+            answers.shared_ADD = _probe(judge, state, spread_DD, rng)
         for damping in DAMPINGS:
+            residual = mean_over_windows(windows, told - state.states_WAD, len(phrases))
             step_ND = _step(answers, measure, residual, damping, state)
-            state.take(state.rows_ND + step_ND / (1 + number % 2))
-            residual = _mean_residual(windows, told, state.states_WAD, len(phrases))
+            change_ND = step_ND / (1 + number % 2)
+            at_first = state.states_WAD
+            tried = state.take(state.rows_ND + change_ND)
+            moved = mean_over_windows(windows, tried - at_first, len(phrases))
+            answers.learn(change_ND, moved)
     return Refined(state.rows_ND, before, state.loss_N)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Measure:
-    """Metrics: of final states, by what they do to predictions; of rows, by how they spread."""
+    """Metrics: of final states, by what they do to predictions; of rows, by how they spread.
+
+    `held_DD` is the inverse of the spread, with a little of a ridge.
+    """
 
     fisher_DD: Values
     spread_DD: Values
+    held_DD: Values
 
 
 class _State:
@@ -134,14 +145,15 @@ class _State:
             loss_N = self.second.read * loss_N + self.second.write * self.second.losses(rows_ND)
         return states, loss_N
 
-    def take(self, rows_ND: Values) -> None:
-        """Take the rows of those tokens for which they are better."""
+    def take(self, rows_ND: Values) -> Singles:
+        """Take the rows of those tokens for which they are better; the states with all of them."""
         states, loss_N = self.losses(rows_ND)
         better = loss_N < self.loss_N
         self.rows_ND = np.where(better[:, None], rows_ND, self.rows_ND)
         self.loss_N = np.where(better, loss_N, self.loss_N)
         mine = better[self.judge.windows.token_W][:, None, None]
         self.states_WAD = np.where(mine, states, self.states_WAD)
+        return states
 
 
 def judged(
@@ -248,14 +260,9 @@ def _probe(judge: _Judge, state: _State, spread_DD: Values, rng: np.random.Gener
     return np.ascontiguousarray(solved.reshape(width, PLACES, width).transpose(1, 2, 0))
 
 
-def _metric(answers: Values, fisher_DD: Values) -> Values:
-    """Second-order KL of a change of a row, summed over the places: sum_a J_a' F J_a."""
-    return np.asarray(sum(a.T @ fisher_DD @ a for a in answers))
-
-
-def _mean_residual(windows: Windows, told: Singles, states: Singles, n: int) -> Values:
-    """What is missing at the first places behind each token, mean over windows: [N, PLACES, D]."""
-    missing = (told - states)[:, :PLACES].astype(np.float64)
+def mean_over_windows(windows: Windows, states_WAD: Singles, n: int) -> Values:
+    """States at the first places behind each token, mean over its windows: [N, PLACES, D]."""
+    missing = states_WAD[:, :PLACES].astype(np.float64)
     sums = np.zeros((n, *missing.shape[1:]))
     np.add.at(sums, windows.token_W, missing)
     counts = np.maximum(1, np.bincount(windows.token_W, minlength=n))
@@ -263,26 +270,22 @@ def _mean_residual(windows: Windows, told: Singles, states: Singles, n: int) -> 
 
 
 def _step(
-    answers: Values, measure: _Measure, residual: Values, damping: float, state: _State
+    answers: Answers, measure: _Measure, residual_NAD: Values, damping: float, state: _State
 ) -> Values:
     """The change that takes most of the residual away, held to the size that rows have.
 
     With a second job, a Newton step on the sum of both losses.
     """
-    fisher_DD, spread_DD = measure.fisher_DD, measure.spread_DD
-    curvature = _metric(answers, fisher_DD) / len(answers)
-    towards = np.zeros((len(residual), answers.shape[2]))
-    for place, answer in enumerate(answers):
-        towards += residual[:, place] @ fisher_DD @ answer / len(answers)
-    width = len(spread_DD)
-    held = np.linalg.inv(spread_DD + 1e-3 * np.trace(spread_DD) / width * np.eye(width))
-    share = damping * np.trace(curvature @ spread_DD) / width
-    second = state.second
-    if second is None:
-        return np.asarray(np.linalg.solve(curvature + share * held, towards.T).T)
+    fisher_DD, second = measure.fisher_DD, state.second
+    shared = curvature_of_all(answers, fisher_DD)
+    share = damping * np.trace(shared @ measure.spread_DD) / len(shared)
     steps = []
-    for samples, row, pull in zip(second.samples, state.rows_ND, towards, strict=True):
-        gradient, curved = slopes(second.written, samples, row)
-        both = second.read * (curvature + share * held) + second.write * curved
-        steps.append(np.linalg.solve(both, second.read * pull - second.write * gradient))
+    for n, residual_AD in enumerate(residual_NAD):
+        pull, curvature = towards_and_curvature(answers, n, residual_AD, fisher_DD, shared)
+        curvature = curvature + share * measure.held_DD
+        if second is not None:
+            gradient, curved = slopes(second.written, second.samples[n], state.rows_ND[n])
+            pull = second.read * pull - second.write * gradient
+            curvature = second.read * curvature + second.write * curved
+        steps.append(np.linalg.solve(curvature, pull))
     return np.array(steps)
