@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ pytest.importorskip("transformers", reason="needs tokengraft[train]")
 
 from benchmarks.rows import whole
 from benchmarks.rows.cases import Rows, context
+from benchmarks.rows.kept import is_same_run, keep, kept
 from benchmarks.rows.measure import measure, scores, truth
 from benchmarks.rows.peers import PEERS
 from benchmarks.rows.strata import Stratum, choose
@@ -143,12 +146,19 @@ def test_a_window_holds_its_phrase_once_and_merges_it_into_one_id(subject: Subje
 
 
 def test_a_method_is_measured_or_says_why_not(
-    subject: Subject, monkeypatch: pytest.MonkeyPatch
+    subject: Subject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(whole, "CHUNKS", 8)
     stratum = choose(subject, "S2", background=600, wanted=6)
     methods = {name: PEERS[name] for name in ("mean", "eeve", "tokens2words", "omp")}
-    results = measure(subject, stratum, methods, seeds=1, say=lambda _: None)
+    results = []
+    for found in measure(subject, stratum, methods, seeds=1, say=lambda _: None):
+        keep(tmp_path, found[0].method, found)
+        results += kept(tmp_path, found[0].method) or []
+    assert kept(tmp_path, "another") is None
+    assert is_same_run(tmp_path, {"tokens": 6, "model": subject.name})
+    assert is_same_run(tmp_path, {"tokens": 6, "model": subject.name})
+    assert not is_same_run(tmp_path, {"tokens": 7, "model": subject.name})
     lines = {line["method"]: line for line in summarise(results)}
     assert set(methods) == set(lines)
     assert lines["omp"]["skipped"] == "no donor"
@@ -166,8 +176,8 @@ def test_a_method_is_measured_or_says_why_not(
 def test_every_training_free_peer_gives_rows_that_can_be_stored(subject: Subject) -> None:
     given = context(subject, choose(subject, "S2", background=600, wanted=6), 0)
     for name, peer in PEERS.items():
-        if name in ("omp", "tokens2words"):
-            continue  # one has no donor here, the other is measured above
+        if name == "omp":
+            continue  # it has no donor here
         rows = peer(given)
         for values in (rows.input_ND, rows.output_ND, rows.tied().input_ND):
             assert values.shape == (len(given.phrases), subject.model.width), name

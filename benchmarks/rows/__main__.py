@@ -3,7 +3,8 @@
 python -m benchmarks.rows --model FOLDER --text FILE… [--methods a,b] [--seeds 3]
     [--distillation FOLDER] -o OUT
 
-OUT gets results.json, tables.md and one SVG a stratum.
+OUT gets results.json, tables.md and one SVG a stratum. Every method's results are kept there: a run that
+was interrupted, or that names other methods, measures what is missing and writes tables of all.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 import torch
 import transformers
 from benchmarks.rows import strata, trained_peers, whole
+from benchmarks.rows.kept import is_same_run, keep, kept
 from benchmarks.rows.measure import Result, measure, names, without_nonce
 from benchmarks.rows.ours import OURS, OURS_TRAINED
 from benchmarks.rows.peers import PEERS
@@ -30,6 +32,8 @@ from benchmarks.rows.subject import TEST, Subject, load_subject
 from benchmarks.rows.tables import against_peers, markdown, summarise
 from benchmarks.rows.trained_peers import ORIGINALS, TRAINED
 
+# What must be the same for results of two runs to stand in one table.
+_SAME = ("model", "text", "seeds", "tokens", "windows", "background", "documents", "epochs")
 METHODS = {**PEERS, **TRAINED, **OURS, **OURS_TRAINED}
 TRACKS = {"training-free": (OURS, PEERS), "trained": (OURS_TRAINED, TRAINED)}
 
@@ -54,8 +58,10 @@ def main() -> int:
     if wish.donor:
         donor = load_subject(wish.donor, wish.text[:1], most_documents=8)
     _describe(subject)
-    methods = {name: METHODS[name] for name in ("mean", *wish.methods)}
-    wish.out.mkdir(parents=True, exist_ok=True)
+    settings = {key: str(getattr(wish, key)) for key in _SAME}
+    if not is_same_run(wish.out, settings):
+        print(f"{wish.out} holds results of other settings: {wish.out / 'settings.json'}")
+        return 2
     told: dict[str, Any] = {}
     pages = []
     for name in wish.strata:
@@ -63,7 +69,7 @@ def main() -> int:
         if not len(stratum.windows[TEST]):
             print(f"  {name}: the text has no such tokens")
             continue
-        results = measure(subject, stratum, methods, seeds=wish.seeds, donor=donor)
+        results = _results(subject, stratum, wish, donor)
         told[name] = _told(subject, stratum, results)
         pages.append(f"### {name}: {_sizes(stratum)}\n\n{markdown(told[name]['lines'])}\n")
         plot = recovery_plot(f"{subject.name} {name}", told[name]["lines"])
@@ -86,6 +92,19 @@ def main() -> int:
     (wish.out / "tables.md").write_text("\n".join(pages), encoding="utf-8")
     print(f"{told['run']['minutes']} minutes; wrote {wish.out}")
     return 0
+
+
+def _results(
+    subject: Subject, stratum: Stratum, wish: argparse.Namespace, donor: Subject | None
+) -> list[Result]:
+    """Measure the methods that were not, and give all that were, in the order of `METHODS`."""
+    folder = wish.out / stratum.name
+    wanted = dict.fromkeys(("mean", *wish.methods))
+    left = {m: METHODS[m] for m in wanted if not (folder / f"{m}.json").exists()}
+    for found in measure(subject, stratum, left, seeds=wish.seeds, donor=donor):
+        keep(folder, found[0].method, found)
+    every = dict.fromkeys(("mean", *METHODS))
+    return [result for method in every for result in kept(folder, method) or ()]
 
 
 def _arguments() -> argparse.Namespace:

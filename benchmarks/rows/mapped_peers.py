@@ -15,7 +15,15 @@ class NotApplicable(Exception):
     """A method has nothing to go on here; the table says why."""
 
 
-def tokens2words(context: Context) -> Rows:
+def tokens2words_scaled(context: Context) -> Rows:
+    """`tokens2words` with the best scale of its rotation: states are longer than rows.
+
+    Not in the paper, whose calibrators are trained instead; here so that it is not judged by lengths.
+    """
+    return tokens2words(context, is_scaled=True)
+
+
+def tokens2words(context: Context, *, is_scaled: bool = False) -> Rows:
     """Procrustes from the state of a word on its own to its rows (Kaplan et al., ICLR 2025).
 
     From the description: states of every piece on its own after layer k, centred; one rotation to
@@ -40,7 +48,9 @@ def tokens2words(context: Context) -> Rows:
     for pieces_KD, words_ND in zip(of_pieces, of_words, strict=True):
         state_KD = pieces_KD[:, 0].astype(np.float64)
         read, written = (
-            _rotated(state_KD, rows_VD[known], words_ND[:, 0].astype(np.float64))
+            _rotated(
+                state_KD, rows_VD[known], words_ND[:, 0].astype(np.float64), is_scaled=is_scaled
+            )
             for rows_VD in (context.input_VD, context.output_VD)
         )
         found.append(Rows(read, written, both_ND=read))
@@ -51,10 +61,11 @@ def tokens2words(context: Context) -> Rows:
     return found[int(np.argmin(scores))]
 
 
-def _rotated(from_KD: Values, to_KD: Values, new_ND: Values) -> Values:
+def _rotated(from_KD: Values, to_KD: Values, new_ND: Values, *, is_scaled: bool) -> Values:
     centre_from, centre_to = from_KD.mean(axis=0), to_KD.mean(axis=0)
-    left, _, right = np.linalg.svd((from_KD - centre_from).T @ (to_KD - centre_to))
-    return (new_ND - centre_from) @ left @ right + centre_to
+    left, values, right = np.linalg.svd((from_KD - centre_from).T @ (to_KD - centre_to))
+    scale = values.sum() / np.sum((from_KD - centre_from) ** 2) if is_scaled else 1.0
+    return scale * (new_ND - centre_from) @ left @ right + centre_to
 
 
 def omp(context: Context) -> Rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,13 +102,14 @@ def measure(
     seeds: int,
     donor: Subject | None = None,
     say: Callable[[str], None] = print,
-) -> list[Result]:
-    """Run and measure every method."""
+) -> Iterator[list[Result]]:
+    """Run and measure every method: its results, one or two variants, as they come."""
+    if not methods:
+        return
     begin = time.perf_counter()
     against = truth(subject, stratum)
     measured = _Measured(subject, stratum, against)
     say(f"  {stratum.name}: {len(stratum.phrases)} tokens, truth in {_since(begin)}")
-    results: list[Result] = []
     for name, method in methods.items():
         begin = time.perf_counter()
         found: dict[str, list[tuple[dict[str, Values], dict[str, float]]]] = {}
@@ -122,11 +123,10 @@ def measure(
                     arrays, figures = measured(chosen, is_first=seed == 0)
                     found.setdefault(variant, []).append((arrays, {**figures, **cost, **rate}))
         except NotApplicable as why:
-            results.append(Result(name, "", skipped=str(why)))
+            yield [Result(name, "", skipped=str(why))]
             continue
-        results += [Result(name, variant, *_averaged(runs)) for variant, runs in found.items()]
         say(f"  {stratum.name} {name}: {_since(begin)}")
-    return results
+        yield [Result(name, variant, *_averaged(runs)) for variant, runs in found.items()]
 
 
 class _Measured:

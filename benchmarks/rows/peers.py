@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 from benchmarks.rows.cases import Context, Method, Rows, Values
-from benchmarks.rows.mapped_peers import omp, tokens2words
+from benchmarks.rows.mapped_peers import omp, tokens2words, tokens2words_scaled
 
 from tokengraft.training.windows import Phrase
 
@@ -147,6 +147,7 @@ PEERS: Mapping[str, Method] = MappingProxyType(
         "first-last": first_last,
         "lf-description": description,
         "tokens2words": tokens2words,
+        "tokens2words-scaled": tokens2words_scaled,
         "omp": omp,
     }
 )

@@ -30,8 +30,8 @@ from tokengraft.training.windows import Ids, Windows
 
 BATCH = 16
 EPOCHS = 1  # over the windows to fit on; `--epochs`
-RATES = (1e-3, 3e-3, 1e-2)
-_WIDEST = (1e-5, 0.3)
+RATES = (0.03, 0.1, 0.3)  # of the standard deviation of old rows
+_WIDEST = (1e-3, 10.0)
 ORIGINALS: dict[str, Path] = {}  # where authors' code lies, by method
 
 Train = Callable[[Context, float], Rows]
@@ -50,7 +50,10 @@ class Swept:
         """Choose the rate for these tokens, unless it is chosen."""
         key = (context.subject.name, *(p.text for p in context.phrases))
         if key not in self.rates:
-            self.rates[key] = best_rate(lambda rate: self.judge(context, self.train(context, rate)))
+            spread = float(np.nanstd(context.input_VD[context.known_V]))
+            self.rates[key] = spread * best_rate(
+                lambda share: self.judge(context, self.train(context, spread * share))
+            )
         return self.rates[key]
 
     def __call__(self, context: Context) -> Rows:

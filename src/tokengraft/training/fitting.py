@@ -249,15 +249,17 @@ def fit_tied(
     starts = _starts(model, evidence, rows_VD, found)
     mean_ND = starts[2]
     read = float(judged(model, evidence.windows, evidence.phrases, mean_ND).mean())
-    write = float(np.mean([divergence(model.written, s, mean_ND[0]) for s in writing.fit]))
-    second = SecondJob(model.written, writing.fit, 1 / read, WRITING / write)
+    # Nothing is chosen on held-out samples here, so that both halves of the text are fitted to.
+    every = tuple(both(*parts) for parts in zip(writing.fit, writing.held_out, strict=True))
+    write = float(np.mean([divergence(model.written, s, mean_ND[0]) for s in every]))
+    second = SecondJob(model.written, every, 1 / read, WRITING / write)
     shape_DD = np.eye(model.width)
     for strength in (0.1, 1.0):
         starts += [
             np.array(
                 [
                     solve(model.written, samples, row, shape_DD, strength)
-                    for samples, row in zip(writing.fit, start_ND, strict=True)
+                    for samples, row in zip(every, start_ND, strict=True)
                 ]
             )
             for start_ND in (starts[0], starts[2], starts[5], writing.start_ND)
