@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 import transformers
-from benchmarks.rows import strata, trained_peers, whole
+from benchmarks.rows import generating, probing, strata, trained_peers, whole
 from benchmarks.rows.kept import is_same_run, keep, kept
 from benchmarks.rows.measure import Result, measure, names, without_nonce
 from benchmarks.rows.ours import OURS, OURS_TRAINED
@@ -47,10 +47,7 @@ def main() -> int:
         print(f"no such method: {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
         return 2
     begin = time.time()
-    for part, usual in strata.PER_TOKEN.items():
-        strata.PER_TOKEN[part] = max(2, round(usual * wish.windows))
-    whole.CHUNKS = round(whole.CHUNKS * wish.windows)
-    trained_peers.EPOCHS = wish.epochs
+    _size(wish)
     subject = load_subject(wish.model, wish.text, most_documents=wish.documents)
     if wish.distillation:
         ORIGINALS["token-distillation"] = wish.distillation
@@ -107,6 +104,16 @@ def _results(
     return [result for method in every for result in kept(folder, method) or ()]
 
 
+def _size(wish: argparse.Namespace) -> None:
+    """Take a share of everything that is measured on."""
+    for part, usual in strata.PER_TOKEN.items():
+        strata.PER_TOKEN[part] = max(2, round(usual * wish.windows))
+    whole.CHUNKS = round(whole.CHUNKS * wish.windows)
+    generating.A_TOKEN = max(2, round(generating.A_TOKEN * wish.windows))
+    probing.BATCH = max(1, round(probing.BATCH * wish.windows))
+    trained_peers.EPOCHS = wish.epochs
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rows", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="a checkpoint folder")
@@ -121,7 +128,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--strata", type=_listed, default=list(WANTED))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tokens", type=int, help="tokens a stratum, instead of the defaults")
-    parser.add_argument("--windows", type=float, default=1.0, help="share of the usual windows")
+    parser.add_argument(
+        "--windows", type=float, default=1.0, help="share of the usual windows, texts, prompts"
+    )
     parser.add_argument("--epochs", type=int, default=1, help="of trained methods")
     parser.add_argument("--background", type=int, default=20_000, help="neutral positions")
     parser.add_argument("--documents", type=int, default=6_000, help="read at most so many")

@@ -25,7 +25,7 @@ Values = NDArray[np.float64]
 PAST = 16  # pieces of a prompt
 AHEAD = 8  # ids that are sampled behind a phrase's prompt
 NEUTRAL_AHEAD = 16
-A_TOKEN = 8  # prompts of each token at most
+A_TOKEN = 16  # prompts of each token at most
 NEUTRAL = 100
 _SEED = 5
 

@@ -13,7 +13,7 @@ from benchmarks.rows.whole import merged_texts, padded
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.windows import Ids
 
-STEPS, BATCH, LENGTH = 50, 4, 64  # texts of so many pieces, from the beginnings of documents
+STEPS, BATCH, LENGTH = 50, 8, 64  # texts of so many pieces, from the beginnings of documents
 RATE = 0.05  # of Adam, in standard deviations of old rows a step
 
 
