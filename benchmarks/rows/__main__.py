@@ -24,7 +24,8 @@ import transformers
 from benchmarks.rows import generating, probing, strata, trained_peers, whole
 from benchmarks.rows.kept import is_same_run, keep, kept
 from benchmarks.rows.measure import Result, measure, names, without_nonce
-from benchmarks.rows.ours import OURS, OURS_TRAINED
+from benchmarks.rows.ours import OURS
+from benchmarks.rows.ours_trained import OURS_TRAINED
 from benchmarks.rows.peers import PEERS
 from benchmarks.rows.plots import recovery_plot
 from benchmarks.rows.strata import WANTED, Stratum, choose

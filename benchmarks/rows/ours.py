@@ -87,4 +87,3 @@ def fit(context: Context) -> Rows:
 OURS: Mapping[str, Method] = MappingProxyType(
     {"no-corpus": no_corpus, "bias": bias, "mapped": mapped, "fit": fit}
 )
-OURS_TRAINED: Mapping[str, Method] = MappingProxyType({})
