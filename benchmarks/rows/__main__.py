@@ -99,7 +99,9 @@ def _results(
     folder = wish.out / stratum.name
     wanted = dict.fromkeys(("mean", *wish.methods))
     left = {m: METHODS[m] for m in wanted if not (folder / f"{m}.json").exists()}
-    for found in measure(subject, stratum, left, seeds=wish.seeds, donor=donor):
+    for found in measure(
+        subject, stratum, left, seeds=wish.seeds, donor=donor, uses=not wish.no_use
+    ):
         keep(folder, found[0].method, found)
     every = dict.fromkeys(("mean", *METHODS))
     return [result for method in every for result in kept(folder, method) or ()]
@@ -131,6 +133,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, help="tokens a stratum, instead of the defaults")
     parser.add_argument(
         "--windows", type=float, default=1.0, help="share of the usual windows, texts, prompts"
+    )
+    parser.add_argument(
+        "--no-use", action="store_true", help="without generation and the probe, which take time"
     )
     parser.add_argument("--epochs", type=int, default=1, help="of trained methods")
     parser.add_argument("--background", type=int, default=20_000, help="neutral positions")

@@ -69,16 +69,21 @@ class Gold:
     p_NP: Values
 
 
-def truth(subject: Subject, stratum: Stratum) -> Truth:
-    """Every pass that does not depend on a method."""
+def truth(subject: Subject, stratum: Stratum, *, uses: bool = True) -> Truth:
+    """Every pass that does not depend on a method.
+
+    Args:
+        uses: whether what is generated and the probe are measured, which take the most time.
+    """
     windows = stratum.windows[TEST]
     told = expected(subject.model, windows)
     rng = np.random.default_rng(7)
     found = duties(subject.model, windows, stratum.backgrounds[TEST], stratum.phrases, rng)
     gold = _gold(subject, stratum, told, found) if stratum.name == "S1" else None
     whole = whole_text(subject, stratum.phrases) if stratum.name == "S2" else None
-    asked = prompts(subject, stratum) if stratum.name == "S2" else None
-    steps = course(subject, stratum) if stratum.name == "S2" else None
+    uses = uses and stratum.name == "S2"
+    asked = prompts(subject, stratum) if uses else None
+    steps = course(subject, stratum) if uses else None
     return Truth(told, found, gold, whole, asked, steps)
 
 
@@ -94,20 +99,21 @@ def _gold(subject: Subject, stratum: Stratum, told: Expected, found: Duties) -> 
     return Gold(at, log_p, np.exp(logits - found.neutral.log_norm_P))
 
 
-def measure(
+def measure(  # noqa: PLR0913 - what is measured, how often, and how much of it
     subject: Subject,
     stratum: Stratum,
     methods: Mapping[str, Method],
     *,
     seeds: int,
     donor: Subject | None = None,
+    uses: bool = True,
     say: Callable[[str], None] = print,
 ) -> Iterator[list[Result]]:
     """Run and measure every method: its results, one or two variants, as they come."""
     if not methods:
         return
     begin = time.perf_counter()
-    against = truth(subject, stratum)
+    against = truth(subject, stratum, uses=uses)
     measured = _Measured(subject, stratum, against)
     say(f"  {stratum.name}: {len(stratum.phrases)} tokens, truth in {_since(begin)}")
     for name, method in methods.items():

@@ -73,8 +73,18 @@ def mapped(context: Context) -> Rows:
     return Rows(found.rows_ND, fit_output(model, writing), both_ND=found.rows_ND)
 
 
+_FITTED: dict[tuple[object, ...], Rows] = {}  # by stratum and seed: training goes on from it
+
+
 def fit(context: Context) -> Rows:
     """Read as mapped and refined, written as solved; tied: the compromise."""
+    key = (context.subject.name, context.seed, *(p.text for p in context.phrases))
+    if key not in _FITTED:
+        _FITTED[key] = _fit(context)
+    return _FITTED[key]
+
+
+def _fit(context: Context) -> Rows:
     model, told = context.subject.model, evidence(context)
     _, refined = fit_input(model, told, context.input_VD, context.rng)
     writing = prepare_writing(model, told, context.output_VD, context.rng)

@@ -12,7 +12,7 @@ from benchmarks.rows.ours import evidence, fit
 
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training.distilling import Settings, distil_rows
-from tokengraft.training.fitting import fit_output, prepare_writing
+from tokengraft.training.fitting import fit_input, fit_output, fit_tied, prepare_writing
 
 
 def passes(context: Context) -> int:
@@ -28,9 +28,14 @@ def passes(context: Context) -> int:
 
 
 def distil(context: Context) -> Rows:
-    """Distilled from the mean of the pieces; written as solved, or both at once on one row."""
-    read = context.pieces_mean(context.input_VD)
-    return _distilled(context, Rows(read, context.pieces_mean(context.output_VD), both_ND=read))
+    """Distilled from the start that a fit would take; written as solved, or both at once on one row."""
+    model, told = context.subject.model, evidence(context)
+    _, read = fit_input(model, told, context.input_VD, context.rng, rounds=0)
+    both = None
+    if model.tied:
+        writing = prepare_writing(model, told, context.output_VD, context.rng)
+        both = fit_tied(model, told, writing, context.input_VD, context.rng, rounds=0)[1].rows_ND
+    return _distilled(context, Rows(read.rows_ND, read.rows_ND, both_ND=both))
 
 
 def distil_fit(context: Context) -> Rows:

@@ -122,13 +122,29 @@ def _map_figures(mapped: Mapped) -> dict[str, float]:
 
 
 def fit_input(
-    model: LanguageModel, evidence: Evidence, rows_VD: Values, rng: np.random.Generator
+    model: LanguageModel,
+    evidence: Evidence,
+    rows_VD: Values,
+    rng: np.random.Generator,
+    rounds: int | None = None,
 ) -> tuple[Mapped, Refined]:
-    """Map, then refine; tokens start where it reads best, the mean of all rows included."""
+    """Map, then refine; tokens start where it reads best, the mean of all rows included.
+
+    Args:
+        rounds: of refinement; 0 only chooses where to start.
+    """
     found = map_rows(model, rows_VD, evidence.known, (evidence.phrases, evidence.windows))
     starts = _starts(model, evidence, rows_VD, found)
     spread_DD = spread(rows_VD, evidence.trained)
-    refined = refine(model, evidence.windows, evidence.phrases, starts, rng, spread_DD=spread_DD)
+    refined = refine(
+        model,
+        evidence.windows,
+        evidence.phrases,
+        starts,
+        rng,
+        spread_DD=spread_DD,
+        rounds=rounds,
+    )
     return found, refined
 
 
@@ -240,6 +256,7 @@ def fit_tied(
     writing: Writing,
     rows_VD: Values,
     rng: np.random.Generator,
+    rounds: int | None = None,
 ) -> tuple[Mapped, Refined]:
     """One row for both jobs: steps on the sum of both losses.
 
@@ -272,6 +289,7 @@ def fit_tied(
         rng,
         spread_DD=spread(rows_VD, evidence.trained),
         second=second,
+        rounds=rounds,
     )
     return found, refined
 

@@ -84,6 +84,7 @@ def refine(  # noqa: PLR0913 - what is read, from where, and in which metric
     *,
     spread_DD: Values,
     second: SecondJob | None = None,
+    rounds: int | None = None,
 ) -> Refined:
     """Refine rows on at most `WINDOWS` windows of each token.
 
@@ -91,6 +92,7 @@ def refine(  # noqa: PLR0913 - what is read, from where, and in which metric
         starts: rows to start from, [N, D] each; every token takes the best of them.
         spread_DD: covariance of rows that are trained.
         second: where rows do both jobs.
+        rounds: `ROUNDS` if None; 0 takes the best start and leaves it.
     """
     windows = at_most(windows, WINDOWS)
     places, exists = windows.following()
@@ -101,11 +103,14 @@ def refine(  # noqa: PLR0913 - what is read, from where, and in which metric
     for start_ND in starts[1:]:
         state.take(start_ND)
     before = state.loss_N.copy()
+    rounds = ROUNDS if rounds is None else rounds
+    if not rounds:
+        return Refined(state.rows_ND, before, before)
     width = len(spread_DD)
     held_DD = np.linalg.inv(spread_DD + 1e-3 * np.trace(spread_DD) / width * np.eye(width))
     measure = _Measure(fisher(model, told[exists], rng), spread_DD, held_DD)
     answers = Answers(_probe(judge, state, spread_DD, rng), held_DD)
-    for number in range(ROUNDS):
+    for number in range(rounds):
         if number and number % REMEASURED == 0:
             answers.shared_ADD = _probe(judge, state, spread_DD, rng)
         for damping in DAMPINGS:
