@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
 from benchmarks.rows import trained_peers
 from benchmarks.rows.cases import Context, Method, Rows
 from benchmarks.rows.ours import evidence, fit
+from benchmarks.rows.reading import divergences
+from benchmarks.rows.trained_peers import BATCH, Swept, Train
 
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training.distilling import Settings, distil_rows
+from tokengraft.training.distilling import distil_rows
 from tokengraft.training.fitting import fit_input, fit_output, fit_tied, prepare_writing
+from tokengraft.training.training_settings import Settings
+
+Start = Callable[[Context], Rows]
 
 
 def passes(context: Context) -> int:
@@ -27,43 +32,70 @@ def passes(context: Context) -> int:
     return max(1, int(trained_peers.EPOCHS * whole / behind))
 
 
-def distil(context: Context) -> Rows:
-    """Distilled from the start that a fit would take; written as solved, or both at once on one row."""
+def first(context: Context) -> Rows:
+    """Where a fit would start: for each token the best of a few rows that need no training."""
     model, told = context.subject.model, evidence(context)
     _, read = fit_input(model, told, context.input_VD, context.rng, rounds=0)
     both = None
     if model.tied:
         writing = prepare_writing(model, told, context.output_VD, context.rng)
         both = fit_tied(model, told, writing, context.input_VD, context.rng, rounds=0)[1].rows_ND
-    return _distilled(context, Rows(read.rows_ND, read.rows_ND, both_ND=both))
+    return Rows(read.rows_ND, read.rows_ND, both_ND=both)
 
 
-def distil_fit(context: Context) -> Rows:
-    """Distilled from where the fit ends."""
-    return _distilled(context, fit(context))
+def _trained(start: Start) -> Train:
+    """Read rows trained by Adam, written as solved; where one row does both jobs, both at once."""
+
+    def train(context: Context, rate: float) -> Rows:
+        model, rows = context.subject.model, start(context)
+        told, rng = evidence(context), np.random.default_rng(context.seed)
+        read = _distilled(context, rows.input_ND, rate, writing=False)
+        output = fit_output(model, prepare_writing(model, told, context.output_VD, rng))
+        both = None
+        if model.tied:
+            both = _distilled(context, rows.tied().input_ND, rate, writing=True)
+        return Rows(read, output, both_ND=both)
+
+    return train
 
 
-def _distilled(context: Context, start: Rows) -> Rows:
-    model, told = context.subject.model, evidence(context)
+def _tried(start: Start) -> Train:
+    def train(context: Context, rate: float) -> Rows:
+        read = _distilled(context, start(context).input_ND, rate, writing=False)
+        return Rows(read, read)
+
+    return train
+
+
+def _distilled(context: Context, start_ND: np.ndarray, rate: float, *, writing: bool) -> np.ndarray:
+    model = context.subject.model
     names = tuple(p.text for p in context.phrases)
-    made = tuple(RowsMade("mean", "mean") for _ in names)
-    most = passes(context)
-    reading = Settings(passes=most, writing="keep")
-    if not model.tied:
-        found = distil_rows(
-            model, told, RowSet(names, start.input_ND, start.output_ND, made), reading
-        )
-        writing = prepare_writing(model, told, context.output_VD, context.rng)
-        return Rows(found.input_ND, fit_output(model, writing))
-    one, two = (
-        distil_rows(model, told, RowSet(names, rows_ND, None, made), settings).input_ND
-        for rows_ND, settings in (
-            (start.tied().input_ND, Settings(passes=most)),
-            (start.input_ND, reading),
-        )
+    rows = RowSet(
+        names,
+        start_ND,
+        None if model.tied else start_ND,
+        tuple(RowsMade("start", "start") for _ in names),
     )
-    writing = prepare_writing(model, told, context.output_VD, np.random.default_rng(context.seed))
-    return Rows(two, fit_output(model, writing), both_ND=one)
+    spread = float(np.nanstd(context.input_VD[context.known_V]))
+    settings = Settings(
+        optimizer="adam",
+        group=BATCH,
+        rate=rate / spread,
+        passes=passes(context),
+        validate_each=1,
+        writing="solve" if writing else "keep",
+    )
+    return distil_rows(model, evidence(context), rows, settings, seed=context.seed).input_ND
 
 
-OURS_TRAINED: Mapping[str, Method] = MappingProxyType({"distil": distil, "distil+fit": distil_fit})
+def _reading(context: Context, rows: Rows) -> float:
+    kl = divergences(context.subject.model, context.validation, context.phrases, rows.input_ND)
+    return float(np.nan_to_num(kl, nan=np.inf).mean())
+
+
+OURS_TRAINED: Mapping[str, Method] = MappingProxyType(
+    {
+        "distil": Swept(_trained(first), _reading, _tried(first)),
+        "distil+fit": Swept(_trained(fit), _reading, _tried(fit)),
+    }
+)

@@ -44,6 +44,7 @@ class Swept:
 
     train: Train
     judge: Judge
+    tried: Train | None = None  # what is trained for the sweep, if that is less than `train`
     rates: dict[tuple[str, ...], float] = field(default_factory=dict)
 
     def choose(self, context: Context) -> float:
@@ -52,7 +53,9 @@ class Swept:
         if key not in self.rates:
             spread = float(np.nanstd(context.input_VD[context.known_V]))
             self.rates[key] = spread * best_rate(
-                lambda share: self.judge(context, self.train(context, spread * share))
+                lambda share: self.judge(
+                    context, (self.tried or self.train)(context, spread * share)
+                )
             )
         return self.rates[key]
 
