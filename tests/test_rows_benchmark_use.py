@@ -12,15 +12,17 @@ torch = pytest.importorskip("torch", reason="needs tokengraft[train]")
 pytest.importorskip("transformers", reason="needs tokengraft[train]")
 pytest.importorskip("peft", reason="needs tokengraft[train]")
 
-from benchmarks.rows import generating, probing, whole
+from benchmarks.rows import generating, probing, trained_peers, whole
 from benchmarks.rows.cases import Context, Rows, context
 from benchmarks.rows.generating import generated, prompts, sampled
 from benchmarks.rows.mapped_peers import NotApplicable
+from benchmarks.rows.ours_trained import first, passes
 from benchmarks.rows.peers import PEERS
 from benchmarks.rows.strata import Stratum, choose
 from benchmarks.rows.subject import Subject
 from benchmarks.rows.trained_peers import (
     ORIGINALS,
+    Swept,
     best_rate,
     distillation,
     text_loss,
@@ -31,6 +33,7 @@ from benchmarks.rows.whole import nats
 from row_subjects import few, small_subject
 from tokengraft.training.fitting import quiet
 from tokengraft.training.output_rows import Samples, bias_direction
+from tokengraft.training.refining import judged
 from tokengraft.training.states import neutral_states
 
 
@@ -135,3 +138,43 @@ def test_without_its_authors_code_distillation_is_left_out(
     ORIGINALS.pop("token-distillation", None)
     with pytest.raises(NotApplicable, match="code was not given"):
         distillation(third=True, with_text=False)(told[2], 1e-3)
+
+
+def test_our_passes_cost_no_more_positions_than_a_peers_epochs(
+    told: tuple[Subject, Stratum, Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trained_peers, "EPOCHS", 2)
+    fit = told[2].fit
+    whole_windows = 2 * int((fit.length_W - fit.n_pieces_W + 1).sum())
+    behind = int((fit.length_W - fit.last_piece()).sum())
+    assert passes(told[2]) * behind <= whole_windows < (passes(told[2]) + 1) * behind
+
+
+def test_a_rate_is_swept_once_for_tokens_in_spreads_of_rows(
+    told: tuple[Subject, Stratum, Context],
+) -> None:
+    given = told[2]
+    spread = float(np.nanstd(given.input_VD[given.known_V]))
+    tried = []
+
+    def train(context: Context, rate: float) -> Rows:
+        tried.append(rate)
+        return Rows(np.full((1, 1), rate), np.zeros((1, 1)))
+
+    swept = Swept(train, lambda _, rows: abs(math.log(rows.input_ND[0, 0] / (0.09 * spread))))
+    assert swept.choose(given) == pytest.approx(0.1 * spread)
+    assert tried == pytest.approx([0.03 * spread, 0.1 * spread, 0.3 * spread])
+    assert swept(given).input_ND[0, 0] == pytest.approx(0.1 * spread)
+    assert len(tried) == 4
+
+
+def test_a_start_is_for_each_token_no_worse_than_the_mean_of_all_rows(
+    told: tuple[Subject, Stratum, Context],
+) -> None:
+    subject, _, given = told
+    start = first(given).input_ND
+    loss, mean = (
+        judged(subject.model, given.fit, given.phrases, rows)
+        for rows in (start, given.mean_of_all(given.input_VD))
+    )
+    assert (loss <= mean + 1e-9).all()
