@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmarks.rows.page import main, pairs_table
+from benchmarks.rows.page import main, pairs_table, without_methods
 
 LINES = [
     {"method": "mean", "variant": "tied", "read_kl": 0.3, "rho_read": 0.0, "rho_write": 0.0},
@@ -65,3 +65,8 @@ def test_a_pair_without_an_interval_shows_none() -> None:
         "| 0.500 | bil (0.250) | – |"
     )
     assert pairs_table([]) == ""
+
+
+def test_a_shown_command_does_not_say_in_how_many_runs_it_ran() -> None:
+    told = "python -m benchmarks.rows --model m --methods a,b --seeds 3 --strata S2 -o out"
+    assert without_methods(told) == "python -m benchmarks.rows --model m --seeds 3"

@@ -74,10 +74,10 @@ def _block(kept: Path, mark: re.Match[str]) -> str:
     told = known[stratum]
     run = told["run"]
     parts = [
-        f"`{run['command']}`",
+        f"`{without_methods(run['command'])}`",
         (
             f"{told['sizes']}; {run['seeds']} seed{'s' if run['seeds'] > 1 else ''}, "
-            f"{run['minutes']:g} minutes, torch {run['torch']}, transformers {run['transformers']}."
+            f"torch {run['torch']}, transformers {run['transformers']}, float32."
         ),
         f"![Recovery]({kept.name}/{name}-{stratum}.svg)",
         markdown([_bold(line) for line in told["lines"]]),
@@ -97,6 +97,11 @@ def _block(kept: Path, mark: re.Match[str]) -> str:
             f"with the word left out (above 0 would be a leak of test text): {told_gains}."
         )
     return f"{_head(name, stratum)}\n\n" + "\n\n".join(parts) + "\n\n<!-- end -->"
+
+
+def without_methods(command: str) -> str:
+    """The command without what only says in how many runs the table was measured."""
+    return re.sub(r" (--methods|--strata|-o) \S+", "", command)
 
 
 def _head(name: str, stratum: str) -> str:

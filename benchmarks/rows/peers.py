@@ -151,8 +151,8 @@ PEERS: Mapping[str, Method] = MappingProxyType(
         "omp": omp,
     }
 )
-# These depend on neither seed nor windows: one measurement serves all seeds.
+# These depend on neither the seed nor its windows: one measurement serves all seeds.
 FIXED = frozenset(
     {"zero", "mean", "subword-mean", "adaptivocab", "eeve", "bil", "first-last"}
-    | {"lf-description", "omp"}
+    | {"lf-description", "omp", "tokens2words", "tokens2words-scaled"}
 )
