@@ -59,6 +59,7 @@ def page(report: Report, words: Words) -> str:
         adapter=sum(bool(tensor.updates) for tensor in report.tensors),
         same=_same,
         shares=told.shares,
+        examples=told.examples,
         before=told.before,
         dropped=lambda data, reason: [row for row in data.dropped if row.reason == reason][:12],
         commands=_commands(report),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from tokengraft.records import BehaviourRecord, Rate, TokenBehaviour, TokenRecord
+from tokengraft.records import BehaviourRecord, Example, Rate, TokenBehaviour, TokenRecord
 from tokengraft.reporting.catalogue import Words
 from tokengraft.reporting.text_plan import summary
 from tokengraft.reporting.text_renumbering import removed_words
@@ -163,16 +163,17 @@ class Told:
             return "–"
         return self.say.decimal(f"{100 * share:.3g}") + " %"
 
-    def rate(self, rate: Rate | None) -> str:
-        """A share with how many of how many, and its interval."""
-        if rate is None or rate.rate is None:
-            return "–"
-        text = self.percent(rate.rate)
-        if rate.hits is not None:
-            text += f" ({self.say.number(rate.hits)}/{self.say.number(rate.n)})"
-        if rate.low is not None and rate.high is not None:
-            text += f" [{self.percent(rate.low)} – {self.percent(rate.high)}]"
-        return text
+    def rate(self, rate: Rate) -> str:
+        """A share with how many of how many."""
+        if rate.hits is None:
+            return self.percent(rate.rate)
+        return f"{self.percent(rate.rate)} ({self.say.number(rate.hits)}/{self.say.number(rate.n)})"
+
+    def interval(self, rate: Rate) -> str:
+        """Its interval, "" where the record has none."""
+        if rate.low is None or rate.high is None:
+            return ""
+        return f"{self.percent(rate.low)} – {self.percent(rate.high)}"
 
     def capped(self, total_rows: int, shown: int, place: str) -> str:
         """What stands below a table that is not whole, "" below one that is."""
@@ -227,6 +228,11 @@ SHARE_NAMES: Final = {
     "content": "the right text",
     "stopped": "the answer ends by itself",
 }
+
+
+def examples(found: BehaviourRecord) -> list[Example]:
+    """Examples, those that went wrong first."""
+    return sorted(found.examples, key=lambda example: example.ok is not False)
 
 
 def shares(
