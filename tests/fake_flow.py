@@ -36,6 +36,7 @@ STORY = SimpleNamespace(
     resumed=(),
     reports=(),
     trained=None,
+    serve=("transformers serve out",),
 )
 CHAPTERS = (
     SimpleNamespace(title="Look", command="tokengraft audit base", value=samples.AUDIT),

@@ -201,7 +201,10 @@ class Folder(Document):
 
 
 class Run(Document):
-    """The whole story of `tokengraft run`; `stages` and `tokens` where it trained."""
+    """The whole story of `tokengraft run`; `stages` and `tokens` where it trained.
+
+    `serve` holds commands of other programs that serve the result.
+    """
 
     kind: ClassVar[str] = "run"
     schema_: Literal["tokengraft/run"] = Field(default="tokengraft/run", alias="schema")
@@ -215,6 +218,7 @@ class Run(Document):
     undone: tuple[str, ...] = ()
     resumed: tuple[str, ...] = ()
     reports: tuple[str, ...] = ()
+    serve: tuple[str, ...] = ()
     seconds: float
 
 

@@ -23,6 +23,7 @@ from tokengraft.flow.making import (
 )
 from tokengraft.flow.proving import verify
 from tokengraft.flow.reports import report_beside
+from tokengraft.flow.serving import serving
 from tokengraft.flow.training import TrainedOut, asks_for_training, train
 from tokengraft.formats.recipe_file import read_recipe
 from tokengraft.results import Verification
@@ -40,6 +41,7 @@ class Story:
     resumed: tuple[str, ...]
     reports: tuple[Path, ...] = ()
     trained: TrainedOut | None = None
+    serve: tuple[str, ...] = ()
 
 
 def run(  # noqa: PLR0913 - one keyword an option of the command
@@ -78,9 +80,8 @@ def run(  # noqa: PLR0913 - one keyword an option of the command
         )
         proof = _proof(out, source, done, listen)
         reports = report_beside(out, source, proof, language=language, listen=listen)
-        return Story(
-            source, said, done.planned, done.applied, proof, done.resumed, reports, trained=done
-        )
+        told = (source, said, done.planned, done.applied, proof, done.resumed, reports, done)
+        return Story(*told, serve=_serve(out, done.planned))
     planned = make_plan(source, recipe, overrides=overrides, listen=listen)
     there = made_by(out, planned)
     if there is None:
@@ -92,7 +93,16 @@ def run(  # noqa: PLR0913 - one keyword an option of the command
         listen(Note("apply", resumed[0]))
     proof = verify(out, against=source, listen=listen)
     reports = report_beside(out, source, proof, language=language, listen=listen)
-    return Story(source, said, planned, applied, proof, resumed, reports)
+    serve = _serve(out, planned)
+    return Story(source, said, planned, applied, proof, resumed, reports, serve=serve)
+
+
+def _serve(out: Path, planned: Planned) -> tuple[str, ...]:
+    """The commands that serve the result; none where it has no weights or no chat template."""
+    tokenizer = planned.checkpoint.tokenizer
+    if planned.checkpoint.tensors is None or tokenizer is None or not tokenizer.templates:
+        return ()
+    return tuple(serving(out, planned.recipe))
 
 
 def _proof(out: Path, source: str, done: TrainedOut, listen: Listen) -> Verification:
