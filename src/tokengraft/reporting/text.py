@@ -112,6 +112,10 @@ def _run(page: Page, story: Run, beside: Beside) -> None:
         page.heading(say("Reports"))
         for path in story.reports:
             page.exact(f"  {path}")
+    if story.serve and story.verify.passed:
+        page.heading(say("Serve it"))
+        for command in story.serve:
+            page.exact(f"  {command}", "cyan")
 
 
 def _demo(page: Page, story: Demo, beside: Beside) -> None:

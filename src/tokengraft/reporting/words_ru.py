@@ -44,6 +44,7 @@ TEXTS: Final = {
     "calls by the right name": "вызовы с верным именем",
     "calls with the right arguments": "вызовы с верными аргументами",
     "end by themselves": "кончаются сами",
+    "Serve it": "Запустить сервер",
     "role": "роль",
     "what": "что",
     # every view

@@ -47,9 +47,7 @@ def run(session: Session, *, recipe: Path, making: Making) -> int:
     told = _told(story, round(time.monotonic() - started, 3))
     then = after(making.out, story.source, passed=told.verify.passed)
     texts = row_texts(story.planned.plan, story.planned.checkpoint.tokenizer)
-    beside = Beside(
-        next=(*(told.serve if told.verify.passed else ()), then), texts=texts, place=str(making.out)
-    )
+    beside = Beside(next=(then,), texts=texts, place=str(making.out))
     session.show(told, beside)
     return 0 if told.verify.passed else 1
 
