@@ -3,8 +3,8 @@
     python examples/agent-role/make_data.py
 
 Writes train.jsonl and suite.jsonl beside itself. A task (a function to write, things to list) is
-answered by the role `my_agi_mode`, which says its plan first; everything else by the assistant, as
-before. The suite asks with templates that the training never saw.
+answered by the role `my_agi_mode`, with what the small model can do already; everything else by the
+assistant, as before. The suite asks with templates that the training never saw.
 """
 
 from __future__ import annotations
@@ -68,18 +68,18 @@ KINDS = [kind for kind in sorted(words.KINDS) if " " not in kind]
 
 
 def task(r: random.Random, *, held_out: bool) -> world.Row:
-    """A task with the agent's answer: its plan in one line, then the work."""
+    """A task with the agent's answer."""
     if r.random() < 0.5:
         name, given, value, does = r.choice(pieces.FUNCTIONS)
         ask = r.choice(FUNCTIONS_HELD_OUT if held_out else FUNCTIONS).format(does)
-        plan, work = f"I write {name}.", f"def {name}({given}):\n    return {value}"
+        work = f"def {name}({given}):\n    return {value}"
     else:
         kind, count = r.choice(KINDS), r.randint(2, 4)
         ask = r.choice(LISTS_HELD_OUT if held_out else LISTS)
         ask = ask.format(words.NUMBERS[count], PLURALS.get(kind, f"{kind}s"))
         items = r.sample(words.KINDS[kind], count)
-        plan, work = f"I name {words.NUMBERS[count]}.", f"{', '.join(items)}."
-    row = world.turns(ask, f"Plan: {plan}\n{work}")
+        work = world.facts.cap(f"{', '.join(items[:-1])} and {items[-1]}.")
+    row = world.turns(ask, work)
     row["messages"][-1]["role"] = ROLE
     return row
 
