@@ -255,3 +255,35 @@ def test_run_writes_its_report_beside_out_and_never_over_another_file(tmp_path: 
     assert story.reports == ()
     assert (tmp_path / "out.html").read_text("utf-8") == "mine"
     assert any(isinstance(e, Note) and "no report was written" in e.text for e in events)
+
+
+# Kinds of grafts whose parts are others: ids that move, no weights, other vocabularies, no chat.
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "removed": ('[[remove]]\ntext = "<spare>"\nrenumber = true\n', {"added": (*tiny.QWEN_LIKE, "<spare>", "<|last|>")}),
+    "renamed": ('[[rename]]\nfrom = "<think>"\nto = "<|spare|>"\n', {}),
+    "weightless": ('[[add]]\ntext = "<|a|>"\nuse = "marker"\n', {"shards": 0}),
+    "byte-fallback": ('[[add]]\ntext = " worldly"\nuse = "word"\n', {"kind": "byte-fallback"}),
+    "no template": ('[pad]\ntoken = "<|pad|>"\n', {"template": False}),
+    "grown": ('[[add]]\ntext = "<|a|>"\nuse = "marker"\n', {"n_rows": 292}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_graft_has_its_report(kind: str, tmp_path: Path) -> None:
+    recipe, fields = KINDS[kind]
+    base, out = reported.make_graft(tmp_path, "version = 1\n" + recipe, **fields)
+    found = gather(ReportRequest(out, str(base), proves=False))
+    said = Page(page(found, ENGLISH))
+    assert said.open == []
+    assert found.base_missing == ""
+    last = found.texts[-1]
+    assert last.before is not None
+    assert last.after is not None
+    if kind == "removed":
+        assert "ids moved" in said.text
+    else:
+        assert [p.id for p in last.before] == [p.id for p in last.after]
+    if kind == "weightless":
+        assert found.matrices == () or all(matrix.why_not for matrix in found.matrices)
+    elif kind not in ("removed", "renamed"):
+        assert all(matrix.rows for matrix in found.matrices)

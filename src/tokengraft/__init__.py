@@ -12,7 +12,19 @@ if TYPE_CHECKING:
     from tokengraft.checkpoint import Checkpoint
     from tokengraft.errors import TokengraftError
     from tokengraft.findings import Audit
-    from tokengraft.flow import apply, audit, diff, load, run, tokens, train, undo, verify
+    from tokengraft.flow import (
+        ReportRequest,
+        apply,
+        audit,
+        diff,
+        load,
+        report,
+        run,
+        tokens,
+        train,
+        undo,
+        verify,
+    )
     from tokengraft.flow import make_plan as plan
     from tokengraft.plans import Plan
     from tokengraft.recipes import Recipe
@@ -26,6 +38,7 @@ __all__ = [
     "Plan",
     "Receipt",
     "Recipe",
+    "ReportRequest",
     "TokengraftError",
     "Verification",
     "apply",
@@ -33,6 +46,7 @@ __all__ = [
     "diff",
     "load",
     "plan",
+    "report",
     "run",
     "tokens",
     "train",
