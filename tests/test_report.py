@@ -259,7 +259,10 @@ def test_run_writes_its_report_beside_out_and_never_over_another_file(tmp_path: 
 
 # Kinds of grafts whose parts are others: ids that move, no weights, other vocabularies, no chat.
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
-    "removed": ('[[remove]]\ntext = "<spare>"\nrenumber = true\n', {"added": (*tiny.QWEN_LIKE, "<spare>", "<|last|>")}),
+    "removed": (
+        '[[remove]]\ntext = "<spare>"\nrenumber = true\n',
+        {"added": (*tiny.QWEN_LIKE, "<spare>", "<|last|>")},
+    ),
     "renamed": ('[[rename]]\nfrom = "<think>"\nto = "<|spare|>"\n', {}),
     "weightless": ('[[add]]\ntext = "<|a|>"\nuse = "marker"\n', {"shards": 0}),
     "byte-fallback": ('[[add]]\ntext = " worldly"\nuse = "word"\n', {"kind": "byte-fallback"}),
