@@ -20,51 +20,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
+import served
 import tiny_chat
-from tokengraft import flow
-from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training.row_files import save_rows
+from served import NEW, OLD, QUESTION
 
 for _library in ("torch", "transformers", "fastapi", "uvicorn", "openai"):
     pytest.importorskip(_library, reason="needs transformers[serving]")
 
-CHAT = Path(__file__).resolve().parents[2] / "models" / "tiny-qwen3-moe-chat"
-OLD, NEW = ("<tool_call>", "</tool_call>"), ("<tool_start>", "</tool_end>")
-RECIPE = """version = 1
-[tools]
-open = "<tool_start>"
-close = "</tool_end>"
-[rows]
-values = "rows.safetensors"
-"""
-QUESTION = "What is the weather in Paris?"
 SECONDS = 300.0  # until a server answers: torch and transformers are imported first
-
-
-def old_rows() -> RowSet:
-    """The rows of the old markers for the new ones."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(CHAT)
-    model = AutoModelForCausalLM.from_pretrained(CHAT, dtype=torch.float32)
-    ids = tokenizer.convert_tokens_to_ids(list(OLD))
-    read = model.get_input_embeddings().weight[ids].detach().double().numpy()
-    write = model.get_output_embeddings().weight[ids].detach().double().numpy()
-    return RowSet(NEW, read, np.asarray(write * 1.1), (RowsMade("copied", "longer"),) * 2)
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("serving")
-    save_rows(old_rows(), place / "rows.safetensors")
-    recipe = place / "recipe.toml"
-    recipe.write_text(RECIPE, encoding="utf-8")
-    flow.apply(recipe, base=str(CHAT), out=place / "out")
-    return place / "out"
+    return served.build(tmp_path_factory.mktemp("serving"))
 
 
 def free_port() -> int:
