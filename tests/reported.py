@@ -171,6 +171,7 @@ def everything(text: str, folder: Path) -> Report:
         RowMap((point,), (replace(point, x=0.75),), ((0.0, 0.0), (1.0, 1.0)), 0.31),
     )
     told = text.encode("utf-8", "replace").decode()
+    training = read_records(folder, [(7, told), (8, told + "x"), (9, told + "y")])
     return Report(
         out=text,
         source=text,
@@ -189,7 +190,8 @@ def everything(text: str, folder: Path) -> Report:
         positions=Frequencies(
             4096, 131072, "none", "yarn", (1.0, 2.0, 4.0), (1.0, 1.0, 1.0), (text,)
         ),
-        training=read_records(folder, [(7, told), (8, told + "x"), (9, told + "y")]),
+        training=training,
+        behaviour=training.behaviour,
         advice=(Advice("Serve it", (text,), (text,)),),
         manifest={text: samples.SHA},
     )

@@ -10,11 +10,20 @@ import pytest
 import reported
 import samples
 from reported import Page, ask
+from tokengraft.behaviour import (
+    Behaviour,
+    Measured,
+    Rate,
+    StopBehaviour,
+    TokenBehaviour,
+    ToolBehaviour,
+)
 from tokengraft.flow import ReportRequest
 from tokengraft.flow.reports import gather
 from tokengraft.formats.training_records import read_training
 from tokengraft.reporting.catalogue import ENGLISH
 from tokengraft.reporting.html import page
+from tokengraft.reporting.html.told import before, shares
 from tokengraft.trainings import Repeats, StageRecord, TokenVerdict, TokenVerdicts
 
 
@@ -108,10 +117,21 @@ def test_documents_of_the_writers_of_records_are_read_as_they_are(tmp_path: Path
         text="<call>", id=300, verdict="go", read=0.9, write=0.8, leak=0.1, uses=3, bytes_saved=9,
         repeats=Repeats(passed=True, highest=0.5, old_tokens=0.9),
     )  # fmt: skip
+    half = Rate.of(5, 10)
+    assert half is not None
+    behaviour = Behaviour(
+        suite="auto",
+        n_prompts=40,
+        tokens=(TokenBehaviour(text="<call>", id=300, wanted=half, elsewhere=half),),
+        tools=ToolBehaviour(parsed=half, names=half, arguments=half),
+        stop=StopBehaviour(stopped=half),
+        before=Measured(tokens=(TokenBehaviour(text="<call>", id=300, wanted=Rate.of(0, 10)),)),
+    )
     stage = StageRecord(stage="fit", key="k", seconds=3.5, notes=("a note",), figures={"a": 1.5})
     for name, document in {
         "tokens.json": TokenVerdicts(tokens=(verdict,), notes=("n",)),
         "data.json": samples.DATA,
+        "behaviour.json": behaviour,
         "fit/stage.json": stage,
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -134,3 +154,23 @@ def test_documents_of_the_writers_of_records_are_read_as_they_are(tmp_path: Path
         "rows": kept["rows"]
     } == kept
     assert found.data.rows.train == 90
+    assert found.behaviour is not None
+    (asked,) = found.behaviour.tokens
+    assert asked.wanted is not None
+    assert asked.wanted.model_dump(exclude={"before"}) == half.model_dump()
+    assert [name for name, _, _ in shares(found.behaviour.tools, None)] == [
+        *("a call is read back", "by the right name", "with the right arguments")
+    ]
+    untrained = before(found.behaviour, asked).wanted
+    assert untrained is not None
+    assert (untrained.hits, untrained.n) == (0, 10)
+
+
+def test_what_the_proof_asked_just_now_wins_over_an_earlier_record(tmp_path: Path) -> None:
+    _, out = reported.make_graft(tmp_path)
+    reported.write_records(tmp_path / "out.training", reported.records([(300, "<call>")]))
+    now = samples.VERIFIED.model_copy(update={"behaviour": Behaviour(suite="now", n_prompts=1)})
+    for proof, suite in ((samples.VERIFIED, "held out"), (now, "now")):
+        found = gather(ReportRequest(out, verification=proof)).behaviour
+        assert found is not None
+        assert found.suite == suite

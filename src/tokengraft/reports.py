@@ -12,7 +12,7 @@ from typing import Literal
 
 from tokengraft.findings import Facts
 from tokengraft.plans import Plan
-from tokengraft.records import TrainingRecords
+from tokengraft.records import BehaviourRecord, TrainingRecords
 from tokengraft.results import Receipt, Verification
 
 Part = Literal["input", "output", "both"]
@@ -185,6 +185,7 @@ class Report:
         base_missing: why nothing is said of the base; English, empty where it was read.
         verification: None where nobody proved it; `unproved` then says why.
         training: what lies beside the result; None where nothing does.
+        behaviour: what the model was asked, by the proof or earlier; None where it was not.
         manifest: sha256 of every file of the result.
     """
 
@@ -202,6 +203,7 @@ class Report:
     matrices: tuple[MatrixView, ...] = ()
     positions: Frequencies | None = None
     training: TrainingRecords | None = None
+    behaviour: BehaviourRecord | None = None
     advice: tuple[Advice, ...] = ()
     manifest: Mapping[str, str] = field(default_factory=dict)
     row_texts: Mapping[int, str] = field(default_factory=dict)

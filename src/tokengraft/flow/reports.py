@@ -30,7 +30,7 @@ from tokengraft.formats.recipe_file import parse_recipe
 from tokengraft.formats.training_records import read_training
 from tokengraft.formats.whole_files import read_head
 from tokengraft.plans import Plan
-from tokengraft.records import TrainingRecords
+from tokengraft.records import BehaviourRecord, TrainingRecords
 from tokengraft.reporting.catalogue import BY_LANGUAGE
 from tokengraft.reporting.html import MARK, contents, page
 from tokengraft.reporting.row_texts import row_texts
@@ -190,6 +190,7 @@ def gather(asked: ReportRequest, listen: Listen = ignore) -> Report:
         matrices=matrix_views(plan, result, listen),
         positions=positions(recipe, base, result),
         training=training,
+        behaviour=_behaviour(proof, training),
         advice=advice(asked.out, source, plan, recipe),
         manifest=graft.manifest or {},
         row_texts=row_texts(plan, result.tokenizer),
@@ -208,6 +209,15 @@ def _facts(result: Checkpoint) -> Facts:
 def _proof(asked: ReportRequest, source: str | None, listen: Listen) -> Verification:
     base = None if source is None else load(source, listen)
     return prove(asked.out, against=base, listen=listen)
+
+
+def _behaviour(
+    proof: Verification | None, training: TrainingRecords | None
+) -> BehaviourRecord | None:
+    """What the proof asked the model just now, else what was recorded earlier."""
+    if proof is not None and proof.behaviour is not None:
+        return BehaviourRecord.model_validate(proof.behaviour.as_dict())
+    return None if training is None else training.behaviour
 
 
 def _base(

@@ -95,11 +95,15 @@ def _commands(report: Report) -> Mapping[str, str]:
     base = shlex.quote(source) if source else "SRC"
     # A recipe's paths start beside it: the copy in OUT finds no data, but one without needs none.
     recipe = shlex.quote(f"{report.out}/tokengraft/recipe.toml")
+    suite = "SUITE" if report.training is None else "auto"  # auto: what the training held out
+    record = shlex.quote(f"{report.out}.training/behaviour.json")
+    if report.training is None:
+        record = "behaviour.json"
     fit = f"{recipe} --set 'train.stages=[\"fit\"]'"
     return {
         "verify": f"tokengraft verify {out}{against}",
         "train": f"tokengraft train {base} {'RECIPE' if report.asks_training else fit} -o TRAINED",
-        "behaviour": f"tokengraft verify {out}{against} --behaviour SUITE",
+        "behaviour": f"tokengraft verify {out}{against} --behaviour {suite} -o {record}",
         "context": f"tokengraft verify {out} --against {base} --deep --texts FILE",
     }
 

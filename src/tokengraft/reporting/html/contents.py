@@ -34,13 +34,11 @@ def _parts(report: Report) -> Iterator[ReportPart]:
 
 
 def _training(report: Report) -> Iterator[ReportPart]:
-    found = report.training
-    if found is None:
-        yield _part("training", TRAIN_LEFT if report.asks_training else NOT_TRAINED)
-        yield _part("behaviour", NO_BEHAVIOUR)
-        return
-    yield _part("training", "")
-    yield _part("behaviour", "" if found.behaviour is not None else NO_BEHAVIOUR)
+    why = ""
+    if report.training is None:
+        why = TRAIN_LEFT if report.asks_training else NOT_TRAINED
+    yield _part("training", why)
+    yield _part("behaviour", "" if report.behaviour is not None else NO_BEHAVIOUR)
 
 
 def _part(name: str, why: str) -> ReportPart:

@@ -115,7 +115,7 @@ class Told:
         yield Sentence(tone, text)
 
     def _behaved(self, report: Report) -> Iterator[Sentence]:
-        found = None if report.training is None else report.training.behaviour
+        found = report.behaviour
         if found is None:
             return
         wanted = total(rate.wanted for rate in found.tokens)
