@@ -8,6 +8,7 @@ from pathlib import Path
 
 import fuzzed
 import fuzzed_requests
+import fuzzed_trained
 from fuzzed import Reader
 from tiny import Tiny
 
@@ -15,7 +16,7 @@ TABLES = ("tokenizer_config.json", "added_tokens.json", "special_tokens_map.json
 FORMATS = (
     *("safetensors header", "index", "tokenizer.json", "added tokens", "configuration"),
     *("chat template", "sentencepiece", "recipe", "plan", "sidecar", "receipt", "undo record"),
-    "manifest",
+    *("manifest", "adapter", "row file"),
 )
 
 
@@ -34,4 +35,5 @@ def readers(folder: Path) -> Iterator[dict[str, Reader]]:
             "sentencepiece": fuzzed.sentencepiece(stack),
             "recipe": fuzzed_requests.recipe(),
             **fuzzed_requests.plans(base, folder),
+            **fuzzed_trained.trained(folder),
         }

@@ -32,6 +32,7 @@ def trained(model_type: str) -> bytes:
         byte_fallback=True,
         pad_id=3,
         minloglevel=2,
+        num_threads=1,  # more of them do not start in a process of little address space
     )
     return out.getvalue()
 

@@ -187,3 +187,28 @@ def test_forged_factors_are_refused(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(MalformedFile, match="do not fit"):
         flow.apply(tmp_path / "plan.json", base=str(bench.folder / "base"), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(np.nan, "no number"), (-np.inf, "no number"), (3e38, "exceed what BF16")]
+)
+def test_an_adapter_that_would_damage_weights_is_refused(
+    bench: Bench, value: float, said: str
+) -> None:
+    values = np.ones((tiny.HEADS * tiny.HEAD_DIM, 2))
+    values[3, 1] = value
+    bench.tensors[f"{Q}.lora_B.weight"] = _f32(values)
+    with pytest.raises(MalformedFile, match="without damage") as refused:
+        bench.plan()
+    assert said in refused.value.detail
+    assert "0.self_attn.q_proj" in refused.value.detail
+
+
+def test_of_many_modules_that_fit_nowhere_the_first_are_told(bench: Bench) -> None:
+    shape = {"A": (2, tiny.D), "B": (8, 2)}
+    for number in range(100):
+        for side, of_side in shape.items():
+            bench.tensors[f"{Q}.x{number}.lora_{side}.weight"] = _f32(np.ones(of_side))
+    said = bench.refusal()
+    assert said.count("no such tensor") == 20
+    assert "modules more were not looked at" in said

@@ -36,4 +36,4 @@ def test_a_malformed_file_is_read_or_refused(
 
 def test_valid_files_are_read_and_every_format_is_there(found: dict[str, Reader]) -> None:
     assert set(found) == set(FORMATS)
-    assert len(FORMATS) == 13
+    assert len(FORMATS) == 15

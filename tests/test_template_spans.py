@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokengraft.formats.template_jinja import tokens
 from tokengraft.formats.template_spans import line_of, meaning, quoted, spans, splice, units
-from tokengraft.formats.template_text import environment
 
 
 def texts_of(data: Path) -> dict[str, str]:
@@ -19,7 +19,7 @@ def texts_of(data: Path) -> dict[str, str]:
 
 def lexed(text: str) -> list[tuple[str, str]]:
     """Data and string constants as Jinja's own stream gives them to its parser."""
-    stream = environment().lexer.tokenize(text)
+    stream = tokens(text)
     return [(t.type, t.value) for t in stream if t.type in ("data", "string")]
 
 

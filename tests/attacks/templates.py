@@ -95,6 +95,10 @@ FLOODS = {
     "120,000 quotes": "{{ " + "'" * 120_000 + " }}",
     "120,000 minus signs": "{{ " + "-" * 120_000 + "1 }}",
     "60,000 dots": "{{ a" + ".a" * 60_000 + " }}",
+    "a number of 120,000 digits": "{{ " + "1" * 120_000 + " }}",
+    "a number of 120,000 digits in hex": "{{ 0x" + "f" * 120_000 + " }}",
+    "7,000 dots": "{{ a" + ".a" * 7_000 + " }}",
+    "7,000 sums of 'a'": "{{ 'a'" + "+'a'" * 7_000 + " }}",
     "a word of 120,000 letters": "{{ 'x' in " + "a" * 120_000 + " }}",
     "16,000 questions": "{% if " + "'a' in a" * 16_000 + " %}",
     "markers without end": "<" * 120_000,
@@ -126,6 +130,18 @@ REFUSED = {
 }
 
 
+def _renamed(text: str) -> Build:
+    """Have a token renamed in it, for which its syntax tree is walked."""
+
+    def build(folder: Path) -> list[str]:
+        args = template("<|im_end|>" + text, "plan", "model", "recipe.toml")(folder)
+        recipe = 'version = 1\n[[rename]]\nfrom = "<|im_end|>"\nto = "<|fin|>"\n'
+        (folder / "recipe.toml").write_text(recipe, encoding="utf-8")
+        return args
+
+    return build
+
+
 def attacks() -> Iterator[Attack]:
     """All of them."""
     for name, text in (ESCAPES | BOMBS).items():
@@ -140,6 +156,8 @@ def attacks() -> Iterator[Attack]:
         )
     for name, text in FLOODS.items():
         yield Attack(f"template: {name}", template(text), 0, "")
+    for name in ("7,000 dots", "7,000 sums of 'a'"):
+        yield Attack(f"renamed: {name}", _renamed(LOOP + FLOODS[name]), 0, "")
     for name, (build, expects) in READ.items():
         yield Attack(f"template: {name}", build, 0, expects)
     for name, (build, expects) in REFUSED.items():

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tokengraft.formats.template_text import MARKER, markers, syntax_error, turn_ends, written
+from tokengraft.formats.template_jinja import syntax_error
+from tokengraft.formats.template_text import MARKER, markers, turn_ends, written
 from tokengraft.vocabulary import AddedToken, ChatTemplate, NamedToken, TokenId, Tokenizer
 
 # Tokens that end a turn of the assistant, as their publishers' stop lists have them; the first is

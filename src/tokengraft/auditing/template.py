@@ -9,7 +9,8 @@ from tokengraft.auditing.asking import knows_every_token, trusted_tokenizer
 from tokengraft.auditing.rule import Found, counted, listed, place, rule, shown
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.findings import Goal
-from tokengraft.formats.template_text import markers, own_templates, syntax_error
+from tokengraft.formats.template_jinja import syntax_error
+from tokengraft.formats.template_text import markers, own_templates
 from tokengraft.vocabulary import ChatTemplate, Tokenizer
 
 CHAT_GOALS: tuple[Goal, ...] = ("inference", "roles", "tools", "thinking", "protocol", "lora")

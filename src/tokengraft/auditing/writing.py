@@ -10,7 +10,8 @@ from tokengraft.auditing.ending import ENDS
 from tokengraft.auditing.rule import Found, listed, place, rule, shown
 from tokengraft.auditing.template import CHAT_GOALS
 from tokengraft.checkpoint import Checkpoint
-from tokengraft.formats.template_text import MARKER, own_templates, syntax_error, turn_ends
+from tokengraft.formats.template_jinja import syntax_error
+from tokengraft.formats.template_text import MARKER, own_templates, turn_ends
 from tokengraft.vocabulary import ChatTemplate
 
 _CODE = re.compile(r"\{[{%].*?[%}]\}", re.DOTALL)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-
-from jinja2.exceptions import TemplateSyntaxError
-
-from tokengraft.formats.template_text import MAX_TEMPLATE, environment, turn_ends
+from tokengraft.formats.template_jinja import raw_tokens
+from tokengraft.formats.template_text import turn_ends
 from tokengraft.vocabulary import Tokenizer
 
 
@@ -16,22 +12,11 @@ def literals(template: str) -> tuple[str, ...]:
 
     Comments are left out. A template that Jinja cannot lex has none.
     """
-    return tuple(text for kind, text in _lexed(template) if kind in ("data", "string"))
-
-
-@functools.lru_cache(maxsize=64)
-def _lexed(template: str) -> tuple[tuple[str, str], ...]:
-    if len(template) > MAX_TEMPLATE:
-        return ()
-    try:
-        return tuple(_tokens(template))
-    except TemplateSyntaxError:
-        return ()
-
-
-def _tokens(template: str) -> Iterator[tuple[str, str]]:
-    for _, kind, text in environment().lex(template):
-        yield kind, text[1:-1] if kind == "string" else text
+    return tuple(
+        text[1:-1] if kind == "string" else text
+        for _, kind, text in raw_tokens(template)
+        if kind in ("data", "string")
+    )
 
 
 def turn_end(tokenizer: Tokenizer) -> str | None:

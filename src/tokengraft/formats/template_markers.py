@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tokengraft.formats.template_jinja import syntax_error
 from tokengraft.formats.template_pieces import Place, computed, cut_by_length
 from tokengraft.formats.template_spans import (
     LITERAL,
@@ -24,7 +25,6 @@ from tokengraft.formats.template_spans import (
     splice,
     units,
 )
-from tokengraft.formats.template_text import syntax_error
 
 JOINS = frozenset({"+", "~"})
 # Beside these an operand of `+` or `~` is not written as it stands.

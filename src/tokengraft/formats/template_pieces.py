@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from jinja2 import nodes
 
+from tokengraft.formats.template_jinja import every_node
 from tokengraft.formats.template_spans import LITERAL, Span, line_of, meaning, spans
-from tokengraft.formats.template_text import environment
 
 # Names that messages bring along: a marker may be put together around one.
 ROLES = frozenset(
@@ -105,7 +105,7 @@ def _put_together(pieces: list[_Piece], token: str) -> tuple[int, tuple[str, ...
 
 def _changes(text: str) -> Iterator[tuple[int, str, Callable[[str], str]]]:
     """What a template does to texts that can make a token of another text, with its line."""
-    for node in environment().parse(text).find_all((nodes.Call, nodes.Filter)):
+    for node in every_node(text):
         name, args = _called(node)
         if name in _CASES:
             yield node.lineno, f"`{name}`", _CASES[name]
@@ -142,9 +142,10 @@ def cut_by_length(text: str, new: Mapping[str, str]) -> Iterator[Place]:
     `content[12:]` behind a test for a token of twelve characters is wrong once it has another
     length; so is a constant with the token in it that is indexed.
     """
-    tree = environment().parse(text)
-    tested = [(said, token) for said in _tested(tree) for token in new if token in said]
-    for node in tree.find_all(nodes.Getitem):
+    tested = [(said, token) for said in _tested(text) for token in new if token in said]
+    for node in every_node(text):
+        if not isinstance(node, nodes.Getitem):
+            continue
         indexed = _constant(node.node) or ""
         for token in new:
             if token in indexed:
@@ -156,16 +157,17 @@ def cut_by_length(text: str, new: Mapping[str, str]) -> Iterator[Place]:
                 yield Place(node.lineno, why)
 
 
-def _tested(tree: nodes.Node) -> Iterator[str]:
+def _tested(text: str) -> Iterator[str]:
     """Texts that others are said to begin with, to end with or to hold."""
-    for call in tree.find_all(nodes.Call):
-        name, args = _called(call)
-        if name in ("startswith", "endswith"):
-            yield from args
-    for compare in tree.find_all(nodes.Compare):
-        said = _constant(compare.expr)
-        if said is not None and any(operand.op in ("in", "notin") for operand in compare.ops):
-            yield said
+    for node in every_node(text):
+        if isinstance(node, nodes.Compare):
+            said = _constant(node.expr)
+            if said is not None and any(operand.op in ("in", "notin") for operand in node.ops):
+                yield said
+        elif isinstance(node, nodes.Call):
+            name, args = _called(node)
+            if name in ("startswith", "endswith"):
+                yield from args
 
 
 def _bounds(node: nodes.Node) -> Iterator[int]:

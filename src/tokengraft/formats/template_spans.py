@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from tokengraft.formats.template_text import environment, syntax_error
+from tokengraft.formats.template_jinja import Raw, raw_tokens, syntax_error
 
-MAX_TEMPLATE = 1 << 20  # characters; the longest real template met has 26,000
 # Kinds whose texts reach the reader of a template; `data` and `string` can reach its output.
 LITERAL = frozenset({"data", "string"})
 _SPACE = re.compile(r"\s*")
@@ -52,10 +52,10 @@ class Unit(NamedTuple):
 
 @lru_cache(maxsize=64)
 def spans(text: str) -> tuple[Span, ...]:
-    """Cut a template into spans; none if Jinja cannot read it, or if it is over 1 MiB."""
-    if len(text) > MAX_TEMPLATE or syntax_error(text) is not None:
+    """Cut a template into spans; none if Jinja cannot read it."""
+    if syntax_error(text) is not None:
         return ()
-    found = tuple(_spans(_NEWLINE.sub("\n", text)))
+    found = tuple(_spans(_NEWLINE.sub("\n", text), raw_tokens(text)))
     if "\r" not in text:
         return found
     # Jinja reads every newline as one character; ours may have two.
@@ -63,9 +63,9 @@ def spans(text: str) -> tuple[Span, ...]:
     return tuple(Span(kind, places[begin], places[end]) for kind, begin, end in found)
 
 
-def _spans(text: str) -> Iterator[Span]:
+def _spans(text: str, raw: Iterable[Raw]) -> Iterator[Span]:
     at = 0
-    for _, kind, value in environment().lexer.tokeniter(text, None):
+    for _, kind, value in raw:
         begin = at
         if not text.startswith(value, at):
             begin = _skip(text, at)
@@ -90,7 +90,13 @@ def _places(text: str) -> Iterator[int]:
 
 def line_of(text: str, at: int) -> int:
     """The line, counted from 1, that a place of the text lies in."""
-    return len(re.findall(r"\r\n?|\n", text[:at])) + 1
+    return bisect_right(_line_ends(text), at) + 1
+
+
+@lru_cache(maxsize=8)
+def _line_ends(text: str) -> list[int]:
+    """Where each line but the last ends, its newline included."""
+    return [found.end() for found in re.finditer(r"\r\n?|\n", text)]
 
 
 def meaning(text: str, span: Span) -> str:

@@ -7,23 +7,17 @@ edges of blocks. Each piece knows whether it can belong to a turn of the assista
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
-import jinja2
-from jinja2 import nodes
-from jinja2.ext import Extension
-from jinja2.lexer import Token, TokenStream
-from jinja2.parser import Parser
+from jinja2.lexer import Token
 
+from tokengraft.formats.template_jinja import MAX_NESTING, tokens
 from tokengraft.vocabulary import ChatTemplate, Tokenizer
 
-# The longest real template met has 26,000 characters. Jinja lexes a quarter of a million a second.
-MAX_TEMPLATE = 1 << 17
-MAX_NESTING = 200  # blocks within one another
 Speaker = Literal["assistant", "other", "any"]
 # Spellings of markers: <...> and [...] without white space inside.
 MARKER = re.compile(r"<[^<>\s]{1,64}>|\[[^\[\]\s]{1,64}\]")
@@ -48,37 +42,6 @@ class Piece(NamedTuple):
     text: str
     speaker: Speaker
     depth: int
-
-
-class _Generation(Extension):
-    """Know the tag of training templates that transformers adds to Jinja."""
-
-    tags = {"generation"}  # noqa: RUF012  Jinja declares it so
-
-    def parse(self, parser: Parser) -> nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.Scope(body, lineno=line)
-
-
-@lru_cache(maxsize=1)
-def environment() -> jinja2.Environment:
-    """Jinja as transformers sets it up; it only lexes and parses here."""
-    return jinja2.Environment(  # noqa: S701  nothing is rendered
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
-    )
-
-
-@lru_cache(maxsize=64)
-def syntax_error(text: str) -> str | None:
-    """What Jinja says against a template, None if it can be parsed."""
-    try:
-        environment().parse(text)
-    except jinja2.TemplateSyntaxError as error:
-        return f"line {error.lineno}: {error.message}"
-    except RecursionError:
-        return "it is nested too deeply"
-    return None
 
 
 def turn_ends(
@@ -188,8 +151,8 @@ def _closes(atoms: list[Piece], at: int, special: set[str]) -> bool:
 def written(text: str, names: tuple[tuple[str, str], ...] = ()) -> tuple[Piece, ...]:
     """The pieces of a template; none if Jinja cannot read it."""
     try:
-        return tuple(_Reader(dict(names)).read(environment().lexer.tokenize(text)))
-    except (jinja2.TemplateSyntaxError, RecursionError):
+        return tuple(_Reader(dict(names)).read(tokens(text)))
+    except RecursionError:
         return ()
 
 
@@ -213,7 +176,7 @@ class _Reader:
     own: dict[str, str | None] = field(default_factory=dict)
     frames: list[_Frame] = field(default_factory=list)
 
-    def read(self, stream: TokenStream) -> Iterator[Piece]:
+    def read(self, stream: Iterable[Token]) -> Iterator[Piece]:
         statement: list[Token] = []
         for token in stream:
             if token.type == "data":

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from tokengraft.checkpoint import JsonText, JsonValue
 from tokengraft.errors import LimitExceeded, MalformedFile
-from tokengraft.formats.template_text import MAX_TEMPLATE
+from tokengraft.formats.template_jinja import MAX_TEMPLATE
 from tokengraft.formats.vocabularies import MAX_TOKEN_ID, VOCABULARIES, read_vocabulary
 from tokengraft.vocabulary import (
     NAMED_TOKENS,

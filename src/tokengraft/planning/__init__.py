@@ -24,11 +24,11 @@ from tokengraft.planning.context import set_context
 from tokengraft.planning.donating import OpenDonor, no_donor
 from tokengraft.planning.draft import Draft
 from tokengraft.planning.extending import extend_all
+from tokengraft.planning.factors import Factor
 from tokengraft.planning.files import FileEdits, file_edits, missing_tokens
 from tokengraft.planning.library import CountCorpus, CountUses, Library, no_corpus, no_uses
 from tokengraft.planning.low_rank import (
     NO_UPDATES,
-    Factor,
     LowRankPlan,
     bake,
     no_adapter,

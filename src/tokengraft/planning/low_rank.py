@@ -10,18 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import prod, sqrt
-
-import numpy as np
-from numpy.typing import NDArray
+from math import sqrt
 
 from tokengraft.checkpoint import Checkpoint, JsonValue
 from tokengraft.documents import Problem
 from tokengraft.formats.adapters import Adapter
 from tokengraft.low_rank import AddLowRank
+from tokengraft.planning.factors import Cutter, Factor, Pair
 from tokengraft.planning.placing import MATRIX, Piece, Places, Update
 from tokengraft.recipes import Lora
-from tokengraft.tensors import DTYPE_BITS, ROW_DTYPES, TensorRef
+from tokengraft.tensors import ROW_DTYPES, TensorRef
 
 WHERE = "[lora]"
 PREFIX = "base_model.model."
@@ -71,26 +69,9 @@ MORE = {
     "trainable_token_indices": "it trains rows of tokens: give those with [rows]",
     "alora_invocation_tokens": "it is active behind certain tokens only",
 }
-RECENT = 4  # tensors of an adapter that are kept at hand
+MOST_SAID = 20  # problems of modules that are told
 # Beginnings that take a part of the base away, which the adapter then gives back.
 CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga", "mica")
-
-
-@dataclass(frozen=True, slots=True)
-class Factor:
-    """A tensor for the sidecar; its bytes are made when they are written.
-
-    Attributes:
-        data: gives them, [shape] in row-major order.
-    """
-
-    dtype: str
-    shape: tuple[int, int]
-    data: Callable[[], bytes]
-
-    @property
-    def size_bytes(self) -> int:
-        return prod(self.shape) * DTYPE_BITS[self.dtype] // 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +135,13 @@ def plan_low_rank(checkpoint: Checkpoint, adapter: Adapter) -> LowRankPlan:
         return LowRankPlan(problems=tuple(Problem(where=WHERE, what=what) for what in said))
     edits: list[AddLowRank] = []
     factors: dict[str, Factor] = {}
-    cutter = _Cutter(adapter)
-    places = Places(checkpoint.tensors.tensors)
-    for module, sides in sorted(_sides(adapter).items()):
+    tensors = checkpoint.tensors.tensors
+    cutter, places = Cutter(adapter, tensors), Places(tensors)
+    modules = sorted(_sides(adapter).items())
+    for at, (module, sides) in enumerate(modules):
+        if len(said) == MOST_SAID:
+            said.append(f"{len(modules) - at} modules more were not looked at")
+            break
         pair = _pair(adapter.config, module, sides)
         if isinstance(pair, str):
             said.append(pair)
@@ -172,7 +157,7 @@ def plan_low_rank(checkpoint: Checkpoint, adapter: Adapter) -> LowRankPlan:
             continue
         for piece in found:
             a, b = (f"lora.{side}.{len(edits)}" for side in "ab")
-            factors[a], factors[b] = cutter.cut(pair, piece)
+            factors[a], factors[b] = cutter.cut(pair, piece, scale)
             edits.append(
                 AddLowRank(
                     tensor=piece.tensor,
@@ -241,13 +226,6 @@ def _names(adapter: Adapter) -> Iterator[str]:
         yield "it holds no tensors"
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    update: Update
-    a: TensorRef
-    b: TensorRef
-
-
 def _sides(adapter: Adapter) -> dict[str, dict[str, list[TensorRef]]]:
     """The tensors of each module, by whether they are A or B."""
     found: dict[str, dict[str, list[TensorRef]]] = {}
@@ -260,7 +238,7 @@ def _sides(adapter: Adapter) -> dict[str, dict[str, list[TensorRef]]]:
 
 def _pair(
     config: Mapping[str, JsonValue], module: str, sides: Mapping[str, list[TensorRef]]
-) -> _Pair | str:
+) -> Pair | str:
     for side, refs in sides.items():
         if len(refs) > 1:
             return f"{module} has two factors {side}"
@@ -276,7 +254,7 @@ def _pair(
             return f"{ref.name} is {ref.dtype}, which cannot be computed with"
     plain = module.removeprefix(PREFIX).replace(".base_layer", "")
     turned = config.get("fan_in_fan_out") is True
-    return _Pair(Update(plain, a.shape[1], b.shape[0], a.shape[0], turned), a, b)
+    return Pair(Update(plain, a.shape[1], b.shape[0], a.shape[0], turned), a, b)
 
 
 def _refusal(checkpoint: Checkpoint, pieces: list[Piece]) -> str:
@@ -317,48 +295,3 @@ def _scale(config: Mapping[str, JsonValue], update: Update, pieces: list[Piece])
         return f"lora_alpha of {update.module} is no number"
     rank = update.ranks // pieces[0].n_experts
     return alpha / sqrt(rank) if config.get("use_rslora") is True else alpha / rank
-
-
-class _Cutter:
-    """Cuts factors into those of one piece, in the adapter's own bits.
-
-    The last few tensors stay in memory, turned so that each expert's part is in one place: the
-    factors of one module are asked for one expert after the other.
-    """
-
-    def __init__(self, adapter: Adapter) -> None:
-        self._adapter = adapter
-        self._recent: dict[tuple[str, int], NDArray[np.unsignedinteger]] = {}
-
-    def cut(self, pair: _Pair, piece: Piece) -> tuple[Factor, Factor]:
-        """The factors of one piece: a [R, in], b [out, R]."""
-        n_experts, expert = piece.n_experts, piece.expert
-        rank = pair.update.ranks // n_experts
-        first, last = piece.outputs or (0, pair.update.n_out)
-
-        def a_data() -> bytes:
-            a_ERD = self._bits(pair.a, (n_experts, rank, pair.update.n_in), (0, 1, 2))
-            data: bytes = a_ERD[expert].tobytes()
-            return data
-
-        def b_data() -> bytes:
-            b_ENR = self._bits(pair.b, (pair.update.n_out, rank, n_experts), (2, 0, 1))
-            data: bytes = b_ENR[expert, first:last].tobytes()
-            return data
-
-        return (
-            Factor(pair.a.dtype, (rank, pair.update.n_in), a_data),
-            Factor(pair.b.dtype, (last - first, rank), b_data),
-        )
-
-    def _bits(
-        self, ref: TensorRef, shape: tuple[int, int, int], axes: tuple[int, int, int]
-    ) -> NDArray[np.unsignedinteger]:
-        """A factor as bits, experts first."""
-        key = (ref.name, shape[axes[0]])
-        if key not in self._recent:
-            while len(self._recent) >= RECENT:
-                del self._recent[next(iter(self._recent))]
-            bits = np.frombuffer(self._adapter.raw(ref.name), f"<u{DTYPE_BITS[ref.dtype] // 8}")
-            self._recent[key] = np.ascontiguousarray(bits.reshape(shape).transpose(axes))
-        return self._recent[key]

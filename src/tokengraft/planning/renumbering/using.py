@@ -9,11 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import jinja2
 from jinja2 import nodes
 
 from tokengraft.checkpoint import Checkpoint
-from tokengraft.formats.template_text import environment
+from tokengraft.formats.template_jinja import every_node, syntax_error
 from tokengraft.planning.renumbering.places import Places, text_uses
 from tokengraft.rows.initializers import Encode
 from tokengraft.vocabulary import TokenId, Tokenizer
@@ -99,16 +98,14 @@ class Uses:
 
 def _literals(template: str) -> Iterator[str]:
     """What a template writes or compares, literally; all of it where Jinja cannot read it."""
-    try:
-        tree = environment().parse(template)
-    except (jinja2.TemplateSyntaxError, RecursionError):
+    if syntax_error(template) is not None:
         yield template
         return
-    for data in tree.find_all(nodes.TemplateData):
-        yield data.data
-    for constant in tree.find_all(nodes.Const):
-        if isinstance(constant.value, str) and constant.value:
-            yield constant.value
+    for node in every_node(template):
+        if isinstance(node, nodes.TemplateData):
+            yield node.data
+        elif isinstance(node, nodes.Const) and isinstance(node.value, str) and node.value:
+            yield node.value
 
 
 def texts_by_id(tokenizer: Tokenizer) -> dict[TokenId, str]:
