@@ -14,22 +14,27 @@ import safetensors
 
 import fuzzing
 from fuzzed import Reader, Shown
-from raw_tensors import Tensor, encode, write_safetensors
+from raw_tensors import Tensor, encode, tensor_bytes, write_safetensors
 from tiny import HEAD_DIM, HEADS, D, Tiny
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import RecipeError, TokengraftError
-from tokengraft.flow.ports import values_port
+from tokengraft.flow.ports import matrix_port, values_port
 from tokengraft.formats.adapters import CONFIG, WEIGHTS, read_adapter
 from tokengraft.formats.loading import load
 from tokengraft.formats.recipe_file import parse_recipe
-from tokengraft.formats.row_file import open_rows
+from tokengraft.formats.row_file import RowFile, open_rows
 from tokengraft.low_rank import AddLowRank
 from tokengraft.planning import Ports, plan
+from tokengraft.planning.adapter_rows import adapter_rows
+from tokengraft.planning.draft import Draft, NewRow
 from tokengraft.planning.low_rank import LowRankPlan, plan_low_rank
 from tokengraft.plans import RemapRows, Stored
 from tokengraft.tensors import TensorRef
+from tokengraft.vocabulary import TokenId
 
 N_EXPERTS, N_INNER, RANK = 2, 6, 2
+BASE = Tiny(dtype="F32", layers=2)
+FIRST = BASE.n_tokens()
 ADD = '[[add]]\ntext = "<|a|>"\ninit = "mean"\n[[add]]\ntext = "<|b|>"\ninit = "mean"\n'
 ROWS = f'version = 1\n{ADD}[rows]\nvalues = "rows.safetensors"\n'
 SETTINGS: dict[str, Any] = {
@@ -42,6 +47,8 @@ SETTINGS: dict[str, Any] = {
     "target_parameters": ["mlp.experts.gate_up_proj"],
     "rank_pattern": {"o_proj": 2},
     "alpha_pattern": {"layers.0.self_attn.q_proj": 3, "^model.layers.1.mlp.experts": 7},
+    "trainable_token_indices": {"embed_tokens": [FIRST, FIRST + 1]},
+    "modules_to_save": ["lm_head"],
     "base_model_name_or_path": "org/base",
     "task_type": "CAUSAL_LM",
 }
@@ -50,7 +57,7 @@ BLOCK = "base_model.model.model.layers"
 
 def trained(folder: Path) -> dict[str, Reader]:
     """Both formats, on one small base."""
-    base = Tiny(dtype="F32", layers=2).build(folder / "trained")
+    base = BASE.build(folder / "trained")
     return {"adapter": _adapter(load(base), folder), "row file": _rows(load(base), folder)}
 
 
@@ -61,7 +68,8 @@ def _adapter(checkpoint: Checkpoint, folder: Path) -> Reader:
     place = folder / "adapter"
     place.mkdir()
     base = _with_experts(checkpoint)
-    write_safetensors(place / WEIGHTS, _factors())
+    draft = _draft(checkpoint)
+    write_safetensors(place / WEIGHTS, _factors(checkpoint.root))
     honest = {CONFIG: json.dumps(SETTINGS).encode(), WEIGHTS: (place / WEIGHTS).read_bytes()}
     cases = {
         CONFIG: fuzzing.of_json([SETTINGS]),
@@ -87,15 +95,30 @@ def _adapter(checkpoint: Checkpoint, folder: Path) -> Reader:
         assert library is not None, changed
         assert library == {n: (list(r.shape), found.raw(n)) for n, r in found.tensors.items()}
         planned = plan_low_rank(base, found)
-        reader.add("adapters that do not fit" if planned.problems else "adapters that fit")
+        rows = adapter_rows(draft, found, matrix_port(checkpoint))
+        fits = not planned.problems and not rows.problems
+        reader.add("adapters that fit" if fits else "adapters that do not fit")
         assert all(problem.what for problem in planned.problems)
+        assert all(rows.problems)
         _can_be_added(base, planned)
+        if rows.file is not None:
+            _are_its_own(rows.file, library)
 
     reader.make, reader.read = make, read
     read(CONFIG.encode() + b"\0" + honest[CONFIG])
     assert reader.counts == {"adapters that fit": 1}
     reader.counts.clear()
     return reader
+
+
+def _are_its_own(rows: RowFile, library: dict[str, tuple[list[int], bytes]]) -> None:
+    """Rows are taken bit for bit out of a tensor of the adapter, and go to new tokens alone."""
+    assert set(rows.tokens) <= {"<|a|>", "<|b|>"}
+    for matrix in rows.rows.values():
+        data = matrix.raw(0, len(rows.tokens))
+        size = len(data) // len(rows.tokens)
+        cut = [data[at : at + size] for at in range(0, len(data), size)]
+        assert any(all(row in theirs for row in cut) for _, theirs in library.values())
 
 
 def _library_reads(path: Path) -> dict[str, tuple[list[int], bytes]] | None:
@@ -124,8 +147,8 @@ def _can_be_added(base: Checkpoint, planned: LowRankPlan) -> None:
         assert (last - first, ref.shape[-1]) == (sum_[::-1] if edit.transpose else sum_)
 
 
-def _factors() -> dict[str, Tensor]:
-    """Of plain modules, of experts apart, and of a stack of experts."""
+def _factors(base: Path) -> dict[str, Tensor]:
+    """Of plain modules, of experts apart, of a stack of experts; rows of tokens, and a whole matrix."""
     n_heads = HEADS * HEAD_DIM
     shapes = {
         "0.self_attn.q_proj": (RANK, D, n_heads),
@@ -139,7 +162,20 @@ def _factors() -> dict[str, Tensor]:
             dtype = "BF16" if side == "A" else "F32"
             values = np.linspace(-1, 1, math.prod(shape), dtype=np.float32)
             found[f"{BLOCK}.{name}.lora_{side}.weight"] = (dtype, shape, encode(values, dtype))
+    delta = np.linspace(-1, 1, 2 * D, dtype=np.float32)
+    chosen = "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"
+    found[chosen] = ("F32", (2, D), encode(delta, "F32"))
+    head = tensor_bytes(base)["lm_head.weight"]
+    found["base_model.model.lm_head.weight"] = head
     return found
+
+
+def _draft(checkpoint: Checkpoint) -> Draft:
+    """Two tokens that are added behind the last one."""
+    assert checkpoint.tokenizer is not None
+    new = tuple(NewRow(TokenId(FIRST + n), t, "mean") for n, t in enumerate(("<|a|>", "<|b|>")))
+    tokenizer = checkpoint.tokenizer
+    return Draft(checkpoint=checkpoint, tokenizer=tokenizer, added=tokenizer.added, new_rows=new)
 
 
 def _with_experts(checkpoint: Checkpoint) -> Checkpoint:

@@ -9,12 +9,14 @@ from pathlib import Path
 from tokengraft.checkpoint import JsonValue
 from tokengraft.errors import LimitExceeded, MalformedFile, ReadFailed, UnsupportedFormat
 from tokengraft.formats.json_text import parse_json
-from tokengraft.formats.rows import read_range
+from tokengraft.formats.rows import read_range, span
 from tokengraft.formats.safetensors_file import read_header
 from tokengraft.formats.whole_files import let_go, open_regular, read_whole
 from tokengraft.tensors import TensorRef
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+TOKENIZER = "tokenizer.json"
+MAX_TOKENIZER_BYTES = 256 << 20
 MAX_CONFIG_BYTES = 4 << 20  # a list of target modules can be long; an honest one is far below
 MAX_WEIGHTS_BYTES = 8 << 30  # rank 64 on every expert of a model with 30 billion weights
 
@@ -46,6 +48,42 @@ class Adapter:
             return read_range(file, ref.begin, ref.end, subject=WEIGHTS)
         finally:
             let_go(file)
+
+    def raw_rows(self, name: str, first: int, count: int) -> bytes:
+        """The bytes of some rows of a matrix.
+
+        Raises:
+            MalformedFile: it has no such rows.
+            ReadFailed, SourceChanged: as `raw`.
+        """
+        begin, end = span(self.tensors[name], first, count)
+        file = open_regular(self.weights)
+        try:
+            return read_range(file, begin, end, subject=WEIGHTS)
+        finally:
+            let_go(file)
+
+    def token_texts(self) -> dict[int, str]:
+        """The added tokens of the tokenizer that was saved beside it, by id; empty without one.
+
+        Raises:
+            MalformedFile, LimitExceeded, ReadFailed: the file is there and cannot be read.
+        """
+        path = self.weights.parent / TOKENIZER
+        if not path.is_file():
+            return {}
+        value = parse_json(
+            read_whole(path, limit=MAX_TOKENIZER_BYTES, subject=TOKENIZER), file=TOKENIZER
+        ).value
+        added = value.get("added_tokens") if isinstance(value, dict) else None
+        texts: dict[int, str] = {}
+        for one in added if isinstance(added, list) else ():
+            token_id, text = (
+                (one.get("id"), one.get("content")) if isinstance(one, dict) else (0, 0)
+            )
+            if isinstance(token_id, int) and isinstance(text, str):
+                texts[token_id] = text
+        return texts
 
 
 def read_adapter(folder: Path) -> Adapter:

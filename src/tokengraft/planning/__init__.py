@@ -34,6 +34,7 @@ from tokengraft.planning.low_rank import (
     no_adapter,
     with_trained,
 )
+from tokengraft.planning.low_rank import WHERE as LORA
 from tokengraft.planning.named import set_pad, set_stop
 from tokengraft.planning.portable import portable
 from tokengraft.planning.predicting import edited_files, edited_weights, predicted
@@ -126,11 +127,21 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
     for where, what in files.problems:
         draft = draft.with_problem(where, what)
     _raise_problems(draft.problems)
+    adapter = None if recipe.lora is None else ports.adapter(recipe.lora.adapter)
+    if isinstance(adapter, str):
+        _raise_problems((Problem(where=LORA, what=adapter),))
+    assert not isinstance(adapter, str)
     asked = RowPorts(
-        ports.encode, ports.values, ports.matrix, ports.untrained, ports.donor, ports.trained
+        ports.encode,
+        ports.values,
+        ports.matrix,
+        ports.untrained,
+        ports.donor,
+        ports.trained,
+        adapter,
     )
     rows = plan_rows(draft, recipe.rows or Rows(), asked)
-    updates = bake(checkpoint, recipe.lora, ports.adapter)
+    updates = bake(checkpoint, adapter)
     if ports.trained is not None:
         updates = with_trained(checkpoint, updates, ports.trained.adapter)
     _raise_problems((*rows.problems, *updates.problems))

@@ -8,7 +8,7 @@ sidecar in the bits that the adapter has, experts apart.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import sqrt
 
@@ -16,13 +16,12 @@ from tokengraft.checkpoint import Checkpoint, JsonValue
 from tokengraft.documents import Problem
 from tokengraft.formats.adapters import Adapter
 from tokengraft.low_rank import AddLowRank
+from tokengraft.planning.adapter_rows import CHOSEN, PREFIX, WHOLE, missing, row_tensors
 from tokengraft.planning.factors import Cutter, Factor, Pair
 from tokengraft.planning.placing import MATRIX, Piece, Places, Update
-from tokengraft.recipes import Lora
 from tokengraft.tensors import ROW_DTYPES, TensorRef
 
 WHERE = "[lora]"
-PREFIX = "base_model.model."
 # `lora_A.weight`, and `lora_A.default.weight` as a state dict of a running model has it.
 _FACTOR = re.compile(r"(.+)\.lora_([AB])(?:\.[A-Za-z0-9_-]+)?\.weight")
 _PLAIN_NAME = re.compile(r"\^?[\w.-]+")
@@ -65,8 +64,6 @@ MORE = {
     "use_dora": "DoRA scales whole columns by their norm",
     "lora_bias": "it has biases",
     "layer_replication": "it uses layers several times",
-    "modules_to_save": "it replaces whole modules",
-    "trainable_token_indices": "it trains rows of tokens: give those with [rows]",
     "alora_invocation_tokens": "it is active behind certain tokens only",
 }
 MOST_SAID = 20  # problems of modules that are told
@@ -92,16 +89,9 @@ def no_adapter(folder: str) -> Adapter | str:
     return f"{folder} cannot be read here"
 
 
-def bake(
-    checkpoint: Checkpoint, wish: Lora | None, read: Callable[[str], Adapter | str]
-) -> LowRankPlan:
+def bake(checkpoint: Checkpoint, adapter: Adapter | None) -> LowRankPlan:
     """Carry out `[lora]`, if the recipe has it."""
-    if wish is None:
-        return NO_UPDATES
-    adapter = read(wish.adapter)
-    if isinstance(adapter, str):
-        return LowRankPlan(problems=(Problem(where=WHERE, what=adapter),))
-    return plan_low_rank(checkpoint, adapter)
+    return NO_UPDATES if adapter is None else plan_low_rank(checkpoint, adapter)
 
 
 def with_trained(
@@ -175,10 +165,11 @@ def plan_low_rank(checkpoint: Checkpoint, adapter: Adapter) -> LowRankPlan:
 
 def _notes(checkpoint: Checkpoint, adapter: Adapter, edits: list[AddLowRank]) -> Iterator[str]:
     n_tensors = len({edit.tensor for edit in edits})
-    yield (
-        f"{adapter.name} is added to {n_tensors} tensors, which then are not the base's; `undo` needs "
-        "the base for them"
-    )
+    if edits:
+        yield (
+            f"{adapter.name} is added to {n_tensors} tensors, which then are not the base's; `undo` "
+            "needs the base for them"
+        )
     named = adapter.config.get("base_model_name_or_path")
     if isinstance(named, str) and named and named.rstrip("/") != str(checkpoint.root):
         yield f"the adapter was trained on {named}; only shapes tell whether it belongs to this base"
@@ -191,6 +182,7 @@ def complaints(adapter: Adapter) -> Iterator[str]:
     """What is wrong with an adapter, whatever the base."""
     yield from _settings(adapter.config)
     yield from _names(adapter)
+    yield from missing(adapter)
 
 
 def _settings(config: Mapping[str, JsonValue]) -> Iterator[str]:
@@ -198,7 +190,12 @@ def _settings(config: Mapping[str, JsonValue]) -> Iterator[str]:
         yield f"peft_type is {config.get('peft_type')}: only LORA adds a low-rank sum to weights"
         return
     for key, value in config.items():
-        if key in HARMLESS or value in (None, False, "none") or value in ({}, []):
+        if (
+            key in HARMLESS
+            or key in (CHOSEN, WHOLE)
+            or value in (None, False, "none")
+            or value in ({}, [])
+        ):
             continue
         if key == "bias":
             yield f"bias is {value}: it changes biases too"
@@ -215,11 +212,12 @@ def _settings(config: Mapping[str, JsonValue]) -> Iterator[str]:
 
 
 def _names(adapter: Adapter) -> Iterator[str]:
-    other = sorted(name for name in adapter.tensors if not _FACTOR.fullmatch(name))
+    rows = row_tensors(adapter)
+    other = sorted(n for n in adapter.tensors if not _FACTOR.fullmatch(n) and n not in rows)
     if other:
         more = f" and {len(other) - 1} more" if len(other) > 1 else ""
         yield f"{other[0]}{more}: no factor of a matrix, so it cannot be added"
-    alien = sorted(n for n in adapter.tensors if _FACTOR.fullmatch(n) and not n.startswith(PREFIX))
+    alien = sorted(n for n in adapter.tensors if n not in other and not n.startswith(PREFIX))
     if alien:
         yield f"{alien[0]}: the name does not begin with {PREFIX}"
     if not adapter.tensors:

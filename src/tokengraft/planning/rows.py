@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokengraft.documents import Problem
+from tokengraft.planning.adapter_rows import AdapterRows, adapter_rows
 from tokengraft.planning.draft import Draft
+from tokengraft.planning.low_rank import WHERE as LORA
+from tokengraft.planning.low_rank import complaints
 from tokengraft.planning.settling import NewSource
 from tokengraft.planning.started import RowPorts, StartedToken, start_rows
 from tokengraft.planning.starting import n_used
@@ -55,6 +58,10 @@ def plan_rows(draft: Draft, made: Rows, ports: RowPorts) -> RowPlan:
     """
     layout = draft.checkpoint.layout
     n_rows = layout.n_rows if layout is not None and layout.n_rows else None
+    brought = _brought(draft, made, ports)
+    if brought.problems:
+        wrong = tuple(Problem(where=LORA, what=what) for what in brought.problems)
+        return RowPlan(n_rows=n_rows, problems=wrong)
     if not draft.new_rows:
         nothing = "the recipe adds no token that rows could be given to"
         wrong = () if made.values is None else (Problem(where=WHERE, what=nothing),)
@@ -71,6 +78,9 @@ def plan_rows(draft: Draft, made: Rows, ports: RowPorts) -> RowPlan:
     given = Given()
     if made.values is not None:
         given = given_rows(draft, made.values, targets, ports.values)
+    elif brought.file is not None and ports.adapter is not None:
+        file = brought.file
+        given = given_rows(draft, ports.adapter.name, targets, lambda _: file)
     given = with_trained(given, draft, ports.trained, targets)
     started = start_rows(draft, targets, given, made, ports)
     problems = (*given.problems, *started.problems)
@@ -91,8 +101,18 @@ def plan_rows(draft: Draft, made: Rows, ports: RowPorts) -> RowPlan:
         )
         for target in targets
     )
-    notes = (*notes, *given.notes, *started.notes)
+    notes = (*notes, *brought.notes, *given.notes, *started.notes)
     return RowPlan(started.tokens, edits, grown, notes, values=started.values)
+
+
+def _brought(draft: Draft, made: Rows, ports: RowPorts) -> AdapterRows:
+    """The rows of the adapter; only one of it and a file can give them."""
+    if ports.adapter is None or any(complaints(ports.adapter)):
+        return AdapterRows()  # what is wrong with an adapter as a whole is told where it is baked
+    found = adapter_rows(draft, ports.adapter, ports.matrix)
+    if found.file is not None and made.values is not None:
+        return AdapterRows(problems=("it brings rows, and [rows] values does too",))
+    return found
 
 
 def _layout_rows(

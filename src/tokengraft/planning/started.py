@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokengraft.documents import Problem
+from tokengraft.formats.adapters import Adapter
 from tokengraft.planning.donating import OpenDonor, donation, no_donor
 from tokengraft.planning.draft import Draft
 from tokengraft.planning.settling import (
@@ -63,6 +64,7 @@ class RowPorts:
         untrained: which rows of a matrix were found untrained.
         donor: opens a model that rows are taken from.
         trained: what training yielded; None before, and without it.
+        adapter: what `[lora]` bakes, which may bring rows along.
     """
 
     encode: Encode | None
@@ -71,6 +73,7 @@ class RowPorts:
     untrained: Untrained = none_untrained
     donor: OpenDonor = no_donor
     trained: Trained | None = None
+    adapter: Adapter | None = None
 
 
 @dataclass(frozen=True, slots=True)
