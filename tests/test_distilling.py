@@ -27,8 +27,9 @@ from tokengraft.training import objectives, refining
 from tokengraft.training.distilling import distil_rows
 from tokengraft.training.fitting import Evidence
 from tokengraft.training.keeping_on import STATE
-from tokengraft.training.language_model import LanguageModel, language_model
+from tokengraft.training.language_model import LanguageModel, Written, language_model
 from tokengraft.training.lessons import Keep, Share, dealt, lessons
+from tokengraft.training.output_rows import Samples, divergence, loss_and_gradient, slopes
 from tokengraft.training.partial_passes import (
     FINAL,
     aligned,
@@ -245,10 +246,10 @@ def test_states_beyond_the_memory_lie_in_files(tmp_path: Path) -> None:
 # ── rows ─────────────────────────────────────────────────────────────────────────────────────────
 
 HOW = {
-    "predictions": Settings(writing="keep", passes=80),
-    "last": Settings(writing="keep", objective="states", layer=-1, metric="plain", passes=80),
-    "layer": Settings(writing="keep", objective="states", layer=1, passes=80),
-    "adam": Settings(writing="keep", optimizer="adam", passes=60, group=3),
+    "predictions": Settings(writing="keep", objective="predictions", optimizer="lbfgs", passes=80),
+    "last": Settings(writing="keep", layer=-1, metric="plain", optimizer="lbfgs", passes=80),
+    "layer": Settings(writing="keep", optimizer="lbfgs", passes=80),
+    "adam": Settings(writing="keep", passes=60, group=3),
 }
 
 
@@ -348,3 +349,15 @@ def test_rows_are_the_same_for_every_listener(tmp_path: Path) -> None:
     assert np.array_equal(*rows)
     done = [event.done for event in heard if isinstance(event, Progress)]
     assert done == [1, 2, 3]
+
+
+@pytest.mark.parametrize("limit", [None, 20.0], ids=["plain", "capped"])
+def test_the_gradient_of_writing_is_that_of_its_divergence(limit: float | None) -> None:
+    written = Written(scale=0.5, limit=limit)
+    rng = np.random.default_rng(0)
+    q = rng.uniform(0, 0.2, 30) * (np.arange(30) % 3 > 0)
+    told = Samples(rng.normal(size=(30, 6)), 4 + rng.normal(size=30), q, np.full(30, 1 / 30))
+    row = rng.normal(size=6)
+    loss, gradient = loss_and_gradient(written, told, row)
+    assert loss == pytest.approx(divergence(written, told, row))
+    assert gradient == pytest.approx(slopes(written, told, row)[0])

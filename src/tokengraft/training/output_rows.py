@@ -48,6 +48,14 @@ class Samples:
     q_C: Values
     weight_C: Values
 
+    @property
+    def entropy(self) -> float:
+        """The weighted sum of -q log q - (1 - q) log(1 - q), in nats."""
+        q = self.q_C
+        with np.errstate(divide="ignore", invalid="ignore"):
+            own = np.where(q > 0, q * np.log(q), 0.0) + np.where(q < 1, (1 - q) * np.log1p(-q), 0.0)
+        return -float(self.weight_C @ own)
+
     def log_odds(self, written: Written, row_D: Values) -> Values:
         """Log of p / (1 - p) of a row."""
         return np.asarray(written.logits(self.hidden_CD @ row_D) - self.log_norm_C)
@@ -69,9 +77,7 @@ def divergence(written: Written, samples: Samples, row_D: Values) -> float:
     q = samples.q_C
     # -q log p - (1 - q) log(1 - p), less the entropy of q
     cross = np.logaddexp(0.0, odds) - q * odds
-    with np.errstate(divide="ignore", invalid="ignore"):
-        own = np.where(q > 0, q * np.log(q), 0.0) + np.where(q < 1, (1 - q) * np.log1p(-q), 0.0)
-    return float(samples.weight_C @ (cross + own))
+    return float(samples.weight_C @ cross) - samples.entropy
 
 
 def solve(
@@ -110,6 +116,16 @@ def solve(
             break
         step_D, best = step_D + length * newton, found
     return np.asarray(prior_D + shape_DD @ step_D)
+
+
+def loss_and_gradient(written: Written, samples: Samples, row_D: Values) -> tuple[float, Values]:
+    """The divergence of a row, in nats, and its gradient; no curvature."""
+    logits = written.logits(samples.hidden_CD @ row_D)
+    odds = logits - samples.log_norm_C
+    cross = np.logaddexp(0.0, odds) - samples.q_C * odds
+    weights = samples.weight_C * (_sigmoid(odds) - samples.q_C) * _slope(written, logits)
+    loss = float(samples.weight_C @ cross) - samples.entropy
+    return loss, weights @ samples.hidden_CD
 
 
 def slopes(written: Written, samples: Samples, row_D: Values) -> tuple[Values, Values]:

@@ -10,6 +10,7 @@ Shapes: B sequences, T positions, P = B (T - 1) predicted ones, V old rows, N ne
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from tokengraft.errors import UnsupportedFormat
@@ -63,6 +64,18 @@ def _float32() -> Any:
     return torch.float32
 
 
+@lru_cache(maxsize=1)
+def _buffer(n_positions: int, n_rows: int, kind: Any, device: Any) -> Any:
+    """One buffer for all parts and all steps.
+
+    Memory of this size that is given back is given to the system, which clears every page again when
+    it is next asked for: 16,000 page faults a step for 64 MB.
+    """
+    import torch
+
+    return torch.empty((n_positions, n_rows), dtype=kind, device=device)
+
+
 def _function() -> Any:
     import torch
 
@@ -98,9 +111,7 @@ def _loss_and_slopes(
     state_slope = torch.empty_like(states_PD)
     row_slope = torch.zeros(rows_ND.shape, dtype=torch.float32, device=rows_ND.device)
     step = max(1, min(len(states_PD), _LOGITS_AT_ONCE // n_old))
-    # One buffer for all parts: memory that is asked for and given back each time has to be
-    # cleared by the system each time.
-    buffer = states_PD.new_empty((step, n_old), dtype=kind)
+    buffer = _buffer(step, n_old, kind, states_PD.device)
     for first in range(0, len(states_PD), step):
         here = slice(first, min(first + step, len(states_PD)))
         state, target, weight = states_PD[here].to(kind), targets_P[here], weights_P[here]

@@ -22,7 +22,7 @@ from tokengraft.training.objectives import (
     predictions_loss,
     sensitivity,
 )
-from tokengraft.training.output_rows import divergence, slopes
+from tokengraft.training.output_rows import divergence, loss_and_gradient
 from tokengraft.training.partial_passes import aligned, is_shared_safely
 from tokengraft.training.training_settings import Settings
 from tokengraft.training.windows import Windows, windows_of
@@ -183,9 +183,11 @@ class Losses:
             return loss_N, slope_ND
         written = self.model.written
         loss_N, slope_ND = self.read * loss_N, self.read * slope_ND
-        for n, samples in enumerate(self.writing.fit):
-            loss_N[n] += self.write * divergence(written, samples, rows_ND[n])
-            slope_ND[n] += self.write * slopes(written, samples, rows_ND[n])[0]
+        # A token without a window in these lessons is not moved by them.
+        for n in np.flatnonzero(np.any([lesson.has_N for lesson in group], axis=0)).tolist():
+            loss, slope = loss_and_gradient(written, self.writing.fit[n], rows_ND[n])
+            loss_N[n] += self.write * loss
+            slope_ND[n] += self.write * slope
         return loss_N, slope_ND
 
     def validated(self, rows_ND: Values) -> Values:

@@ -14,11 +14,12 @@ class Settings:
     """How rows are trained.
 
     Attributes:
-        objective: `predictions` (KL behind the token, needs the last layer) or `states`.
-        layer: whose states are compared; -1 is the last one, normed; None a third of the depth for
-            `states`. Ignored for `predictions`.
+        objective: `states` behind the token, or `predictions` (their KL; needs the last layer).
+        layer: whose states are compared; -1 is the last one, normed; None half of the depth.
+            Ignored for `predictions`.
         metric: of states: `fisher`, what their difference does to predictions, or `plain`.
-        optimizer: `lbfgs` (all windows a pass, a line search for each row) or `adam` (groups).
+        optimizer: `adam` (a step a group), or `lbfgs` (all windows a pass, a line search for each
+            row), which needs more passes and no rate.
         passes: over all windows, at most.
         patience: validations without a token that got better, after which it ends.
         validate_each: passes from one validation to the next.
@@ -33,16 +34,16 @@ class Settings:
         save_seconds: from one stored state to the next.
     """
 
-    objective: Literal["predictions", "states"] = "predictions"
+    objective: Literal["states", "predictions"] = "states"
     layer: int | None = None
     metric: Literal["fisher", "plain"] = "fisher"
-    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
-    passes: int = 24
+    optimizer: Literal["adam", "lbfgs"] = "adam"
+    passes: int = 10
     patience: int = 3
-    validate_each: int = 3
-    rate: float = 0.1
+    validate_each: int = 2
+    rate: float = 0.5
     warm_up: float = 0.1
-    group: int = 192
+    group: int = 32
     writing: Literal["solve", "keep"] = "solve"
     recompute: bool = False
     share_past: bool = True
@@ -53,5 +54,5 @@ class Settings:
         """The layer whose states are read; the last one is -1."""
         if self.objective == "predictions":
             return FINAL
-        layer = max(1, round(model.n_layers / 3)) if self.layer is None else self.layer
+        layer = (model.n_layers + 1) // 2 if self.layer is None else self.layer
         return FINAL if layer >= model.n_layers else layer
