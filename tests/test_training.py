@@ -28,7 +28,7 @@ from tokengraft.formats.byte_ranges import RangeRows, source_of
 from tokengraft.formats.loading import load
 from tokengraft.formats.plan_files import read_plan
 from tokengraft.plans import Stored
-from tokengraft.training import evidence, refining, stages
+from tokengraft.training import evidence, input_rows, refining, stages
 from tokengraft.trainings import TokenVerdicts
 
 BASE = Path(__file__).resolve().parents[1] / "models" / "tiny-qwen3-moe-base"
@@ -94,6 +94,7 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evidence, "BACKGROUND", 3_000)
     monkeypatch.setattr(refining, "ROUNDS", 1)
     monkeypatch.setattr(refining, "PROBES", 0.3)
+    monkeypatch.setattr(input_rows, "MOST_PIECES", 300)
 
 
 def write(folder: Path, recipe: str = RECIPE) -> Path:
@@ -214,7 +215,7 @@ def _no_stage(name: str) -> object:
     raise AssertionError(f"{name} was run again")
 
 
-def test_after_a_kill_it_goes_on_and_a_further_call_makes_nothing(
+def test_after_a_kill_it_goes_on_whatever_comments_say(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("plan.json", "recipe.toml", "receipt.json")  # which hold the recipe's text
@@ -225,13 +226,18 @@ def test_after_a_kill_it_goes_on_and_a_further_call_makes_nothing(
     monkeypatch.setattr(stages, "stage_named", _no_stage)
     made.recipe.write_text(f"# why\n{RECIPE}", encoding="utf-8")  # comments change nothing
     done = train(made.recipe, made.out)
-    after = grafts.tree(made.out)
-    assert before == {k: v for k, v in after.items() if k not in kept}
+    assert before == {k: v for k, v in grafts.tree(made.out).items() if k not in kept}
     assert made.done.tokens == done.tokens
-    again = train(made.recipe, made.out)
-    assert again.stages[0].resumed
-    assert "apply: OUT was made by this very plan before" in again.resumed
-    assert after == grafts.tree(made.out)
+
+
+def test_what_a_killed_stage_left_is_there_again_for_the_same_training_alone(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "out.training").mkdir()
+    place = stage_records.Place(tmp_path / "out.training")
+    (place.begin("sft", "one") / "checkpoint").write_text("half", encoding="utf-8")
+    assert "half" == (place.begin("sft", "one") / "checkpoint").read_text(encoding="utf-8")
+    assert [] == list(place.begin("sft", "other").iterdir())
 
 
 def test_a_stage_without_its_record_is_not_taken_for_finished(made: Made) -> None:
@@ -241,9 +247,13 @@ def test_a_stage_without_its_record_is_not_taken_for_finished(made: Made) -> Non
     assert stage_records.recorded(place, "fit") is None
 
 
-def test_a_changed_recipe_is_trained_anew_and_says_so(tmp_path: Path) -> None:
+def test_a_further_call_makes_nothing_and_a_changed_recipe_is_trained_anew(tmp_path: Path) -> None:
     recipe = write(tmp_path / "r", PLAIN)
     first = train(recipe, tmp_path / "out")
+    made = grafts.tree(tmp_path / "out")
+    again = train(recipe, tmp_path / "out")
+    assert ("fit: finished before", "apply: OUT was made by this very plan before") == again.resumed
+    assert made == grafts.tree(tmp_path / "out")
     recipe.write_text(PLAIN.replace("the plan is this", "the plan is that"), encoding="utf-8")
     shutil.rmtree(tmp_path / "out")
     events: list[Event] = []

@@ -98,8 +98,8 @@ def judge_rows(job: Job, *, changed_model: bool = False) -> TokenVerdicts:
     if subject.model.tied:
         size = subject.model.n_rows * subject.model.width
         notes.append(
-            "one row reads and writes a token here, a compromise that cost 0.2 to 0.3 of reading on "
-            f"small models; a second matrix would be {size:,} numbers more, and is not offered yet"
+            "one row reads and writes a token here, a compromise that cost fitted rows 0.2 to 0.3 of "
+            f"reading on small models; a second matrix would be {size:,} numbers more, and is not offered yet"
         )
     listen(Done(STEP))
     return TokenVerdicts(tokens=tuple(tokens), notes=tuple(notes))
