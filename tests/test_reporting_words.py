@@ -167,6 +167,7 @@ TABLED = {
     *text_reports.TITLES.values(),
     *told.VERDICT_WORDS.values(),
     *told.SHARE_NAMES.values(),
+    *told.EXAMPLE_KINDS.values(),
     *MISSING,
     *("Usage", "Options", "Commands"),
     # steps of a run, as events name them

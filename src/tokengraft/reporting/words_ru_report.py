@@ -37,6 +37,12 @@ TEXTS: Final = {
     "Where none is wanted, one is written in {share} of {n} prompts.": (
         "Где он не нужен, он написан в {share} из {n} запросов."
     ),
+    "On near misses, one is written in {share} of {n} prompts.": (
+        "На похожих запросах он написан в {share} из {n}."
+    ),
+    "a token is wanted": "токен нужен",
+    "no token is wanted": "токен не нужен",
+    "a near miss": "похожий запрос",
     "Text without new tokens costs {before} bits a byte before and {after} after ({change}).": (
         "Текст без новых токенов стоит {before} бит на байт до и {after} после ({change})."
     ),

@@ -109,6 +109,9 @@ class Charts:
         groups = groupby(points, key=lambda point: point.stage)
         return [(stage, list(found)) for stage, found in groups]
 
+    def last_step(self, points: Sequence[CurvePoint]) -> int:
+        return max(point.step for point in points)
+
     def losses(self, points: Sequence[CurvePoint]) -> list[float | None]:
         """The losses of a stage in order, at least one, None where there is none."""
         found = [p.loss for p in points if p.loss is not None and math.isfinite(p.loss)]

@@ -18,6 +18,11 @@ Tone = Literal["good", "bad", "open"]
 STATUSES: Final[tuple[Status, ...]] = ("pass", "fail", "skipped", "unknown")
 VERDICT_TONES: Final[dict[str, Tone]] = {"go": "good", "do-not-add": "bad"}
 
+EXAMPLE_KINDS: Final = {
+    "wanted": "a token is wanted",
+    "neutral": "no token is wanted",
+    "near-miss": "a near miss",
+}
 RATES: Final = ("wanted", "neutral", "near_miss", "elsewhere", "closes")
 VERDICT_WORDS: Final = {"go": "go", "do-not-add": "do not add", "unknown": "undecided"}
 
@@ -128,6 +133,11 @@ class Told:
             text = self.say("Where none is wanted, one is written in {share} of {n} prompts.",
                             share=self.percent(neutral[0] / neutral[1]), n=self.say.number(neutral[1]))  # fmt: skip
             yield Sentence("open", text)
+        near = total(rate.near_miss for rate in found.tokens)
+        if near is not None:
+            text = self.say("On near misses, one is written in {share} of {n} prompts.",
+                            share=self.percent(near[0] / near[1]), n=self.say.number(near[1]))  # fmt: skip
+            yield Sentence("open", text)
         if bits := self.bits(found):
             yield Sentence("open", bits)
 
@@ -188,6 +198,10 @@ class Told:
 
     def tone(self, token: TokenRecord) -> Tone:
         return VERDICT_TONES.get(token.verdict, "open")
+
+    def kind(self, example: Example) -> str:
+        """The word for the kind of an example, English."""
+        return EXAMPLE_KINDS.get(example.kind, example.kind)
 
     def verdict(self, token: TokenRecord) -> str:
         """The word for a verdict, English."""
