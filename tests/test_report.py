@@ -114,6 +114,16 @@ def test_a_failed_proof_is_the_first_thing_that_is_said(tmp_path: Path) -> None:
     assert "Do not use this folder: 1 check failed (kept-rows)." in Page(refuted).text
 
 
+def test_what_was_measured_of_long_texts_stands_beside_its_check(tmp_path: Path) -> None:
+    found = reported.everything("x", tmp_path)
+    shown = page(type(found)(**{**_fields(found), "verification": samples.MEASURED}), ENGLISH)
+    said = Page(shown).text
+    (loss, *_) = samples.MEASURED.checks[0].measured.losses  # type: ignore[union-attr]
+    assert loss.before is not None
+    for number in (f"{loss.before.mean:.3f}", "1–255", "3 of 3", "2 of 3", "-4.5"):
+        assert number in said, number
+
+
 def _fields(found: Any) -> dict[str, Any]:
     return {name: getattr(found, name) for name in type(found).__slots__}
 

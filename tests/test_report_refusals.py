@@ -82,3 +82,13 @@ def test_records_of_the_graft_that_cannot_be_read_are_refused(tmp_path: Path) ->
     (out / "tokengraft" / "plan.json").write_text("{", encoding="utf-8")
     error = _refused(MalformedFile, ReportRequest(out), tmp_path / "r.html")
     assert "plan.json" in error.detail
+
+
+def test_what_belongs_to_the_proof_is_not_ignored_without_it(
+    graft: tuple[Path, Path], tmp_path: Path
+) -> None:
+    told = reported.ask(
+        "report", str(graft[1]), "-o", str(tmp_path / "r.html"), "--no-verify", "--deep"
+    )
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "belong to the proof" in told.stderr

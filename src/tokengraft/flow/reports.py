@@ -53,6 +53,7 @@ class ReportRequest:
         training: the folder of records; by default `<OUT>.training` beside OUT.
         verification: a proof that was made just now; None makes one, unless `proves` is false.
         texts: what to show cut into tokens, beside what is shown anyway.
+        deep, long_texts: as `verify` is asked: to run base and result too, and on which texts.
     """
 
     out: Path
@@ -61,6 +62,8 @@ class ReportRequest:
     verification: Verification | None = None
     proves: bool = True
     texts: Sequence[str] = ()
+    deep: bool = False
+    long_texts: Sequence[Path] = ()
 
 
 def report(
@@ -208,7 +211,7 @@ def _facts(result: Checkpoint) -> Facts:
 
 def _proof(asked: ReportRequest, source: str | None, listen: Listen) -> Verification:
     base = None if source is None else load(source, listen)
-    return prove(asked.out, against=base, listen=listen)
+    return prove(asked.out, against=base, deep=asked.deep, texts=asked.long_texts, listen=listen)
 
 
 def _behaviour(

@@ -278,6 +278,9 @@ TEXTS: Final = {
     "every check, with its evidence; what was not run is not passed": (
         "все проверки со свидетельствами; что не запускалось, то не пройдено"
     ),
+    "loss of the same tokens before and after, by position, with 95 % intervals of the difference": (
+        "потеря на одних и тех же токенах до и после, по местам, с интервалами 95 % разности"
+    ),
     "findings that the plan foretold": "что предсказал план",
     "rule": "правило",
     "severity": "важность",

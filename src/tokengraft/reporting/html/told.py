@@ -12,7 +12,7 @@ from tokengraft.reporting.catalogue import Words
 from tokengraft.reporting.text_plan import summary
 from tokengraft.reporting.text_renumbering import removed_words
 from tokengraft.reports import Report
-from tokengraft.results import Status
+from tokengraft.results import Estimate, Status
 
 Tone = Literal["good", "bad", "open"]
 STATUSES: Final[tuple[Status, ...]] = ("pass", "fail", "skipped", "unknown")
@@ -164,6 +164,23 @@ class Told:
         if value is None or not math.isfinite(value):
             return "–"
         return self.say.decimal(f"{value:.{digits}g}")
+
+    def mean(self, value: Estimate | None, sign: str = "") -> str:
+        """A mean in nats, a dash where a loss was not finite."""
+        return "–" if value is None else self.say.decimal(f"{value.mean:{sign}.3f}")
+
+    def ends(self, value: Estimate | None) -> str:
+        """The interval of a difference, "" where there is none."""
+        if value is None or value.low is None or value.high is None:
+            return ""
+        low, high = (self.say.decimal(f"{end:+.3f}") for end in (value.low, value.high))
+        return self.say("{low} to {high}", low=low, high=high)
+
+    def apart(self, value: Estimate | None) -> str:
+        """Whether a loss is clearly another one: the style of its cell."""
+        if value is None or value.low is None or value.high is None:
+            return ""
+        return "open" if value.low > 0 else "good" if value.high < 0 else ""
 
     def cosine(self, value: float) -> str:
         return self.say.decimal(f"{value:.3f}")
