@@ -274,11 +274,13 @@ def _run(
     listen: Listen,
 ) -> Finished:
     from tokengraft.training.stages import needs_staged, stage_named
+    from tokengraft.training.subject import open_subject
 
     place = asked.place
     stage = stage_named(name)
     planned = _planned(asked, done, listen) if done else asked.start
     if needs_staged(name):
+        open_subject.cache_clear()  # it loads a model of its own: two would not fit where one does
         # Never by hard links: what reads the stage may be a program that also writes.
         way: CopyMode = "auto" if copy == "link" else copy
         place.clear_stage()
@@ -348,7 +350,7 @@ def _trained(done: Sequence[Finished]) -> Trained:
     for one in done:
         for n, (text, made) in enumerate(zip(one.rows.texts, one.rows.made, strict=True)):
             if made.read != "start" and (before is None or _moved(before, one.rows, n)):
-                why.setdefault(text, []).append(f"{one.record.stage}: {_how(made)}")
+                why.setdefault(text, []).append(_how(one.record.stage, made))
         before = one.rows
     chosen = [n for n, text in enumerate(rows.texts) if text in why]
     kept = RowSet(
@@ -370,8 +372,10 @@ def _moved(before: RowSet, after: RowSet, token: int) -> bool:
     )
 
 
-def _how(made: RowsMade) -> str:
-    return made.read if made.read == made.write else f"read {made.read}, written {made.write}"
+def _how(stage: str, made: RowsMade) -> str:
+    if made.read == made.write:
+        return stage if made.read == stage else f"{stage}: {made.read}"
+    return f"{stage}: read {made.read}, written {made.write}"
 
 
 def _shown(record: StageRecord, *, resumed: bool) -> StageDone:

@@ -49,7 +49,9 @@ def run(job: Job) -> StageResult:
     if left:
         made |= numbered(_without(subject, left))
         if corpus is not None:
-            notes.append(f"{listed(left)}: too rare in the text to be fitted on it")
+            notes.append(
+                f"{listed(left)}: too rare in the text to be fitted on it, or the text is too short"
+            )
     if phrases and corpus is None:
         notes.append("there is no local text to fit on: rows are composed of pieces")
     job.listen(Done(STEP))

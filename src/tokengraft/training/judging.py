@@ -82,7 +82,7 @@ def judge_rows(job: Job, *, changed_model: bool = False) -> TokenVerdicts:
     tokens = []
     for text in rows.texts:
         phrase = stand[text].phrase if text in stand else None
-        is_learned = phrase is not None and phrase.is_described and supervised
+        is_learned = supervised and (phrase is None or phrase.is_described)
         verdict, reasons = decided(phrase, measured[text], corpus, is_learned=is_learned)
         tokens.append(
             TokenVerdict(
