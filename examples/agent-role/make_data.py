@@ -107,8 +107,8 @@ def main() -> None:
     r = random.Random(given.seed)
     rows = [
         make(r, held_out=False)
-        for _ in range(given.rows // 4)
-        for make in (task, task, near_miss, neutral)
+        for _ in range(given.rows // 5)
+        for make in (task, task, task, near_miss, neutral)
     ]
     r.shuffle(rows)
     world.write(given.out / "train.jsonl", rows)
