@@ -18,7 +18,7 @@ from reported import Page, ask
 from tokengraft import flow
 from tokengraft.events import Event, Note
 from tokengraft.flow import ReportRequest
-from tokengraft.flow.reports import beside, gather
+from tokengraft.flow.reports import beside, gather, report_beside
 from tokengraft.flow.serving import serving
 from tokengraft.formats.recipe_file import parse_recipe
 from tokengraft.reporting import escape
@@ -259,10 +259,7 @@ def test_run_writes_its_report_beside_out_and_never_over_another_file(tmp_path: 
     assert "VERIFIED, NOT TRAINED" in (tmp_path / "out.html").read_text("utf-8")
     (tmp_path / "out.html").write_text("mine", encoding="utf-8")
     events: list[Event] = []
-    story = flow.run(
-        tmp_path / "r.toml", base=str(base), out=tmp_path / "out", listen=events.append
-    )
-    assert story.reports == ()
+    assert () == report_beside(tmp_path / "out", str(base), samples.VERIFIED, listen=events.append)
     assert (tmp_path / "out.html").read_text("utf-8") == "mine"
     assert any(isinstance(e, Note) and "no report was written" in e.text for e in events)
 
