@@ -13,8 +13,8 @@ torch = pytest.importorskip("torch", reason="needs tokengraft[train]")
 pytest.importorskip("transformers", reason="needs tokengraft[train]")
 
 from test_training import BASE, RECIPE, few_passes, train, write
-from tokengraft import flow
 from tokengraft.events import Event, Progress
+from tokengraft.flow import training
 from tokengraft.formats.recipe_file import read_recipe
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training import distil_stage, evidence, sampling
@@ -24,6 +24,7 @@ from tokengraft.training.subject import open_subject
 from tokengraft.training.training_settings import Settings
 from tokengraft.training.windows import Phrase
 
+torch.set_num_threads(1)
 __all__ = ["few_passes"]  # a fixture: few windows, few rounds
 
 
@@ -69,7 +70,7 @@ def test_what_the_model_writes_is_the_same_for_a_seed_and_shows_every_phrase() -
 
 def test_a_stage_without_text_trains_on_the_models_own_and_says_so(tmp_path: Path) -> None:
     recipe = write(tmp_path, RECIPE.replace('data = "text.txt"\n', ""))
-    asked = flow.ask(str(BASE), recipe, out=tmp_path / "out")
+    asked = training.ask(str(BASE), recipe, out=tmp_path / "out")
     plan = asked.start.plan
     subject = open_subject(BASE)
     texts = tuple(token.text for token in plan.tokens)

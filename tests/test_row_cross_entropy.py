@@ -15,6 +15,8 @@ from tokengraft.training import row_cross_entropy
 from tokengraft.training.language_model import language_model
 from tokengraft.training.row_cross_entropy import text_loss
 
+torch.set_num_threads(1)
+
 
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
 @pytest.mark.parametrize("name", ["llama", "cohere", "granite", "phi", "neox"])
