@@ -17,6 +17,7 @@ from tiny import HEAD_DIM, HEADS, D
 Q = "base_model.model.model.layers.0.self_attn.q_proj"
 A, B = f"{Q}.lora_A.weight", f"{Q}.lora_B.weight"
 SHAPES: dict[str, list[int]] = {A: [2, D], B: [HEADS * HEAD_DIM, 2]}
+DELTA = "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta"
 LORA: dict[str, Any] = {"peft_type": "LORA", "r": 2, "lora_alpha": 4}
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 ADD = '[[add]]\ntext = "<|a|>"\ninit = "mean"\n[[add]]\ntext = "<|b|>"\ninit = "mean"\n'
@@ -135,6 +136,26 @@ ADAPTERS: dict[str, tuple[Build, int, str]] = {
     "30,000 modules": (
         adapter(weights=_file({f"{Q}{n}.lora_A.weight": [0, 0] for n in range(30_000)}, dtype="U8")),
         2, "RecipeError"),
+    "rows of tokens at 2^60": (
+        adapter(LORA | {"trainable_token_indices": [2**60]}, _file(SHAPES | {DELTA: [1, D]})),
+        2, "RecipeError"),
+    "rows of tokens below nought": (
+        adapter(LORA | {"trainable_token_indices": [-1]}, _file(SHAPES | {DELTA: [1, D]})),
+        2, "RecipeError"),
+    "a row of an old token": (
+        adapter(LORA | {"trainable_token_indices": [5]}, _file(SHAPES | {DELTA: [1, D]})),
+        2, "RecipeError"),
+    "rows of a million tokens": (
+        adapter(LORA | {"trainable_token_indices": list(range(10**6))}, _file(SHAPES | {DELTA: [0, D]})),
+        3, "LimitExceeded"),
+    "a million rows of no width": (
+        adapter(LORA | {"modules_to_save": ["lm_head"]},
+                _file(SHAPES | {"base_model.model.lm_head.weight": [10**6, 0]})), 2, "RecipeError"),
+    "every old row": (
+        adapter(LORA | {"modules_to_save": ["lm_head"]},
+                _file(SHAPES | {"base_model.model.lm_head.weight": [320, D]})), 2, "RecipeError"),
+    "a module that a terminal obeys": (
+        adapter(LORA | {"modules_to_save": ["\x1b[2J"]}), 2, "RecipeError"),
     "nine gigabytes": (adapter(weights=_sparse(9 << 30)), 3, "LimitExceeded"),
     "data that are missing": (adapter(weights=_file(SHAPES)[:-1]), 3, "MalformedFile"),
     "weights that are a pipe": (adapter(weights=os.mkfifo), 5, "ReadFailed"),
