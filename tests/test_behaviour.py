@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -12,9 +13,11 @@ import pytest
 import behaviour_samples
 from tokengraft.behaviour import Bounds, Call, Prompt, Rate, Suite, Text, Thought, Wants
 from tokengraft.errors import ReadFailed, SuiteError, TargetExists
-from tokengraft.flow.behaving import may_write_record, write_record
+from tokengraft.flow import story
+from tokengraft.flow.behaving import NothingToAsk, may_write_record, write_record
 from tokengraft.formats.suites import parse_suite, read_suite
 from tokengraft.reporting import schemas
+from tokengraft.results import Verification
 from tokengraft.verifying.behaviour import Questions, _behaviour, _checks
 from tokengraft.verifying.behaviour_figures import measured, neutral_bits
 
@@ -254,3 +257,27 @@ def test_a_record_replaces_a_record_and_nothing_else(tmp_path: Path) -> None:
     place.write_text("my notes", encoding="utf-8")
     with pytest.raises(TargetExists, match="no record of behaviour"):
         may_write_record(place)
+
+
+def test_a_run_whose_data_ask_nothing_is_verified_without_asking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first call is refused before anything is proved; the second asks nothing."""
+    (tmp_path / "out.training").mkdir()
+    (tmp_path / "out.training" / "held_out.jsonl").write_text("{}\n", encoding="utf-8")
+    asked_for: list[str | None] = []
+    proof = Verification(passed=True, checks=())
+
+    def verify(*_: object, behaviour: str | None = None, **__: object) -> Verification:
+        asked_for.append(behaviour)
+        if behaviour is not None:
+            raise NothingToAsk("the rows that the training held out ask nothing")
+        return proof
+
+    monkeypatch.setattr(story, "verify", verify)
+    notes: list[object] = []
+    done = SimpleNamespace(folder=tmp_path / "out.training")
+    found = story._proof(tmp_path / "out", "base", done, notes.append)  # type: ignore[arg-type]
+    assert found is proof
+    assert asked_for == ["auto", None]
+    assert len(notes) == 1

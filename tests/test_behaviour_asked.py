@@ -15,8 +15,7 @@ import served
 import tiny_chat
 from tokengraft.behaviour import Behaviour, Rate
 from tokengraft.checkpoint import RECORD_FOLDER
-from tokengraft.errors import UsageError
-from tokengraft.flow.behaving import derived
+from tokengraft.flow.behaving import NothingToAsk, derived
 from tokengraft.formats.plan_files import read_plan
 from tokengraft.formats.suites import parse_suite
 from tokengraft.results import Check
@@ -114,7 +113,7 @@ def test_a_token_that_is_not_there_is_no_model_to_run(result: Path) -> None:
 def test_held_out_rows_become_prompts_with_what_they_want(result: Path, tmp_path: Path) -> None:
     plan = read_plan(result / RECORD_FOLDER / "plan.json").plan
     out = tmp_path / "out"
-    with pytest.raises(UsageError, match="held rows out"):
+    with pytest.raises(NothingToAsk, match="held rows out"):
         derived(out, plan)
     call = {"function": {"name": "get_weather", "arguments": '{"city": "Rome"}'}}
     rows = [
@@ -149,6 +148,10 @@ def test_held_out_rows_become_prompts_with_what_they_want(result: Path, tmp_path
         "Hello!\nHello! How can I help you?",
         "Once upon a time.",
     ]
+    lines = [{"prompt": "A", "completion": " <tool_start>"}, {"prompt": "B", "completion": "b"}]
+    place.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    kinds = [(one.kind, one.prompt, one.wants.tokens) for one in derived(out, plan).prompts]
+    assert kinds == [("wanted", "A", ("<tool_start>",)), ("neutral", "B", ())]
     place.write_text(json.dumps(rows[2]), encoding="utf-8")
-    with pytest.raises(UsageError, match="ask nothing"):
+    with pytest.raises(NothingToAsk, match="ask nothing"):
         derived(out, plan)

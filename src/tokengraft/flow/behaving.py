@@ -12,7 +12,17 @@ from typing import Any, Final
 
 import pydantic
 
-from tokengraft.behaviour import Behaviour, Call, Prompt, Suite, SuiteSettings, Text, Thought, Wants
+from tokengraft.behaviour import (
+    Behaviour,
+    Call,
+    Kind,
+    Prompt,
+    Suite,
+    SuiteSettings,
+    Text,
+    Thought,
+    Wants,
+)
 from tokengraft.checkpoint import RECORD_FOLDER
 from tokengraft.errors import RefusedError, TargetExists, TokengraftError, UsageError
 from tokengraft.events import Listen, Note, ignore
@@ -31,6 +41,10 @@ HELD_OUT: Final = "held_out.jsonl"  # what a training did not see of its data, a
 RECORD: Final = "behaviour.json"
 MOST_PROMPTS: Final = 200  # of each kind in a derived suite
 MOST_TEXTS: Final = 60
+
+
+class NothingToAsk(UsageError):
+    """No suite can be derived: there are no held-out rows, or none of them is a prompt."""
 
 
 @contextmanager
@@ -125,12 +139,12 @@ def derived(out: Path, plan: Plan) -> Suite:
     is neutral. Near misses cannot be told from data; a suite of one's own has them.
 
     Raises:
-        UsageError: there is no file of held-out rows beside the folder, or nothing in it to ask.
+        NothingToAsk: there is no file of held-out rows beside the folder, or nothing in it to ask.
     """
     folder = out.resolve().with_name(f"{out.resolve().name}.training")
     files = sorted(folder.rglob(HELD_OUT)) if folder.is_dir() else []
     if not files:
-        raise UsageError(
+        raise NothingToAsk(
             f"no training beside {out} has held rows out, so no suite can be derived",
             detail=f"looked for {HELD_OUT} in {folder.name}",
             subject=str(out),
@@ -143,7 +157,7 @@ def derived(out: Path, plan: Plan) -> Suite:
     neutral = [p for p in found if isinstance(p, Prompt) and p.kind == "neutral"][:MOST_PROMPTS]
     texts = [part for part in found if isinstance(part, Text)][:MOST_TEXTS]
     if not wanted and not neutral and not texts:
-        raise UsageError(
+        raise NothingToAsk(
             f"the rows that the training held out ask nothing: {files[-1].name} has no conversation",
             subject=str(files[-1]),
             hint=f"tokengraft verify {shlex.quote(str(out))} --behaviour SUITE.jsonl",
@@ -171,6 +185,9 @@ def _parts(
         if not any(token in row["text"] for token in tokens):
             yield Text(kind="text", text=row["text"])
         return
+    if isinstance(row.get("prompt"), str) and isinstance(row.get("completion"), str):
+        yield from _continued(row["prompt"], row["completion"], tokens)
+        return
     messages = row.get("messages")
     if not isinstance(messages, list) or len(messages) < 2:  # noqa: PLR2004 - asked and answered
         return
@@ -195,6 +212,14 @@ def _parts(
     if not wants.tokens and isinstance(answer.get("content"), str):
         said = [str(message.get("content") or "") for message in messages]
         yield Text(kind="text", text="\n".join(said) or "\n")
+
+
+def _continued(prompt: str, completion: str, tokens: Sequence[str]) -> Iterator[Prompt]:
+    """A text to be continued, with the tokens that its continuation holds."""
+    wanted = tuple(token for token in tokens if token in completion)
+    if prompt:
+        kind: Kind = "wanted" if wanted else "neutral"
+        yield Prompt(kind=kind, prompt=prompt, wants=Wants(tokens=wanted))
 
 
 def _said_roles(recipe: Recipe) -> dict[str, str]:

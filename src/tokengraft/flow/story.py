@@ -10,7 +10,7 @@ from pathlib import Path
 from tokengraft.errors import UsageError
 from tokengraft.events import Listen, Note, ignore
 from tokengraft.findings import Audit
-from tokengraft.flow.behaving import AUTO, HELD_OUT, RECORD
+from tokengraft.flow.behaving import AUTO, HELD_OUT, RECORD, NothingToAsk
 from tokengraft.flow.made_before import made_by
 from tokengraft.flow.making import (
     Applied,
@@ -110,4 +110,8 @@ def _proof(out: Path, source: str, done: TrainedOut, listen: Listen) -> Verifica
     if not any(done.folder.rglob(HELD_OUT)):
         return verify(out, against=source, listen=listen)
     record = done.folder / RECORD
-    return verify(out, against=source, behaviour=AUTO, record=record, listen=listen)
+    try:
+        return verify(out, against=source, behaviour=AUTO, record=record, listen=listen)
+    except NothingToAsk as error:
+        listen(Note("verify", error.summary))
+        return verify(out, against=source, listen=listen)
