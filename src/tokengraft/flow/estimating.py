@@ -184,10 +184,10 @@ def fit_need(shapes: Shapes, n_new: int, *, asked: bool = False) -> Need:
 
 
 def distil_need(shapes: Shapes, n_new: int, *, asked: bool = False) -> Need:
-    """Rows by distillation, to a third of the layers: states cached, no gradient of old weights."""
+    """Rows by distillation, to half of the layers: states cached, no gradient of old weights."""
     d = shapes.width
     windows = n_new * FITTED_WINDOWS
-    depth = max(1, shapes.n_layers // 3)
+    depth = (shapes.n_layers + 1) // 2  # where `Settings.layer` is not set
     parts = {
         "weights": 4 * shapes.parameters,
         "states": 4 * d * windows * KEPT_STATES * 2,
