@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import unicodedata
 from collections.abc import Mapping
 from math import prod
@@ -39,6 +40,7 @@ METADATA = "__metadata__"
 
 _FIELDS = {"dtype", "shape", "data_offsets"}
 _U64 = 2**64
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # all that Unicode calls Cc
 _SEPARATORS = frozenset('/\\:*?"<>|∕⁄⧸⧵╱╲')  # and what only looks like a slash
 _DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"} | {
     f"{port}{digit}" for port in ("COM", "LPT") for digit in "123456789¹²³"
@@ -174,7 +176,7 @@ def _check_name(name: str, file: str) -> None:
         raise LimitExceeded(
             "a tensor's name is too long", detail=f"at most {MAX_NAME_BYTES} bytes", subject=file
         )
-    if any(unicodedata.category(char) == "Cc" for char in name):
+    if _CONTROL.search(name):
         raise _malformed(file, "a control character in the name", name)
 
 
