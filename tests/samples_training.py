@@ -101,7 +101,7 @@ ESTIMATE = TrainingEstimate(
             ),
         ),
     ),
-    notes=("no local data are named, so the time of supervised training is not guessed",),
+    notes=("no local file of data is there, so the time of supervised training is not guessed",),
 )
 STAGE = StageRecord(
     stage="fit",

@@ -176,9 +176,9 @@ def _told(value: object) -> bool:
 
 def _cell(value: Any) -> str:
     if isinstance(value, tuple | list):
-        return f"{value[0]:.3f}…{value[1]:.3f}"
+        return f"{_cell(value[0])}…{_cell(value[1])}"
     if not isinstance(value, float) or not np.isfinite(value):
         return "–"
-    if value != 0 and abs(value) < 0.01:
+    if value != 0 and (abs(value) < 0.01 or abs(value) >= 1e5):
         return f"{value:.1e}"
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"

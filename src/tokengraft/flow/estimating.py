@@ -274,7 +274,7 @@ def _notes(checkpoint: Checkpoint, size: int | None, needs: Sequence[Need]) -> I
     from tokengraft.verifying.memory import available_bytes
 
     if size is None:
-        yield "no local data are named, so the time of supervised training is not guessed"
+        yield "no local file of data is there, so the time of supervised training is not guessed"
     free = available_bytes()
     for need in needs:
         if need.asked and 0 < free < need.memory_bytes:

@@ -24,6 +24,7 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 40
 DRAWN: Final = 400  # points of a line; more cannot be told apart
 NAMED: Final = 40  # of them, those with a title
 LABELLED: Final = 30  # new rows that have their number written beside them
+FLAT: Final = 1e-4  # of the largest value: less apart than this is the same
 LOG_ABOVE: Final = (
     20.0  # ratio of the largest value to the smallest from which a log axis tells more
 )
@@ -86,7 +87,8 @@ def _axis(
     low, high = min(values), max(values)
     if may_log and low > 0 and high / low >= LOG_ABOVE:
         return _Axis(low, high, begin, end, is_log=True)
-    if low == high:
+    # Values that are all but the same make a flat line, not a slope of their last digits.
+    if high - low <= FLAT * max(abs(low), abs(high)):
         low, high = low - 0.5, high + 0.5
     margin = 0.04 * (high - low)
     return _Axis(low - margin, high + margin, begin, end, is_whole=is_whole)
