@@ -11,7 +11,8 @@ import argparse
 import json
 import random
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import tiny_copying as copying
 import tiny_facts as facts
 
 Row = dict[str, Any]
-Make = Callable[[random.Random, bool], Row]  # a row; whether it is for the suite
+Make = Callable[..., Row]  # of a random.Random and held_out, whether it is for the suite
 
 GROUPS = ("animal", "kind", "colour", "capital", "opposite", "job", "object", "why")
 HELD_OUT = [item for item in chat.ASKED if facts.held_out(item.question)]
@@ -98,6 +99,14 @@ def write(path: Path, rows: Iterable[Row]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
+def ordinary(r: random.Random, n: int, neutral: Make, near_miss: Make) -> Iterator[Row]:
+    """The part of a suite in which no new token is wanted: n rows of either kind, and texts."""
+    for kind, make in (("neutral", neutral), ("near-miss", near_miss)):
+        for row in different(partial(make, r, held_out=True), n):
+            yield unwanted(row, kind)
+    yield from texts(r, 60)
+
+
 def options(folder: Path, about: str) -> argparse.Namespace:
     """Where to write, how much, and the seed."""
     parser = argparse.ArgumentParser(description=about)
@@ -121,6 +130,7 @@ __all__ = [
     "different",
     "facts",
     "options",
+    "ordinary",
     "question",
     "repeating",
     "texts",

@@ -122,12 +122,7 @@ def main() -> None:
             world.wanted(row, [TOKEN], role=ROLE)
             for row in world.different(lambda: task(r, held_out=True), n)
         ),
-        *(
-            world.unwanted(row, kind)
-            for kind, make in (("neutral", neutral), ("near-miss", near_miss))
-            for row in world.different(lambda make=make: make(r, held_out=True), n)
-        ),
-        *world.texts(r, 60),
+        *world.ordinary(r, n, neutral, near_miss),
     ]
     world.write(given.out / "suite.jsonl", suite)
 

@@ -197,12 +197,7 @@ def main() -> None:
             )
             for row in world.different(lambda: call(r, held_out=True), n)
         ),
-        *(
-            world.unwanted(row, kind)
-            for kind, make in (("neutral", neutral), ("near-miss", near_miss))
-            for row in world.different(lambda make=make: make(r, held_out=True), n)
-        ),
-        *world.texts(r, 60),
+        *world.ordinary(r, n, neutral, near_miss),
     ]
     world.write(given.out / "suite.jsonl", suite)
 
