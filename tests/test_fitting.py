@@ -170,7 +170,7 @@ def small(name: str) -> Any:
     config, model = (getattr(transformers, part) for part in FAMILIES[name])
     settings = {"logits_scaling": 3.0} if name == "granite" else {}
     network = model(config(**SHAPE, **settings)).eval()
-    for matrix in {network.get_input_embeddings(), network.get_output_embeddings()}:
+    for matrix in dict.fromkeys((network.get_input_embeddings(), network.get_output_embeddings())):
         torch.nn.init.normal_(matrix.weight, std=1.0)
     return network
 
