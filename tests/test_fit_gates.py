@@ -65,7 +65,7 @@ def test_a_fitted_alias_recovers_all_of_its_token() -> None:
 
 def test_fitted_rows_of_other_descriptions_recover_nothing_of_what_ones_own_do() -> None:
     subject = small_subject()
-    stratum = choose(subject, "S3", background=600, wanted=5)
+    stratum = choose(subject, "S3", background=600, wanted=12)
     given = context(subject, stratum, 0)
     against = truth(subject, stratum)
     told = evidence(given)

@@ -84,7 +84,7 @@ def test_another_tokens_row_does_not_read_like_an_alias(subject: Subject) -> Non
 
 
 def test_permuted_descriptions_recover_nothing_of_what_their_own_do(subject: Subject) -> None:
-    stratum = choose(subject, "S3", background=600, wanted=6)
+    stratum = choose(subject, "S3", background=600, wanted=16)
     against = truth(subject, stratum)
     given = context(subject, stratum, 0)
     own = PEERS["subword-mean"](given)
