@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from oracles.whole_words import Meaning
 from tokengraft.errors import RecipeError
-from tokengraft.flow import making
+from tokengraft.flow import making, proving
 from tokengraft.formats.plan_files import read_plan
 from tokengraft.plans import Plan
 
@@ -112,7 +112,7 @@ def refusal(
 
 def checks(found: Grown, **options: Any) -> dict[str, tuple[str, str]]:
     """What `verify` says, by the names of its checks."""
-    said = making.verify(found.out, against=str(found.base), **options)
+    said = proving.verify(found.out, against=str(found.base), **options)
     return {check.name: (check.status, check.evidence) for check in said.checks}
 
 

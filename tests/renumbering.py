@@ -9,7 +9,7 @@ import renumbered
 from raw_tensors import row_bytes, tensor_bytes
 from tiny import QWEN_LIKE
 from tiny_kinds import EIGHT
-from tokengraft.flow import making
+from tokengraft.flow import making, proving
 from tokengraft.plans import Plan
 from tokengraft.results import Verification
 
@@ -54,7 +54,7 @@ def verified(source: Path, out: Path) -> Verification:
         "\t\n ",
     ]
     texts.write_text("".join(a + b for a in words for b in words) + CORPUS, encoding="utf-8")
-    return making.verify(out, against=str(source), texts=texts)
+    return proving.verify(out, against=str(source), texts=texts)
 
 
 def check(source: Path, out: Path, plan: Plan) -> None:

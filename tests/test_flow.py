@@ -16,7 +16,7 @@ import grafts
 from raw_tensors import row_bytes, tensor_bytes
 from tiny import DROP, QWEN_LIKE, Added, Tiny, build
 from tokengraft.errors import StalePlan, TargetExists, TokengraftError, UnsupportedFormat
-from tokengraft.flow import making
+from tokengraft.flow import making, proving
 
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 AXES: dict[str, tuple[Any, ...]] = {
@@ -96,7 +96,7 @@ def recipe(tmp_path: Path) -> Path:
 def assert_proved(out: Path, base: Path | None) -> None:
     """Every check passes or says why it was not run."""
     against = None if base is None else str(base)
-    verified = making.verify(out, against=against, texts=[out.parent / "texts.txt"])
+    verified = proving.verify(out, against=against, texts=[out.parent / "texts.txt"])
     unproved = {c.name: c.evidence for c in verified.checks if c.status in ("fail", "unknown")}
     assert {} == unproved
     assert verified.passed
@@ -205,7 +205,7 @@ def test_a_graft_made_on_small_files_is_applied_to_the_weights_later(
 ) -> None:
     base = build(tmp_path / "base", tied=tied, shards=2, n_rows=384, layers=3)
     plan = later(base, recipe, tmp_path)
-    verified = making.verify(tmp_path / "later", texts=[tmp_path / "texts.txt"])
+    verified = proving.verify(tmp_path / "later", texts=[tmp_path / "texts.txt"])
     checks = {c.name: c.status for c in verified.checks}
     assert checks["kept-rows"] == checks["rows-as-planned"] == checks["safetensors"] == "skipped"
     out, direct = tmp_path / "out", tmp_path / "direct"
@@ -275,7 +275,7 @@ def test_weights_that_change_in_an_applied_graft_for_later_fail_verify(
     raw[-1] ^= 1
     shard.write_bytes(raw)
     for against in (None, str(base)):
-        assert not making.verify(out, against=against, texts=[tmp_path / "texts.txt"]).passed
+        assert not proving.verify(out, against=against, texts=[tmp_path / "texts.txt"]).passed
 
 
 # ── refusals ─────────────────────────────────────────────────────────────────────────────────────
@@ -347,7 +347,7 @@ def test_a_base_may_hold_more_than_a_graft_for_later_knew(recipe: Path, tmp_path
     assert_proved(tmp_path / "out", None)
     assert_proved(tmp_path / "out", base)
     (tmp_path / "out" / "README.md").write_text("another card\n", encoding="utf-8")
-    assert not making.verify(tmp_path / "out", texts=[tmp_path / "texts.txt"]).passed
+    assert not proving.verify(tmp_path / "out", texts=[tmp_path / "texts.txt"]).passed
 
 
 def test_special_tokens_with_flags_are_in_the_tables_and_not_in_the_list_of_texts(

@@ -10,7 +10,7 @@ import pytest
 from oracles.asking import ask
 from test_planning import planned
 from tiny import DROP, Tiny, build
-from tokengraft.flow import making
+from tokengraft.flow import making, proving
 from tokengraft.formats.loading import load
 
 V5_TOKENIZER: dict[str, Any] = {
@@ -50,7 +50,7 @@ def test_what_version_5_saved_is_read_by_both_after_a_plan(
         assert theta == THETA
     assert told["4"]["special"] == told["5"]["special"]
     assert told["4"]["texts"] == told["5"]["texts"]
-    assert making.verify(tmp_path / "out", against=str(folder)).passed
+    assert proving.verify(tmp_path / "out", against=str(folder)).passed
 
 
 def test_an_empty_recipe_mends_spellings_that_mislead_and_nothing_else(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from raw_tensors import row_bytes, tensor_bytes, write_weights
 from tiny import QWEN_LIKE, Added, Tiny
 from tokengraft.documents import Document
 from tokengraft.errors import RecipeError
-from tokengraft.flow import making
+from tokengraft.flow import making, proving
 from tokengraft.formats.json_text import apply_splices, parse_json
 from tokengraft.formats.patching import patched
 from tokengraft.formats.recipe_file import parse_recipe
@@ -154,7 +154,7 @@ def test_every_document_survives_json(shape: Tiny, recipe: dict[str, Any]) -> No
         texts.write_text("hello\n", encoding="utf-8")
         receipt = making.apply_planned(made, out=out).receipt
         again(receipt)
-        again(making.verify(out, texts=[texts]))
+        again(proving.verify(out, texts=[texts]))
         assert receipt == Receipt.from_dict(
             json.loads((out / "tokengraft" / "receipt.json").read_bytes())
         )

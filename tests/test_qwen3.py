@@ -19,7 +19,7 @@ from oracles.tables import expected_table
 from qwen_shapes import EMBED, HEAD, N_TOKENS, V, build_qwen3_base
 from raw_tensors import row_bytes, tensor_bytes
 from tokengraft.errors import StalePlan, TargetExists
-from tokengraft.flow import making
+from tokengraft.flow import making, proving
 from tokengraft.formats.json_text import apply_splices
 from tokengraft.formats.patching import patched
 from tokengraft.formats.plan_files import read_plan
@@ -177,7 +177,7 @@ def test_undo_gives_the_base_back_bit_for_bit(home: Path, tmp_path: Path) -> Non
 
 
 def test_verify_passes_alone_on_the_built_in_corpus(home: Path) -> None:
-    verified = making.verify(home / "out")
+    verified = proving.verify(home / "out")
     assert verified.passed
     proved = {c.name for c in verified.checks if c.status == "pass"}
     assert {c.name for c in verified.checks} - proved == {"transformers", "logits", "long-texts"}
@@ -188,7 +188,7 @@ def test_verify_passes_alone_on_the_built_in_corpus(home: Path) -> None:
 
 def test_verify_passes_beside_its_base(home: Path) -> None:
     base, texts = str(home / "base"), home / "texts.txt"
-    verified = making.verify(home / "out", against=base, texts=[texts])
+    verified = proving.verify(home / "out", against=base, texts=[texts])
     assert verified.passed
     said = {c.name: c.status for c in verified.checks}
     assert said["tensors-against-base"] == said["files-against-base"] == "pass"
@@ -297,7 +297,7 @@ def test_verify_passes_on_grown_matrices_and_undo_brings_the_base_back(
     home: Path, grown: Path, tmp_path: Path
 ) -> None:
     base = str(home / "base")
-    assert making.verify(grown, against=base, texts=[home / "texts.txt"]).passed
+    assert proving.verify(grown, against=base, texts=[home / "texts.txt"]).passed
     making.undo(grown, target=tmp_path / "back")
     assert grafts.tree(home / "base") == grafts.tree(tmp_path / "back")
 
@@ -375,13 +375,13 @@ def test_small_files_alone_give_a_graft_that_the_whole_checkpoint_takes_later(
     small, later = tmp_path / "small", tmp_path / "later"
     shutil.copytree(home / "base", small, ignore=shutil.ignore_patterns("*.safetensors"))
     making.apply(home / "recipe.toml", base=str(small), out=later)
-    checks = {c.name: c.status for c in making.verify(later, texts=[home / "texts.txt"]).checks}
+    checks = {c.name: c.status for c in proving.verify(later, texts=[home / "texts.txt"]).checks}
     assert checks["kept-rows"] == checks["rows-as-planned"] == "skipped"
     assert "fail" not in checks.values()
     grafted = tmp_path / "grafted"
     making.apply(later / "tokengraft" / "plan.json", base=str(home / "base"), out=grafted)
     assert tensor_bytes(home / "out") == tensor_bytes(grafted)
-    assert making.verify(grafted, against=str(home / "base"), texts=[home / "texts.txt"]).passed
+    assert proving.verify(grafted, against=str(home / "base"), texts=[home / "texts.txt"]).passed
 
 
 def test_a_plan_is_refused_where_the_base_changed_or_the_place_is_taken(

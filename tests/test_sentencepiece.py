@@ -16,7 +16,7 @@ from grown import checks, extend, grow, words
 from oracles.asking import ask
 from tiny import Tiny
 from tokengraft.errors import MalformedFile, RecipeError, UnsupportedFormat
-from tokengraft.flow import making
+from tokengraft.flow import making, proving
 from tokengraft.formats.json_text import apply_splices
 from tokengraft.formats.sentencepiece_file import (
     Piece,
@@ -150,7 +150,7 @@ def test_new_tokens_and_renames_are_written_beside_tokenizer_json(tmp_path: Path
     ]
     again = apply(out, '[[rename]]\nfrom = "<|x|>"\nto = "<|y|>"\n', tmp_path / "again")
     assert pieces((again / "tokenizer.model").read_bytes())[-2:] == ["<|y|>", "<tool>"]
-    checks = making.verify(again, against=str(out), witnesses=("sentencepiece",)).checks
+    checks = proving.verify(again, against=str(out), witnesses=("sentencepiece",)).checks
     assert {check.status for check in checks if check.name == "sentencepiece"} == {"pass"}
     base = tmp_path / "base"
     making.undo(out, target=base)
@@ -226,12 +226,12 @@ def test_verify_notices_a_changed_piece(tmp_path: Path) -> None:
         digests = {False: hashlib.sha256(good), True: hashlib.sha256(path.read_bytes())}
         told = manifest.replace(digests[False].hexdigest(), digests[True].hexdigest())
         (out / "MANIFEST.sha256").write_text(told)
-        result = making.verify(out, against=str(folder))
+        result = proving.verify(out, against=str(folder))
         failed = {check.name for check in result.checks if check.status == "fail"}
         assert "files-as-planned" in failed, (old, failed)
         (out / "MANIFEST.sha256").write_text(manifest)
     path.write_bytes(good)
-    assert making.verify(out, against=str(folder)).passed
+    assert proving.verify(out, against=str(folder)).passed
 
 
 # ── folders without tokenizer.json ───────────────────────────────────────────────────────────────
@@ -260,7 +260,7 @@ def test_tokens_are_added_to_a_slow_llama(
         untouched = [0, 1, 3, 4]
         assert [after["texts"][i] for i in untouched] == [before["texts"][i] for i in untouched]
         assert {330, 331} <= set(after["texts"][2])
-    result = making.verify(out, against=str(folder), witnesses=("sentencepiece",))
+    result = proving.verify(out, against=str(folder), witnesses=("sentencepiece",))
     assert result.passed
     assert {c.status for c in result.checks if c.name == "sentencepiece"} == {"pass"}
 
@@ -299,7 +299,7 @@ def test_a_named_token_is_renamed_in_a_slow_folder_with_its_piece(tmp_path: Path
     assert config["added_tokens_decoder"]["2"]["content"] == "<|end|>"
     processor = sentencepiece.SentencePieceProcessor(model_file=str(out / "tokenizer.model"))
     assert (processor.id_to_piece(2), processor.eos_id()) == ("<|end|>", 2)
-    assert making.verify(out, against=str(folder), witnesses=("sentencepiece",)).passed
+    assert proving.verify(out, against=str(folder), witnesses=("sentencepiece",)).passed
 
 
 def test_a_class_that_may_count_otherwise_is_refused(tmp_path: Path) -> None:

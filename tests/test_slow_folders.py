@@ -10,7 +10,7 @@ import pytest
 
 from oracles.asking import ask
 from tiny import DROP, Tiny
-from tokengraft.flow import making
+from tokengraft.flow import making, proving
 from tokengraft.flow.ports import encode_port
 from tokengraft.formats.loading import load
 
@@ -89,4 +89,4 @@ def test_tokens_are_added_to_slow_folders_and_old_text_stays(
             assert after["ids"] == {"<|x|>": token_id}
             assert after["texts"] == [*before["texts"], [token_id]]
             assert after["names"] == before["names"]
-        assert making.verify(out, against=str(folder)).passed
+        assert proving.verify(out, against=str(folder)).passed

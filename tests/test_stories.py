@@ -12,7 +12,7 @@ import pytest
 import grafts
 from oracles.asking import ask, remembered, shared
 from raw_tensors import Tensor, tensor_bytes, write_weights
-from tokengraft.flow import making
+from tokengraft.flow import making, proving
 
 pytestmark = pytest.mark.oracle5
 
@@ -122,7 +122,7 @@ def test_verify_passes_and_undo_gives_the_model_back(name: str, home: Path, tmp_
     texts = tmp_path / "texts.txt"
     texts.write_text("Once upon a time\n\nLily <s> saw </s> a dog.\n", encoding="utf-8")
     out, base = home / f"{name}-out", home / name
-    verified = making.verify(out, against=str(base), texts=[texts])
+    verified = proving.verify(out, against=str(base), texts=[texts])
     assert verified.passed
     making.undo(out, target=tmp_path / "back")
     assert grafts.tree(base) == grafts.tree(tmp_path / "back")

@@ -13,7 +13,7 @@ from conversations import conversations, rendered
 from test_planning import planned, problems
 from test_turn_templates import MARKERS, WANTS, library, names_of, template_of, with_template
 from tiny import TEMPLATE, Tiny, build
-from tokengraft.flow import making
+from tokengraft.flow import making, proving
 from tokengraft.formats.loading import load
 from tokengraft.formats.template_layouts import with_tokens
 from tokengraft.plans import Mean, Mix
@@ -122,7 +122,7 @@ def test_a_layout_and_a_protocol_go_together(tmp_path: Path) -> None:
     text = template_of(load(tmp_path / "out"))
     assert "('<|user|>' if message.role == 'user' else '<|turn|>' + message.role + '\\n')" in text
     assert "<|im_start|>" not in text
-    assert making.verify(tmp_path / "out").passed
+    assert proving.verify(tmp_path / "out").passed
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_layout_and_a_role_of_the_models_own_go_together(tmp_path: Path) -> No
     out = load(tmp_path / "out")
     anchors = out.value("tokenizer_config.json", "/response_template/start_anchor")
     assert anchors == ["<|answer|>", "<|im_start|>assistant\n"]
-    found = making.verify(tmp_path / "out", witnesses=("transformers",))
+    found = proving.verify(tmp_path / "out", witnesses=("transformers",))
     assert found.passed, [check for check in found.checks if check.status == "fail"]
 
 

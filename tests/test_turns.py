@@ -11,7 +11,7 @@ import pytest
 from test_planning import changes, fake_encode, planned, problems
 from test_verifying import evidence, status
 from tiny import QWEN_LIKE, TEMPLATE, Added, Tiny, build
-from tokengraft.flow import making
+from tokengraft.flow import making, proving
 from tokengraft.formats.loading import load
 from tokengraft.plans import Mix
 
@@ -237,7 +237,7 @@ def patched(out: Path, file: str, old: str, new: str) -> None:
 
 def test_a_renamed_protocol_is_proved(tmp_path: Path) -> None:
     out = applied(tmp_path, protocol(), template="both", legacy=True)
-    found = making.verify(out, texts=(few(tmp_path),))
+    found = proving.verify(out, texts=(few(tmp_path),))
     assert found.passed
     assert evidence(found, "old-names").startswith("2 old texts stand in none of 6 JSON files")
     assert "open with '<|turn|>' and end with '<|done|>'" in evidence(found, "protocol")
@@ -259,13 +259,13 @@ def test_an_old_marker_left_anywhere_is_found(
 ) -> None:
     out = applied(tmp_path, protocol(), template="both")
     patched(out, file, old, new)
-    found = making.verify(out, texts=(few(tmp_path),))
+    found = proving.verify(out, texts=(few(tmp_path),))
     assert status(found)["old-names"] == "fail"
     assert place in evidence(found, "old-names")
 
 
 def test_an_added_protocol_is_proved(tmp_path: Path) -> None:
-    found = making.verify(applied(tmp_path, protocol(mode="add")), texts=(few(tmp_path),))
+    found = proving.verify(applied(tmp_path, protocol(mode="add")), texts=(few(tmp_path),))
     assert found.passed
     assert "old-names" not in status(found)
     said = evidence(found, "protocol")
@@ -286,7 +286,7 @@ def test_half_a_protocol_is_found(
     out = applied(tmp_path, protocol(mode="add"))
     (out / "chat_template.jinja").unlink()
     patched(out, file, old, new)
-    found = making.verify(out, against=str(tmp_path / "src"), texts=(few(tmp_path),))
+    found = proving.verify(out, against=str(tmp_path / "src"), texts=(few(tmp_path),))
     assert status(found)["protocol"] == "fail"
     assert words in evidence(found, "protocol")
 

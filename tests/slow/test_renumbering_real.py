@@ -16,7 +16,7 @@ import renumbered
 from oracles.asking import ask
 from raw_tensors import encode, write_safetensors
 from renumbering import gone
-from tokengraft.flow import making
+from tokengraft.flow import making, proving
 
 pytestmark = pytest.mark.slow
 
@@ -134,7 +134,7 @@ def test_a_trained_model_says_the_same_up_to_the_map(
     assert made.plan.renumbering.removed > 10
     texts = tmp_path / "texts.txt"
     texts.write_text(text[:60_000], encoding="utf-8")
-    verification = making.verify(tmp_path / "out", against=str(source), deep=True, texts=texts)
+    verification = proving.verify(tmp_path / "out", against=str(source), deep=True, texts=texts)
     checks = {check.name: check for check in verification.checks}
     assert verification.passed, [c for c in verification.checks if c.status == "fail"]
     assert checks["logits"].status == "pass", checks["logits"]
