@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import get_args
@@ -184,16 +185,20 @@ def test_the_gravest_findings_come_first(base: Checkpoint) -> None:
     assert sorted(found, key=lambda pair: (order[pair[0]], pair[1])) == found
 
 
-def test_rules_take_less_than_half_a_second_of_the_processor(data: Path) -> None:
-    """A fifth on a quiet machine; the best of three, because a busy one slows each of its threads."""
-
-    def seconds() -> float:
-        checkpoint = load(data / "tokenizers" / "qwen3-30b-a3b-base")
+def test_rules_take_as_long_as_a_few_readings_of_the_tokenizer(data: Path) -> None:
+    """Three to four, a fifth of a second, where it is quiet; both alternate, so that load is shared."""
+    folder = data / "tokenizers" / "qwen3-30b-a3b-base"
+    text = (folder / "tokenizer.json").read_bytes()
+    rules, reading = [], []
+    for _ in range(4):
+        started = time.process_time()
+        json.loads(text)
+        reading.append(time.process_time() - started)
+        checkpoint = load(folder)
         started = time.process_time()
         auditing.audit(checkpoint, source="SRC")
-        return time.process_time() - started
-
-    assert min(seconds() for _ in range(3)) < 0.5
+        rules.append(time.process_time() - started)
+    assert min(rules) < 7 * min(reading)
 
 
 def test_the_source_is_shown_as_it_was_typed(tmp_path: Path) -> None:
