@@ -16,6 +16,7 @@ from oracles import asking
 from raw_tensors import Tensor, tensor_bytes, write_safetensors
 from tokengraft.errors import RecipeError
 from tokengraft.flow import making as flow
+from tokengraft.flow import proving
 from tokengraft.plans import Plan, RemapRows, Stored
 
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -76,7 +77,7 @@ def test_rows_and_deltas_of_one_folder_are_what_peft_merges(
     shutil.copytree(adapted / name / "adapter", tmp_path / "adapter")
     out = tmp_path / "out"
     flow.apply(recipe(tmp_path), base=str(base), out=out)
-    told = {check.name: check for check in flow.verify(out, against=str(base)).checks}
+    told = {check.name: check for check in proving.verify(out, against=str(base)).checks}
     assert {check.status for check in told.values()} <= {"pass", "skipped"}
     assert told["low-rank-as-planned"].status == told["kept-rows"].status == "pass"
     tied = SHAPES[name][0]

@@ -18,6 +18,7 @@ from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import PreconditionError
 from tokengraft.events import ignore
 from tokengraft.flow import making as flow
+from tokengraft.flow import proving
 from tokengraft.formats.adapters import read_adapter
 from tokengraft.formats.loading import load
 from tokengraft.formats.plan_files import read_plan
@@ -161,11 +162,11 @@ def test_verify_computes_every_number_again(
     out = tmp_path / "out"
     recipe = case.recipe('[[add]]\ntext = "<|plan|>"\nuse = "role"\n')
     flow.apply(recipe, base=str(case.base), out=out, copy="copy")
-    told = {c.name: c for c in flow.verify(out, against=str(case.base)).checks}
+    told = {c.name: c for c in proving.verify(out, against=str(case.base)).checks}
     assert told["low-rank-as-planned"].status == "pass"
     assert told["kept-rows"].status == "pass"
     assert {c.status for c in told.values()} <= {"pass", "skipped"}
-    alone = {c.name: c.status for c in flow.verify(out).checks}
+    alone = {c.name: c.status for c in proving.verify(out).checks}
     assert alone["low-rank-as-planned"] == alone["base-without-the-base"] == "skipped"
     assert "fail" not in alone.values()
     # One bit of an updated tensor, with manifest and receipt made to agree, is still found.
@@ -178,7 +179,7 @@ def test_verify_computes_every_number_again(
     data = bytearray(path.read_bytes())
     data[ref.end - 1] ^= 1
     path.write_bytes(data)
-    found = {c.name: c for c in flow.verify(out, against=str(case.base)).checks}
+    found = {c.name: c for c in proving.verify(out, against=str(case.base)).checks}
     assert found["low-rank-as-planned"].status == "fail"
     assert tensor in found["low-rank-as-planned"].evidence
     assert found["manifest"].status == "fail"
