@@ -54,9 +54,10 @@ def row_tensors(adapter: Adapter) -> dict[str, str]:
     saved = adapter.config.get(WHOLE)
     wholes = [one for one in saved if isinstance(one, str)] if isinstance(saved, list) else []
     for name in adapter.tensors:
-        if match := _CHOSEN.fullmatch(name):
+        # An adapter may hold tens of thousands of factors, of which an expression need see none.
+        if ".token_adapter." in name and (match := _CHOSEN.fullmatch(name)):
             found[name] = match.group(1).removeprefix(PREFIX)
-        elif (match := _WHOLE.fullmatch(name)) and ".lora_" not in name:
+        elif wholes and ".lora_" not in name and (match := _WHOLE.fullmatch(name)):
             module = match.group(1).removeprefix(PREFIX)
             if any(_is_named(module, one) for one in wholes):
                 found[name] = module

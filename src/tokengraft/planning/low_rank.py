@@ -213,11 +213,13 @@ def _settings(config: Mapping[str, JsonValue]) -> Iterator[str]:
 
 def _names(adapter: Adapter) -> Iterator[str]:
     rows = row_tensors(adapter)
-    other = sorted(n for n in adapter.tensors if not _FACTOR.fullmatch(n) and n not in rows)
+    other = sorted(n for n in adapter.tensors if n not in rows and not _FACTOR.fullmatch(n))
     if other:
         more = f" and {len(other) - 1} more" if len(other) > 1 else ""
         yield f"{other[0]}{more}: no factor of a matrix, so it cannot be added"
-    alien = sorted(n for n in adapter.tensors if n not in other and not n.startswith(PREFIX))
+    alien = sorted(
+        adapter.tensors.keys() - other - {n for n in adapter.tensors if n.startswith(PREFIX)}
+    )
     if alien:
         yield f"{alien[0]}: the name does not begin with {PREFIX}"
     if not adapter.tensors:
