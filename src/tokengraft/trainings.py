@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal, get_args
 
 from pydantic import Field
 
@@ -11,6 +11,7 @@ from tokengraft.plans import Plan
 from tokengraft.results import Receipt, Verification
 
 StageName = Literal["fit", "distil", "sft"]
+STAGE_NAMES: Final[tuple[StageName, ...]] = get_args(StageName)  # in the order in which they run
 TokenAnswer = Literal["go", "do-not-add", "unknown"]
 
 

@@ -13,7 +13,6 @@ import click
 from tokengraft.cli.help import Command
 from tokengraft.cli.language import LANGUAGES, VARIABLE
 from tokengraft.cli.session import Session, Watch
-from tokengraft.errors import UsageError
 
 Body = Callable[..., int | None]
 
@@ -93,6 +92,17 @@ set_option = click.option(
     multiple=True,
     help="Set a value of the recipe, e.g. context.length=65536. May be repeated.",
 )
+copy_option = click.option(
+    "--copy",
+    "copy",
+    type=click.Choice(WAYS_OF_COPYING),
+    default="auto",
+    show_default=True,
+    help="How unchanged files get into OUT; link shares them with the base.",
+)
+replace_option = click.option(
+    "--replace", is_flag=True, help="Put the result in the place of an existing OUT."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,31 +134,10 @@ def making_options(body: Body) -> Body:
         click.option(
             "-o", "--out", required=True, metavar="OUT", type=a_path(), help="The folder to make."
         ),
-        click.option(
-            "--copy",
-            "copy",
-            type=click.Choice(WAYS_OF_COPYING),
-            default="auto",
-            show_default=True,
-            help="How unchanged files get into OUT; link shares them with the base.",
-        ),
-        click.option(
-            "--replace", is_flag=True, help="Put the result in the place of an existing OUT."
-        ),
+        copy_option,
+        replace_option,
         set_option,
     )
     for option in reversed(options):
         entry = option(entry)
     return entry
-
-
-def not_yet(flag: str, hint: str) -> Callable[[Body], Body]:
-    """A promised option that is not there yet: it says so instead of being unknown."""
-
-    def refuse(ctx: click.Context, _param: click.Parameter, value: object) -> None:
-        if value and not ctx.resilient_parsing:
-            raise UsageError(f"{ctx.info_name} {flag} is not there yet", hint=hint)
-
-    return click.option(
-        flag, hidden=True, is_flag=True, is_eager=True, expose_value=False, callback=refuse
-    )

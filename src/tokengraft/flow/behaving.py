@@ -30,6 +30,7 @@ from tokengraft.flow.making import apply_planned, load, plan_recipe
 from tokengraft.formats.plan_files import read_plan
 from tokengraft.formats.recipe_file import parse_recipe
 from tokengraft.formats.suites import read_suite
+from tokengraft.formats.training_records import HELD_OUT, training_folder
 from tokengraft.formats.whole_files import read_head
 from tokengraft.hub import Address, find, locate
 from tokengraft.plans import Plan
@@ -37,8 +38,6 @@ from tokengraft.recipes import Recipe, RoleToken
 from tokengraft.verifying.behaviour import Questions
 
 AUTO: Final = "auto"
-HELD_OUT: Final = "held_out.jsonl"  # what a training did not see of its data, as messages
-RECORD: Final = "behaviour.json"
 MOST_PROMPTS: Final = 200  # of each kind in a derived suite
 MOST_TEXTS: Final = 60
 
@@ -141,7 +140,7 @@ def derived(out: Path, plan: Plan) -> Suite:
     Raises:
         NothingToAsk: there is no file of held-out rows beside the folder, or nothing in it to ask.
     """
-    folder = out.resolve().with_name(f"{out.resolve().name}.training")
+    folder = training_folder(out)
     files = sorted(folder.rglob(HELD_OUT)) if folder.is_dir() else []
     if not files:
         raise NothingToAsk(

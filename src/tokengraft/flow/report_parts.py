@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tokengraft.checkpoint import Checkpoint, JsonValue
-from tokengraft.low_rank import AddLowRank, updates_by_tensor
+from tokengraft.low_rank import updates_by_tensor
 from tokengraft.plans import Keep, PatchJson, Plan, RemapRows, RemoveKey, RenameKey, SetKey
 from tokengraft.positions.reading import kind_of, read
 from tokengraft.positions.scaling import frequencies, plain
@@ -97,8 +97,3 @@ def positions(recipe: Recipe, base: Checkpoint | None, result: Checkpoint) -> Fr
 
 def _divisors(unscaled: tuple[float, ...], scaled: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(a / b for a, b in zip(unscaled, scaled, strict=True))
-
-
-def has_adapter(plan: Plan) -> bool:
-    """Whether an adapter was baked in."""
-    return any(isinstance(edit, AddLowRank) for edit in plan.edits)

@@ -34,12 +34,9 @@ def matrix_views(plan: Plan, result: Checkpoint, listen: Listen) -> tuple[Matrix
 
 
 def _matrices(layout: EmbeddingLayout) -> list[tuple[VocabTensor, Part]]:
-    outputs = [(tensor, _part("output", layout)) for tensor in layout.part("output")]
-    return [*((t, _part("input", layout)) for t in layout.part("input")), *outputs]
-
-
-def _part(part: Part, layout: EmbeddingLayout) -> Part:
-    return "both" if layout.tied and not layout.part("output") else part
+    inputs, outputs = layout.part("input"), layout.part("output")
+    first: Part = "both" if layout.tied and not outputs else "input"
+    return [*((tensor, first) for tensor in inputs), *((tensor, "output") for tensor in outputs)]
 
 
 def _matrix(

@@ -27,7 +27,8 @@ from tokengraft.flow.report_rows import matrix_views
 from tokengraft.flow.report_texts import text_views
 from tokengraft.flow.serving import advice
 from tokengraft.formats.recipe_file import parse_recipe
-from tokengraft.formats.training_records import read_training
+from tokengraft.formats.training_records import beside as next_to
+from tokengraft.formats.training_records import read_training, training_folder
 from tokengraft.formats.whole_files import read_head
 from tokengraft.plans import Plan
 from tokengraft.records import BehaviourRecord, TrainingRecords
@@ -96,7 +97,7 @@ def report(
 
 def beside(out: Path) -> Path:
     """Where `run` puts the report of a result."""
-    return out.parent / f"{out.resolve().name}.html"
+    return next_to(out, ".html")
 
 
 def report_beside(
@@ -250,7 +251,7 @@ def _base(
 
 def _training(asked: ReportRequest) -> TrainingRecords | None:
     if asked.training is None:
-        return read_training(asked.out.parent / f"{asked.out.resolve().name}.training")
+        return read_training(training_folder(asked.out))
     found = read_training(asked.training)
     if found is None:
         raise UsageError(

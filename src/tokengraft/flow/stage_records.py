@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +17,7 @@ from tokengraft.documents import Document
 from tokengraft.errors import ReadFailed, RefusedError, TargetExists, WriteFailed
 from tokengraft.formats.folders import MAX_SMALL_BYTES
 from tokengraft.formats.json_text import parse_json
+from tokengraft.formats.training_records import CURVES, DATA, HELD_OUT, TOKENS
 from tokengraft.formats.whole_files import digest_of, read_whole
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.trainings import MadeRow, StageName, StageRecord, TokenVerdicts
@@ -30,8 +31,7 @@ ABOUT = (
     "Records of `tokengraft train`: rows of finished stages, curves, verdicts.\n"
     "A second call goes on from them. The folder may be removed when no training is under way.\n"
 )
-CURVES = "curves.jsonl"
-FOR_READERS = ("data.json", "held_out.jsonl")  # what reports and behaviour checks look for
+FOR_READERS = (DATA, HELD_OUT)  # what reports and behaviour checks look for
 RECORD, ROWS, ADAPTER, WORK = "stage.json", "rows.safetensors", "adapter", "work"
 
 
@@ -122,7 +122,7 @@ class Place:
 
     def verdicts(self) -> TokenVerdicts | None:
         """What was said of the tokens when the last stage had ended; None if nothing readable."""
-        return _document(self.folder / "tokens.json", TokenVerdicts)
+        return _document(self.folder / TOKENS, TokenVerdicts)
 
     def gather(self, stages: Sequence[StageName]) -> None:
         """Bring together what stages left for readers: curves in their order, audits of data."""
@@ -184,9 +184,7 @@ def _document(path: Path, kind: type[D]) -> D | None:
 def _read(folder: Path, record: StageRecord) -> Finished:
     from tokengraft.training.row_files import load_rows
 
-    made = [
-        RowsMade(m.read, m.write, m.n_contexts, m.leak, m.harm_nats, m.notes) for m in record.made
-    ]
+    made = [RowsMade(**one.model_dump(exclude={"text"})) for one in record.made]
     rows = load_rows(folder / ROWS, made, record.figures)
     return Finished(record, rows, folder / ADAPTER if record.adapter else None)
 
@@ -212,15 +210,7 @@ def save_finished(
         seconds=seconds,
         notes=result.notes,
         made=tuple(
-            MadeRow(
-                text=text,
-                read=made.read,
-                write=made.write,
-                n_contexts=made.n_contexts,
-                leak=made.leak,
-                harm_nats=made.harm_nats,
-                notes=made.notes,
-            )
+            MadeRow(text=text, **asdict(made))
             for text, made in zip(result.rows.texts, result.rows.made, strict=True)
         ),
         figures=dict(result.rows.figures),

@@ -10,7 +10,7 @@ from pathlib import Path
 from tokengraft.errors import UsageError
 from tokengraft.events import Listen, Note, ignore
 from tokengraft.findings import Audit
-from tokengraft.flow.behaving import AUTO, HELD_OUT, RECORD, NothingToAsk
+from tokengraft.flow.behaving import AUTO, NothingToAsk
 from tokengraft.flow.made_before import made_by
 from tokengraft.flow.making import (
     Applied,
@@ -26,6 +26,7 @@ from tokengraft.flow.reports import report_beside
 from tokengraft.flow.serving import serving
 from tokengraft.flow.training import TrainedOut, asks_for_training, train
 from tokengraft.formats.recipe_file import read_recipe
+from tokengraft.formats.training_records import BEHAVIOUR, HELD_OUT
 from tokengraft.results import Verification
 
 
@@ -109,7 +110,7 @@ def _proof(out: Path, source: str, done: TrainedOut, listen: Listen) -> Verifica
     """Verify; and where the training held rows out of its data, ask the model about them."""
     if not any(done.folder.rglob(HELD_OUT)):
         return verify(out, against=source, listen=listen)
-    record = done.folder / RECORD
+    record = done.folder / BEHAVIOUR
     try:
         return verify(out, against=source, behaviour=AUTO, record=record, listen=listen)
     except NothingToAsk as error:

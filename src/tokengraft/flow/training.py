@@ -33,17 +33,24 @@ from tokengraft.flow.making import (
 from tokengraft.flow.stage_records import Finished, Place, data_of, key_of, recorded, save_finished
 from tokengraft.flow.starting_rows import new_tokens, starting_rows
 from tokengraft.formats.recipe_file import read_recipe
+from tokengraft.formats.training_records import TOKENS, training_folder
 from tokengraft.hub import hub_cache
 from tokengraft.results import Verification
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.trainings import StageDone, StageName, StageRecord, TokenVerdicts, Training
+from tokengraft.trainings import (
+    STAGE_NAMES,
+    StageDone,
+    StageName,
+    StageRecord,
+    TokenVerdicts,
+    Training,
+)
 
 if TYPE_CHECKING:
     from tokengraft.planning.trained import Trained
     from tokengraft.training.stages import Job
 
 STEP = "train"
-ORDER: tuple[StageName, ...] = ("fit", "distil", "sft")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,6 @@ class Asked:
     """
 
     start: Planned
-    recipe_text: str
     stages: tuple[StageName, ...]
     folder: Path
     out: Path
@@ -87,11 +93,6 @@ class TrainedOut:
     tokens: TokenVerdicts
     folder: Path
     resumed: tuple[str, ...] = ()
-
-
-def training_folder(out: Path) -> Path:
-    """Where the records of the training for an output folder lie: beside it."""
-    return out.with_name(f"{out.name}.training")
 
 
 def asks_for_training(recipe: Path, overrides: Sequence[str] = ()) -> bool:
@@ -145,8 +146,8 @@ def ask(
             subject=str(recipe),
             hint=f"tokengraft apply {quoted} -o OUT does what it asks for",
         )
-    stages = tuple(name for name in ORDER if name in wish.train.stages)
-    return Asked(start, text, stages, recipe.parent, out)
+    stages = tuple(name for name in STAGE_NAMES if name in wish.train.stages)
+    return Asked(start, stages, recipe.parent, out)
 
 
 def train(  # noqa: PLR0913 - one keyword an option of the command
@@ -204,7 +205,7 @@ def _trained_out(asked: Asked, *, copy: CopyMode, replace: bool, listen: Listen)
             listen(Note("apply", resumed[-1]))
         known = place.verdicts() if all(one.resumed for one in shown) else None
         tokens = _judged(asked, done, listen) if known is None else known
-        place.write("tokens.json", tokens)
+        place.write(TOKENS, tokens)
         place.gather(asked.stages)
         place.clear_stage()
         listen(Done(STEP, str(asked.out)))
@@ -331,7 +332,7 @@ def _planned(asked: Asked, done: Sequence[Finished], listen: Listen) -> Planned:
     return plan_recipe(
         start.checkpoint,
         start.recipe,
-        text=asked.recipe_text,
+        text=start.plan.recipe,
         source=start.source,
         folder=asked.folder,
         trained=_trained(done),
@@ -393,7 +394,7 @@ def _judged(asked: Asked, done: Sequence[Finished], listen: Listen) -> TokenVerd
 
 @contextmanager
 def _held(place: Place, out: Path) -> Iterator[None]:
-    """Hold the folder of records for one training; see `Place.open`."""
+    """Hold the folder of records for one training; see `Place.open_parent`."""
     with place.open_parent() as parent, locked(parent, place.folder, SYSTEM):
         place.require_ours(out)
         yield

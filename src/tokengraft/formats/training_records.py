@@ -22,13 +22,15 @@ from tokengraft.records import (
     TokenRecord,
     TrainingRecords,
 )
+from tokengraft.trainings import STAGE_NAMES
 
 CURVES: Final = "curves.jsonl"
 TOKENS: Final = "tokens.json"
 DATA: Final = "data.json"
 BEHAVIOUR: Final = "behaviour.json"
+HELD_OUT: Final = "held_out.jsonl"  # what a training did not see of its data, as messages
 NAMES: Final = (CURVES, TOKENS, DATA, BEHAVIOUR)
-STAGES: Final = tuple(f"{stage}/stage.json" for stage in ("fit", "distil", "sft"))
+STAGES: Final = tuple(f"{stage}/stage.json" for stage in STAGE_NAMES)
 MAX_RECORD_BYTES: Final = 64 << 20
 MAX_POINTS: Final = 2_000_000
 
@@ -38,6 +40,17 @@ _T = TypeVar("_T")
 class _Verdicts(Lenient):
     tokens: tuple[TokenRecord, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def beside(out: Path, ending: str) -> Path:
+    """The place next to OUT, with its name and an ending; of a link, next to the link."""
+    named = out.resolve() if out.name in ("", "..") else out
+    return named.with_name(named.name + ending)
+
+
+def training_folder(out: Path) -> Path:
+    """Where the records of the training for an output folder lie."""
+    return beside(out, ".training")
 
 
 def is_training(folder: Path) -> bool:

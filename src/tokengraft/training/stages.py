@@ -21,8 +21,6 @@ from tokengraft.plans import Plan
 from tokengraft.recipes import Recipe
 from tokengraft.row_sets import RowSet
 
-ORDER = ("fit", "distil", "sft")  # stages run in this order, whatever the recipe's
-
 
 @dataclass(frozen=True, slots=True)
 class Job:

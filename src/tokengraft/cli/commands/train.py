@@ -9,7 +9,14 @@ from typing import Literal
 import click
 
 from tokengraft.cli import next_commands
-from tokengraft.cli.options import WAYS_OF_COPYING, a_path, command, existing_file, set_option
+from tokengraft.cli.options import (
+    a_path,
+    command,
+    copy_option,
+    existing_file,
+    replace_option,
+    set_option,
+)
 from tokengraft.cli.session import Session
 from tokengraft.errors import UsageError
 
@@ -21,15 +28,8 @@ from tokengraft.errors import UsageError
 @click.option(
     "--estimate", is_flag=True, help="Print memory and time before anything is loaded, and stop."
 )
-@click.option(
-    "--copy",
-    "copy",
-    type=click.Choice(WAYS_OF_COPYING),
-    default="auto",
-    show_default=True,
-    help="How unchanged files get into OUT; link shares them with the base.",
-)
-@click.option("--replace", is_flag=True, help="Put the result in the place of an existing OUT.")
+@copy_option
+@replace_option
 @set_option
 def train(
     session: Session,
