@@ -25,11 +25,7 @@ SETTINGS: dict[str, Settings] = {name: HOW[name] for name in ("predictions", "ad
 def trained(accelerator: Accelerator | None) -> dict[str, np.ndarray]:
     """Rows by the settings that they were trained with."""
     torch.set_num_threads(1)
-    network = small("llama")
-    torch.manual_seed(1)  # `small` fills its two matrices in an order of the process's own
-    for matrix in (network.get_input_embeddings(), network.get_output_embeddings()):
-        torch.nn.init.normal_(matrix.weight)
-    model = language_model(network)
+    model = language_model(small("llama"))
     start = started(model, some_rows(model))
     share = None if accelerator is None else share_of(accelerator)
     return {

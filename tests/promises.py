@@ -13,6 +13,7 @@ import pytest
 
 import failing
 import grafts
+import tiny
 from failing import Failing, Recorder, hidden, refuse
 from tokengraft import applying
 from tokengraft.applying import clearing, store
@@ -28,7 +29,9 @@ from tokengraft.errors import (
     UsageError,
     WriteFailed,
 )
+from tokengraft.formats.loading import load
 from tokengraft.formats.manifest import parse_manifest
+from tokengraft.plans import DropFile
 
 
 def promise_of_order(folder: Path) -> None:
@@ -327,7 +330,19 @@ def promise_of_documents(folder: Path) -> None:
 
 
 def _check_edited_while_undo_is_written(folder: Path) -> None:
-    """Old rows are read a second time for the undo record; they must still be those digested."""
+    """Old bytes are read a second time for the undo record; they must still be those digested.
+
+    Rows first. Then a file that is dropped: nobody else has it open by then, so whether the edit is
+    noticed rests on this reader alone, however fast the others are.
+    """
+    rows = grafts.tiny_graft(folder / "second")
+    _check_edited_at_last_write(rows, folder / "second" / "model.safetensors", folder)
+    base = load(tiny.build(folder / "fourth"))
+    dropped = grafts.make_plan(base, [DropFile(path="merges.txt")])
+    _check_edited_at_last_write(dropped, folder / "fourth" / "merges.txt", folder)
+
+
+def _check_edited_at_last_write(graft: grafts.Graft, edited: Path, folder: Path) -> None:
     writes: list[int] = []
 
     def system(touch_at: int) -> Syscalls:
@@ -336,15 +351,14 @@ def _check_edited_while_undo_is_written(folder: Path) -> None:
                 if failing.path_of(file).endswith("undo.safetensors"):
                     writes.append(len(data))
                     if len(writes) == touch_at:
-                        (folder / "second" / "model.safetensors").touch()
+                        edited.touch()
                 return int(call(file, data))
 
             return write if name == "write" else call
 
         return failing.system_with(wrap)
 
-    graft = grafts.tiny_graft(folder / "second")
-    graft.apply(folder / "second-out", syscalls=system(0))
+    graft.apply(folder / f"{edited.parent.name}-out", syscalls=system(0))
     last = len(writes)
     writes.clear()
     with pytest.raises(SourceChanged):

@@ -20,7 +20,7 @@ from tokengraft.behaviour import (
 )
 from tokengraft.flow import ReportRequest
 from tokengraft.flow.reports import gather
-from tokengraft.formats.training_records import read_training
+from tokengraft.formats.training_records import read_training, training_folder
 from tokengraft.reporting.catalogue import ENGLISH
 from tokengraft.reporting.html import page
 from tokengraft.reporting.html.told import before, shares
@@ -175,3 +175,23 @@ def test_what_the_proof_asked_just_now_wins_over_an_earlier_record(tmp_path: Pat
         found = gather(ReportRequest(out, verification=proof)).behaviour
         assert found is not None
         assert found.suite == suite
+
+
+def test_a_line_nested_deeply_is_no_json(tmp_path: Path) -> None:
+    (tmp_path / "curves.jsonl").write_text("[" * 100_000 + "\n", encoding="utf-8")
+    found = read_training(tmp_path)
+    assert found is not None
+    assert found.unreadable == (("curves.jsonl", "line 1 is no JSON"),)
+
+
+@pytest.mark.parametrize("name", ["out", "deep/out"])
+def test_records_lie_beside_out(name: str) -> None:
+    assert training_folder(Path(name)) == Path(f"{name}.training")
+
+
+def test_records_lie_beside_the_folder_that_one_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    assert training_folder(Path()) == tmp_path / "out.training"

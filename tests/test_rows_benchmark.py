@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs tokengraft[train]")
 pytest.importorskip("transformers", reason="needs tokengraft[train]")
 
-from benchmarks.rows import whole
+from benchmarks.rows import probing, whole
 from benchmarks.rows.cases import Rows, context
 from benchmarks.rows.kept import is_same_run, keep, kept
 from benchmarks.rows.measure import measure, scores, truth
@@ -148,6 +148,8 @@ def test_a_window_holds_its_phrase_once_and_merges_it_into_one_id(subject: Subje
 def test_a_method_is_measured_or_says_why_not(
     subject: Subject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(probing, "STEPS", 2)  # how it is probed has tests of its own
+    monkeypatch.setattr(probing, "BATCH", 2)
     monkeypatch.setattr(whole, "CHUNKS", 8)
     stratum = choose(subject, "S2", background=600, wanted=6)
     methods = {name: PEERS[name] for name in ("mean", "eeve", "tokens2words", "omp")}

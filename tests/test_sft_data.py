@@ -13,9 +13,10 @@ import pytest
 
 from sft_jobs import CHAT, RECIPE, WEATHER, conversations, job, write_rows
 from tokengraft.data_audits import DataAudit
-from tokengraft.errors import ConflictingFiles, ReadFailed, UnsupportedFormat
+from tokengraft.errors import ChildFailed, ConflictingFiles, ReadFailed, UnsupportedFormat
 from tokengraft.formats.loading import load
 from tokengraft.recipes import Supervised
+from tokengraft.sandbox.templates import Rendered, TemplateChild
 from tokengraft.training.sft_data import Asked, NothingToLearn, audit_data
 from tokengraft.training.sft_encoding import Encoded, Encoder
 from tokengraft.training.sft_forms import BadRow, Continued, Conversation, example_of
@@ -230,6 +231,28 @@ def test_what_the_template_refuses_is_told_in_its_words(made: Job, tmp_path: Pat
     one, _ = encoded(other.staged, {"messages": [USER, message]})
     assert isinstance(one, BadRow)
     assert "No module of thought: <|b|>" in str(one)
+
+
+def test_a_child_that_ends_costs_one_row_and_no_more(
+    made: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [Conversation(messages=(USER, ANSWER)) for _ in range(3)]
+    render = TemplateChild.render
+    seen: list[TemplateChild] = []
+
+    def dies_first(child: TemplateChild, *args: Any, **kwargs: Any) -> Rendered:
+        seen.append(child)
+        if len(seen) == 1:
+            raise ChildFailed("the child ended")
+        return render(child, *args, **kwargs)
+
+    monkeypatch.setattr(TemplateChild, "render", dies_first)
+    with Encoder(load(made.staged)) as encoder:
+        found = encoder.encode(asked)
+    assert isinstance(found[0], BadRow)
+    assert "the child ended" in str(found[0])
+    assert all(isinstance(one, Encoded) for one in found[1:])
+    assert seen[0] is not seen[1] is seen[2]
 
 
 def test_a_template_without_tags_is_refused(made: Job) -> None:

@@ -29,7 +29,6 @@ from tokengraft.formats.template_jinja import (
     tokens,
 )
 
-HERE = Path(__file__).resolve().parent
 MEMORY_BYTES, CPU_SECONDS = 512 * 2**20, 2.0
 ROOM = MAX_TOKENS - 20
 
@@ -151,3 +150,7 @@ def test_nothing_is_compiled_folded_or_run_here(
     )
     plan = making.make_plan(str(base), tmp_path / "recipe.toml").plan
     assert any(getattr(edit, "path", "") == "chat_template.jinja" for edit in plan.edits)
+
+
+def test_a_template_that_cannot_be_lexed_to_its_end_has_no_tokens() -> None:
+    assert not tokens('<|im_end|>{{ "\\x" }}')

@@ -29,7 +29,7 @@ from tokengraft.formats.loading import load
 from tokengraft.formats.plan_files import read_plan
 from tokengraft.plans import Stored
 from tokengraft.training import evidence, input_rows, refining, stages
-from tokengraft.trainings import TokenVerdicts
+from tokengraft.trainings import StageRecord, TokenVerdicts
 
 BASE = Path(__file__).resolve().parents[1] / "models" / "tiny-qwen3-moe-base"
 INPUT, OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
@@ -238,6 +238,34 @@ def test_what_a_killed_stage_left_is_there_again_for_the_same_training_alone(
     (place.begin("sft", "one") / "checkpoint").write_text("half", encoding="utf-8")
     assert "half" == (place.begin("sft", "one") / "checkpoint").read_text(encoding="utf-8")
     assert [] == list(place.begin("sft", "other").iterdir())
+
+
+def test_verdicts_are_those_of_the_stage_that_they_were_given_after(tmp_path: Path) -> None:
+    place = stage_records.Place(tmp_path)
+    place.judge("one", TokenVerdicts(notes=("said",)))
+    assert place.verdicts("one") == TokenVerdicts(notes=("said",))
+    assert place.verdicts("other") is None
+
+
+def test_what_an_earlier_training_left_for_readers_is_gone(tmp_path: Path) -> None:
+    place = stage_records.Place(tmp_path)
+    for name in ("curves.jsonl", "data.json", "held_out.jsonl"):
+        (tmp_path / name).write_text("{}\n", encoding="utf-8")
+    work = place.begin("fit", "one")
+    (work / "curves.jsonl").write_text('{"stage": "fit"}\n', encoding="utf-8")
+    place.gather(["fit"])
+    assert (tmp_path / "curves.jsonl").read_text(encoding="utf-8") == '{"stage": "fit"}\n'
+    assert not (tmp_path / "data.json").exists()
+    assert not (tmp_path / "held_out.jsonl").exists()
+
+
+def test_a_stage_whose_rows_cannot_be_read_is_not_finished(tmp_path: Path) -> None:
+    place = stage_records.Place(tmp_path)
+    record = StageRecord(stage="fit", key="one", seconds=1.0)
+    place.begin("fit", "one")
+    assert stage_records.finished(place, record) is None
+    (tmp_path / "fit" / "rows.safetensors").write_bytes(b"half")
+    assert stage_records.finished(place, record) is None
 
 
 def test_a_stage_without_its_record_is_not_taken_for_finished(made: Made) -> None:

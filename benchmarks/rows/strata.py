@@ -17,20 +17,13 @@ from benchmarks.rows.placing import placed
 from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject
 from numpy.typing import NDArray
 
-from tokengraft.training.resplitting import (
-    at_most,
-    some_places,
-    spelled_out,
-    without_merge,
-)
-from tokengraft.training.windows import Ids, Phrase, Windows, cut_windows, places_of
+from tokengraft.training.evidence import PER_TOKEN, neutral_text, windows_in
+from tokengraft.training.resplitting import at_most, spelled_out, without_merge
+from tokengraft.training.windows import Ids, Phrase, Windows
 
 FEWEST_TOKENS = 32  # below this no interval is given
 WANTED = {"S1": 64, "S2": 128, "S3": 32, "S4": 32}
-PER_TOKEN = {FIT: 25, VALIDATION: 8, TEST: 24}  # windows
 FEWEST = ({FIT: 12, VALIDATION: 4, TEST: 8}, {FIT: 8, VALIDATION: 2, TEST: 6})
-SEQUENCE = 64  # positions of neutral text
-BEFORE, AFTER = 32, 16
 _POOL = 3  # times as many windows to fit on as one seed takes
 
 
@@ -212,14 +205,11 @@ def _windows(
         return placed(subject, phrases, part, most, rng), np.zeros(len(phrases))
     encoded = subject.parts[part]
     standing = [Phrase(p.text, (p.without,)) if p.without is not None else p for p in phrases]
-    places = list(places_of(encoded, standing, subject.words.goes_on_V))
-    counts = np.bincount([place.token for place in places], minlength=len(phrases)).astype(float)
-    kept = some_places((places[n] for n in rng.permutation(len(places))), most * 2)
-    around = {"before": BEFORE, "after": AFTER + 1, "bos": subject.bos}
-    windows = cut_windows(encoded, kept, standing, among=places, **around)
+    goes_on_V = subject.words.goes_on_V
+    windows, counts = windows_in(encoded, standing, goes_on_V, 2 * most, rng, bos=subject.bos)
     if name == "S1":
         windows = spelled_out(windows, phrases)
-    return at_most(windows, most), counts
+    return at_most(windows, most), counts.astype(float)
 
 
 def _background(
@@ -229,22 +219,6 @@ def _background(
     positions: int,
     rng: np.random.Generator,
 ) -> Background:
-    head = [] if subject.bos is None else [subject.bos]
-    rows = []
-    for n in rng.permutation(len(subject.parts[part])):
-        ids = subject.parts[part][n]
-        rows += [
-            np.concatenate([head, ids[first : first + SEQUENCE - len(head)]])
-            for first in range(0, len(ids) - SEQUENCE, SEQUENCE)
-        ]
-        if len(rows) * SEQUENCE >= positions:
-            break
-    ids_ST = np.array(rows, np.int64)
-    keep = np.ones(ids_ST.shape, np.bool_)
-    keep[:, : 4 + len(head)] = False  # nothing is known there yet
-    keep[:, -1] = False  # what comes next is not seen
     standing = [Phrase(p.text, (p.without,)) if p.without is not None else p for p in phrases]
-    for place in places_of(list(ids_ST), standing, subject.words.goes_on_V):
-        end = place.at + len(standing[place.token].pieces) - 1
-        keep[place.document, max(0, place.at - 1) : end] = False
-    return Background(ids_ST, keep)
+    encoded, goes_on_V = subject.parts[part], subject.words.goes_on_V
+    return Background(*neutral_text(encoded, standing, goes_on_V, positions, rng, bos=subject.bos))

@@ -1,4 +1,4 @@
-"""Whether an output folder was made by a plan at hand."""
+"""Making an output folder, unless the plan at hand has made it before."""
 
 from __future__ import annotations
 
@@ -7,11 +7,28 @@ from pathlib import Path
 
 from tokengraft.checkpoint import RECORD_FOLDER
 from tokengraft.errors import ReadFailed, RefusedError, TargetExists
-from tokengraft.flow.making import Planned
+from tokengraft.events import Listen, Note, ignore
+from tokengraft.flow.making import Applied, CopyMode, Planned, apply_planned, undone
 from tokengraft.formats.folders import MAX_SMALL_BYTES
 from tokengraft.formats.json_text import parse_json
 from tokengraft.formats.whole_files import read_whole
 from tokengraft.results import Receipt
+
+
+def apply_once(
+    planned: Planned, *, out: Path, copy: CopyMode, replace: bool, listen: Listen = ignore
+) -> tuple[Applied, tuple[str, ...]]:
+    """Apply a plan, or take what it made before; and a sentence that says so, if it did.
+
+    Raises:
+        TargetExists: see `made_by`.
+    """
+    there = made_by(out, planned)
+    if there is None:
+        return apply_planned(planned, out=out, copy=copy, replace=replace, listen=listen), ()
+    told = "apply: OUT was made by this very plan before"
+    listen(Note("apply", told))
+    return Applied(there, planned.plan, undone(planned.recipe, planned.plan)), (told,)
 
 
 def made_by(out: Path, planned: Planned) -> Receipt | None:

@@ -24,9 +24,11 @@ from tokengraft.trainings import MadeRow, StageName, StageRecord, TokenVerdicts
 
 if TYPE_CHECKING:
     from tokengraft.flow.making import Planned
+    from tokengraft.planning.trained import Trained
     from tokengraft.training.stages import StageResult
 
 MARK = "TRAINING"
+JUDGED = "judged"  # the key of the stage after which tokens were judged
 ABOUT = (
     "Records of `tokengraft train`: rows of finished stages, curves, verdicts.\n"
     "A second call goes on from them. The folder may be removed when no training is under way.\n"
@@ -120,13 +122,24 @@ class Place:
         for path in (self.stage, *self.folder.glob(f".{self.stage.name}.stage-*")):
             shutil.rmtree(path, ignore_errors=True)
 
-    def verdicts(self) -> TokenVerdicts | None:
-        """What was said of the tokens when the last stage had ended; None if nothing readable."""
+    def verdicts(self, key: str) -> TokenVerdicts | None:
+        """What was said of the tokens after the stage with this key; None if nothing readable."""
+        judged = self.folder / JUDGED
+        if not judged.is_file() or judged.read_text("utf-8") != key:
+            return None
         return _document(self.folder / TOKENS, TokenVerdicts)
+
+    def judge(self, key: str, tokens: TokenVerdicts) -> None:
+        """Keep verdicts; which stage they speak of comes last."""
+        (self.folder / JUDGED).unlink(missing_ok=True)
+        self.write(TOKENS, tokens)
+        write_document(self.folder / JUDGED, key.encode())
 
     def gather(self, stages: Sequence[StageName]) -> None:
         """Bring together what stages left for readers: curves in their order, audits of data."""
         works = [self.folder / stage / WORK for stage in stages]
+        for name in (CURVES, *FOR_READERS):  # of an earlier training, with other stages
+            (self.folder / name).unlink(missing_ok=True)
         curves = b"".join(
             path.read_bytes() for work in works for path in sorted(work.rglob(CURVES))
         )
@@ -163,11 +176,19 @@ def data_of(folder: Path, data: str | None) -> str:
     return digest_of(path) if path.is_file() else data
 
 
-def recorded(place: Place, stage: StageName) -> Finished | None:
-    """What a finished stage left; None where there is none, or nothing that can be read."""
-    folder = place.folder / stage
-    record = _document(folder / RECORD, StageRecord)
-    return None if record is None else _read(folder, record)
+def recorded(place: Place, stage: StageName) -> StageRecord | None:
+    """What a finished stage says of itself; None where there is none, or none that can be read."""
+    return _document(place.folder / stage / RECORD, StageRecord)
+
+
+def finished(place: Place, record: StageRecord) -> Finished | None:
+    """What a finished stage left; None where its rows cannot be read."""
+    from safetensors import SafetensorError
+
+    try:
+        return _read(place.folder / record.stage, record)
+    except (OSError, SafetensorError, KeyError, ValueError, AssertionError):
+        return None
 
 
 D = TypeVar("D", bound=Document)
@@ -217,3 +238,43 @@ def save_finished(
     )
     write_document(folder / RECORD, record.to_json().encode())
     return _read(folder, record)
+
+
+def yielded(done: Sequence[Finished]) -> Trained:
+    """What stages yielded together, for planning: the last rows, and which stages changed them."""
+    from tokengraft.formats.adapters import read_adapter
+    from tokengraft.planning.trained import Trained
+
+    adapters = [one.adapter for one in done if one.adapter is not None]
+    rows = done[-1].rows
+    why: dict[str, list[str]] = {}
+    before: RowSet | None = None
+    for one in done:
+        for n, (text, made) in enumerate(zip(one.rows.texts, one.rows.made, strict=True)):
+            if made.read != "start" and (before is None or _moved(before, one.rows, n)):
+                why.setdefault(text, []).append(_how(one.record.stage, made))
+        before = one.rows
+    chosen = [n for n, text in enumerate(rows.texts) if text in why]
+    kept = RowSet(
+        tuple(rows.texts[n] for n in chosen),
+        rows.input_ND[chosen],
+        None if rows.output_ND is None else rows.output_ND[chosen],
+        tuple(rows.made[n] for n in chosen),
+    )
+    adapter = read_adapter(adapters[-1]) if adapters else None
+    return Trained(kept, {text: "; ".join(ways) for text, ways in why.items()}, adapter)
+
+
+def _moved(before: RowSet, after: RowSet, token: int) -> bool:
+    """Whether a stage changed the rows of a token."""
+    pairs = ((before.input_ND, after.input_ND), (before.output_ND, after.output_ND))
+    return any(
+        old is not None and new is not None and bool((old[token] != new[token]).any())
+        for old, new in pairs
+    )
+
+
+def _how(stage: str, made: RowsMade) -> str:
+    if made.read == made.write:
+        return stage if made.read == stage else f"{stage}: {made.read}"
+    return f"{stage}: read {made.read}, written {made.write}"

@@ -11,15 +11,14 @@ from tokengraft.errors import UsageError
 from tokengraft.events import Listen, Note, ignore
 from tokengraft.findings import Audit
 from tokengraft.flow.behaving import AUTO, NothingToAsk
-from tokengraft.flow.made_before import made_by
+from tokengraft.flow.launches import dismiss
+from tokengraft.flow.made_before import apply_once
 from tokengraft.flow.making import (
     Applied,
     CopyMode,
     Planned,
-    apply_planned,
     audit,
     make_plan,
-    undone,
 )
 from tokengraft.flow.proving import verify
 from tokengraft.flow.reports import report_beside
@@ -83,15 +82,9 @@ def run(  # noqa: PLR0913 - one keyword an option of the command
         reports = report_beside(out, source, proof, language=language, listen=listen)
         told = (source, said, done.planned, done.applied, proof, done.resumed, reports, done)
         return Story(*told, serve=_serve(out, done.planned))
+    dismiss()  # nothing is trained, so nobody is waited for
     planned = make_plan(source, recipe, overrides=overrides, listen=listen)
-    there = made_by(out, planned)
-    if there is None:
-        applied = apply_planned(planned, out=out, copy=copy, replace=replace, listen=listen)
-        resumed: tuple[str, ...] = ()
-    else:
-        applied = Applied(there, planned.plan, undone(planned.recipe, planned.plan))
-        resumed = ("apply: OUT was made by this very plan before",)
-        listen(Note("apply", resumed[0]))
+    applied, resumed = apply_once(planned, out=out, copy=copy, replace=replace, listen=listen)
     proof = verify(out, against=source, listen=listen)
     reports = report_beside(out, source, proof, language=language, listen=listen)
     serve = _serve(out, planned)

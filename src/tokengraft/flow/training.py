@@ -21,7 +21,7 @@ from tokengraft.applying.syscalls import SYSTEM
 from tokengraft.errors import TargetExists, UsageError
 from tokengraft.events import Done, Event, Listen, Note, Started, ignore
 from tokengraft.flow.launches import dismiss
-from tokengraft.flow.made_before import made_by
+from tokengraft.flow.made_before import apply_once
 from tokengraft.flow.making import (
     Applied,
     CopyMode,
@@ -30,13 +30,22 @@ from tokengraft.flow.making import (
     load,
     plan_recipe,
 )
-from tokengraft.flow.stage_records import Finished, Place, data_of, key_of, recorded, save_finished
+from tokengraft.flow.stage_records import (
+    Finished,
+    Place,
+    data_of,
+    finished,
+    key_of,
+    recorded,
+    save_finished,
+    yielded,
+)
 from tokengraft.flow.starting_rows import new_tokens, starting_rows
 from tokengraft.formats.recipe_file import read_recipe
-from tokengraft.formats.training_records import TOKENS, training_folder
+from tokengraft.formats.training_records import BEHAVIOUR, training_folder
 from tokengraft.hub import hub_cache
 from tokengraft.results import Verification
-from tokengraft.row_sets import RowSet, RowsMade
+from tokengraft.row_sets import RowSet
 from tokengraft.trainings import (
     STAGE_NAMES,
     StageDone,
@@ -47,7 +56,6 @@ from tokengraft.trainings import (
 )
 
 if TYPE_CHECKING:
-    from tokengraft.planning.trained import Trained
     from tokengraft.training.stages import Job
 
 STEP = "train"
@@ -195,21 +203,21 @@ def _trained_out(asked: Asked, *, copy: CopyMode, replace: bool, listen: Listen)
             done.append(_run(asked, name, keys[name], done, copy=copy, listen=listen))
             shown.append(_shown(done[-1].record, resumed=False))
         final = _planned(asked, done, listen)
-        there = made_by(asked.out, final)
-        resumed = tuple(f"{one.stage}: finished before" for one in shown if one.resumed)
-        if there is None:
-            applied = apply_planned(final, out=asked.out, copy=copy, replace=replace, listen=listen)
-        else:
-            applied = Applied(there, final.plan, ())
-            resumed += ("apply: OUT was made by this very plan before",)
-            listen(Note("apply", resumed[-1]))
-        known = place.verdicts() if all(one.resumed for one in shown) else None
+        applied, before = apply_once(
+            final, out=asked.out, copy=copy, replace=replace, listen=listen
+        )
+        if not before:
+            (place.folder / BEHAVIOUR).unlink(missing_ok=True)  # it speaks of another OUT
+        key = keys[asked.stages[-1]]
+        known = place.verdicts(key)
         tokens = _judged(asked, done, listen) if known is None else known
-        place.write(TOKENS, tokens)
+        if known is None:
+            place.judge(key, tokens)
         place.gather(asked.stages)
         place.clear_stage()
         listen(Done(STEP, str(asked.out)))
-    applied = Applied(applied.receipt, applied.plan, ())
+    resumed = (*(f"{one.stage}: finished before" for one in shown if one.resumed), *before)
+    applied = Applied(applied.receipt, applied.plan, ())  # nothing of [train] is left
     return TrainedOut(final, applied, tuple(shown), tokens, place.folder, resumed)
 
 
@@ -254,11 +262,14 @@ def _finished(
     """The stages, from the first one on, that were finished for this very training."""
     done: list[Finished] = []
     for name in stages:
-        found = recorded(place, name)
-        if found is None:
+        record = recorded(place, name)
+        if record is None:
             break
-        if found.record.key != keys[name]:
+        if record.key != keys[name]:
             listen(Note(STEP, f"{name} is trained anew: base, recipe, data or settings changed"))
+            break
+        found = finished(place, record)
+        if found is None:
             break
         listen(Note(STEP, f"{name} was finished before; its rows are taken"))
         done.append(found)
@@ -335,48 +346,9 @@ def _planned(asked: Asked, done: Sequence[Finished], listen: Listen) -> Planned:
         text=start.plan.recipe,
         source=start.source,
         folder=asked.folder,
-        trained=_trained(done),
+        trained=yielded(done),
         listen=listen,
     )
-
-
-def _trained(done: Sequence[Finished]) -> Trained:
-    from tokengraft.formats.adapters import read_adapter
-    from tokengraft.planning.trained import Trained
-
-    adapters = [one.adapter for one in done if one.adapter is not None]
-    rows = done[-1].rows
-    why: dict[str, list[str]] = {}
-    before: RowSet | None = None
-    for one in done:
-        for n, (text, made) in enumerate(zip(one.rows.texts, one.rows.made, strict=True)):
-            if made.read != "start" and (before is None or _moved(before, one.rows, n)):
-                why.setdefault(text, []).append(_how(one.record.stage, made))
-        before = one.rows
-    chosen = [n for n, text in enumerate(rows.texts) if text in why]
-    kept = RowSet(
-        tuple(rows.texts[n] for n in chosen),
-        rows.input_ND[chosen],
-        None if rows.output_ND is None else rows.output_ND[chosen],
-        tuple(rows.made[n] for n in chosen),
-    )
-    adapter = read_adapter(adapters[-1]) if adapters else None
-    return Trained(kept, {text: "; ".join(ways) for text, ways in why.items()}, adapter)
-
-
-def _moved(before: RowSet, after: RowSet, token: int) -> bool:
-    """Whether a stage changed the rows of a token."""
-    pairs = ((before.input_ND, after.input_ND), (before.output_ND, after.output_ND))
-    return any(
-        old is not None and new is not None and bool((old[token] != new[token]).any())
-        for old, new in pairs
-    )
-
-
-def _how(stage: str, made: RowsMade) -> str:
-    if made.read == made.write:
-        return stage if made.read == stage else f"{stage}: {made.read}"
-    return f"{stage}: read {made.read}, written {made.write}"
 
 
 def _shown(record: StageRecord, *, resumed: bool) -> StageDone:

@@ -43,11 +43,7 @@ class Adapter:
             ReadFailed, SourceChanged: the system refuses, or the file has become shorter.
         """
         ref = self.tensors[name]
-        file = open_regular(self.weights)
-        try:
-            return read_range(file, ref.begin, ref.end, subject=WEIGHTS)
-        finally:
-            let_go(file)
+        return self._range(ref.begin, ref.end)
 
     def raw_rows(self, name: str, first: int, count: int) -> bytes:
         """The bytes of some rows of a matrix.
@@ -56,7 +52,9 @@ class Adapter:
             MalformedFile: it has no such rows.
             ReadFailed, SourceChanged: as `raw`.
         """
-        begin, end = span(self.tensors[name], first, count)
+        return self._range(*span(self.tensors[name], first, count))
+
+    def _range(self, begin: int, end: int) -> bytes:
         file = open_regular(self.weights)
         try:
             return read_range(file, begin, end, subject=WEIGHTS)
@@ -78,11 +76,10 @@ class Adapter:
         added = value.get("added_tokens") if isinstance(value, dict) else None
         texts: dict[int, str] = {}
         for one in added if isinstance(added, list) else ():
-            token_id, text = (
-                (one.get("id"), one.get("content")) if isinstance(one, dict) else (0, 0)
-            )
-            if isinstance(token_id, int) and isinstance(text, str):
-                texts[token_id] = text
+            if isinstance(one, dict):
+                token_id, text = one.get("id"), one.get("content")
+                if isinstance(token_id, int) and isinstance(text, str):
+                    texts[token_id] = text
         return texts
 
 

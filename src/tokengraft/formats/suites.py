@@ -86,7 +86,7 @@ HINT = "see docs/reference/behaviour-suites.md for what a line holds"
 def _line(line: str) -> Bounds | Prompt | SuiteSettings | Text:
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError("the line is not JSON") from error
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(kind, str) or kind not in KINDS:

@@ -88,12 +88,12 @@ def raw_tokens(text: str) -> tuple[Raw, ...]:
     return _lexed(text).raw
 
 
-def tokens(text: str) -> Iterator[Token]:
+def tokens(text: str) -> tuple[Token, ...]:
     """The tokens with their values, as the parser gets them; none if Jinja cannot lex it."""
     try:
-        yield from _environment().lexer.wrap(iter(_lexed(text).raw))
+        return tuple(_environment().lexer.wrap(iter(_lexed(text).raw)))
     except jinja2.TemplateSyntaxError:
-        return
+        return ()
 
 
 @lru_cache(maxsize=16)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -113,13 +113,11 @@ def _points(data: bytes) -> Iterator[CurvePoint]:
         if not line.strip():
             continue
         try:
-            yield CurvePoint.model_validate(json.loads(line))
+            yield CurvePoint.model_validate_json(line)
         except ValidationError as error:
+            if error.errors()[0]["type"] == "json_invalid":
+                raise ValueError(f"line {number} is no JSON") from error
             raise ValueError(f"line {number}: {complaint(error)}") from error
-        except ValueError as error:
-            raise ValueError(f"line {number} is no JSON") from error
     if cut.strip():
-        try:
-            yield CurvePoint.model_validate(json.loads(cut))
-        except ValueError:
-            return
+        with suppress(ValidationError):
+            yield CurvePoint.model_validate_json(cut)

@@ -64,9 +64,8 @@ def row_tensors(adapter: Adapter) -> dict[str, str]:
     return found
 
 
-def missing(adapter: Adapter) -> Iterator[str]:
-    """What the settings promise of rows and the file does not hold."""
-    there = row_tensors(adapter)
+def missing(adapter: Adapter, there: Mapping[str, str]) -> Iterator[str]:
+    """What the settings promise of rows and the file does not hold; `there` is `row_tensors`."""
     chosen = [module for name, module in there.items() if _CHOSEN.fullmatch(name)]
     wholes = [module for name, module in there.items() if not _CHOSEN.fullmatch(name)]
     indices = adapter.config.get(CHOSEN)

@@ -181,8 +181,9 @@ def _notes(checkpoint: Checkpoint, adapter: Adapter, edits: list[AddLowRank]) ->
 def complaints(adapter: Adapter) -> Iterator[str]:
     """What is wrong with an adapter, whatever the base."""
     yield from _settings(adapter.config)
-    yield from _names(adapter)
-    yield from missing(adapter)
+    rows = row_tensors(adapter)
+    yield from _names(adapter, rows)
+    yield from missing(adapter, rows)
 
 
 def _settings(config: Mapping[str, JsonValue]) -> Iterator[str]:
@@ -211,8 +212,7 @@ def _settings(config: Mapping[str, JsonValue]) -> Iterator[str]:
         )
 
 
-def _names(adapter: Adapter) -> Iterator[str]:
-    rows = row_tensors(adapter)
+def _names(adapter: Adapter, rows: Mapping[str, str]) -> Iterator[str]:
     other = sorted(n for n in adapter.tensors if n not in rows and not _FACTOR.fullmatch(n))
     if other:
         more = f" and {len(other) - 1} more" if len(other) > 1 else ""

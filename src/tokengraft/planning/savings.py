@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 
 from tokengraft.planning.draft import Draft, Word
 from tokengraft.planning.library import CountCorpus, Counted
@@ -19,8 +20,7 @@ def with_savings(draft: Draft, train: Train | None, count: CountCorpus) -> Draft
         return draft
     if train.data is None:
         return draft.with_note("what the new words save is unknown: [train] names no text")
-    ending = train.data[train.data.rfind(".") :] if "." in train.data else ""
-    if ending not in PLAIN or "/" in ending:
+    if PurePath(train.data).suffix.lower() not in PLAIN:
         return draft.with_note(
             f"what the new words save is unknown before training: {train.data} is no plain text"
         )

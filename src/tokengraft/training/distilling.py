@@ -77,9 +77,12 @@ def distil_rows(  # noqa: PLR0913 - what is trained on what, and where it is kep
         listen=listen,
     )
     run = _Run(losses, start, work)
-    with recomputing(model) if settings.recompute else contextlib.nullcontext():
-        run.train()
-    return run.answer()
+    try:
+        with recomputing(model) if settings.recompute else contextlib.nullcontext():
+            run.train()
+        return run.answer()
+    finally:
+        keep.clear()  # a further run computes them again
 
 
 class _Run:

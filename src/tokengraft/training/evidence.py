@@ -6,7 +6,6 @@ put between words, and what the model itself writes behind it is the text that f
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from tokengraft.training.corpus import FIT, TEST, VALIDATION, Corpus
 from tokengraft.training.fitting import Evidence
-from tokengraft.training.resplitting import at_most, known_windows, known_words
+from tokengraft.training.resplitting import at_most, known_windows, known_words, some_places
 from tokengraft.training.subject import Subject
 from tokengraft.training.windows import (
     Ids,
@@ -121,20 +120,37 @@ def _found(
     plain = [n for n, phrase in enumerate(phrases) if not phrase.is_described]
     looked_for = [phrases[n] for n in plain]
     counts = np.zeros(len(phrases), np.int64)
-    encoded, most = corpus.parts[part], PER_TOKEN[part]
-    places = list(places_of(encoded, looked_for, subject.words.goes_on_V)) if plain else []
-    taken: Counter[int] = Counter()
-    kept = []
-    for n in rng.permutation(len(places)):
-        counts[plain[places[n].token]] += 1
-        taken[places[n].token] += 1
-        if taken[places[n].token] <= most * 2:
-            kept.append(places[n])
-    cut = cut_windows(encoded, kept, looked_for, before=BEFORE, after=AFTER + 1, bos=subject.bos)
+    if not plain:
+        return windows_of([], [], [], phrases, AFTER + 1), counts
+    goes_on_V, most = subject.words.goes_on_V, PER_TOKEN[part]
+    encoded = corpus.parts[part]
+    cut, counts[plain] = windows_in(encoded, looked_for, goes_on_V, 2 * most, rng, bos=subject.bos)
     cut = at_most(cut, most)
     rows = [ids[:length] for ids, length in zip(cut.ids_WT, cut.length_W, strict=True)]
     tokens = [plain[token] for token in cut.token_W]
     return windows_of(rows, tokens, cut.at_W.tolist(), phrases, AFTER + 1), counts
+
+
+def windows_in(
+    encoded: Sequence[Ids],
+    phrases: Sequence[Phrase],
+    goes_on_V: NDArray[np.bool_],
+    most: int,
+    rng: np.random.Generator,
+    *,
+    bos: int | None,
+) -> tuple[Windows, NDArray[np.int64]]:
+    """Windows at some places of each phrase, chosen at random, and how many places it has.
+
+    Each holds its phrase once, the places that get no window included.
+    """
+    places = list(places_of(encoded, phrases, goes_on_V))
+    counts = np.bincount([place.token for place in places], minlength=len(phrases))
+    kept = some_places((places[n] for n in rng.permutation(len(places))), most)
+    windows = cut_windows(
+        encoded, kept, phrases, among=places, before=BEFORE, after=AFTER + 1, bos=bos
+    )
+    return windows, counts
 
 
 def _joined(one: Windows, other: Windows, phrases: Sequence[Phrase]) -> Windows:
@@ -215,24 +231,38 @@ def _neutral(
     part: str,
     rng: np.random.Generator,
 ) -> tuple[Ids, NDArray[np.bool_]]:
+    plain = [phrase for phrase in phrases if not phrase.is_described]
+    return neutral_text(
+        corpus.parts[part], plain, subject.words.goes_on_V, BACKGROUND, rng, bos=subject.bos
+    )
+
+
+def neutral_text(
+    encoded: Sequence[Ids],
+    phrases: Sequence[Phrase],
+    goes_on_V: NDArray[np.bool_],
+    positions: int,
+    rng: np.random.Generator,
+    *,
+    bos: int | None,
+) -> tuple[Ids, NDArray[np.bool_]]:
     """Sequences of text, without the places at which a phrase begins or goes on."""
-    head = [] if subject.bos is None else [subject.bos]
+    head = [] if bos is None else [bos]
     rows: list[Ids] = []
-    for n in rng.permutation(len(corpus.parts[part])):
-        ids = corpus.parts[part][n]
+    for n in rng.permutation(len(encoded)):
+        ids = encoded[n]
         rows += [
             np.concatenate([head, ids[first : first + SEQUENCE - len(head)]])
             for first in range(0, len(ids) - SEQUENCE, SEQUENCE)
         ]
-        if len(rows) * SEQUENCE >= BACKGROUND:
+        if len(rows) * SEQUENCE >= positions:
             break
     ids_ST = np.array(rows, np.int64).reshape(len(rows), SEQUENCE)
-    keep = np.ones(ids_ST.shape, np.bool_)
-    keep[:, : 4 + len(head)] = False  # nothing is known there yet
-    keep[:, -1] = False  # what comes next is not seen
-    plain = [phrase for phrase in phrases if not phrase.is_described]
-    if plain:
-        for place in places_of(list(ids_ST), plain, subject.words.goes_on_V):
-            end = place.at + len(plain[place.token].pieces) - 1
-            keep[place.document, max(0, place.at - 1) : end] = False
-    return ids_ST, keep
+    keep_ST = np.ones(ids_ST.shape, np.bool_)
+    keep_ST[:, : 4 + len(head)] = False  # nothing is known there yet
+    keep_ST[:, -1] = False  # what comes next is not seen
+    if phrases:
+        for place in places_of(list(ids_ST), phrases, goes_on_V):
+            end = place.at + len(phrases[place.token].pieces) - 1
+            keep_ST[place.document, max(0, place.at - 1) : end] = False
+    return ids_ST, keep_ST

@@ -9,6 +9,7 @@ Shapes: W windows of a group, S places from the token on, N tokens, D width.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +170,11 @@ class Keep:
     def __init__(self, folder: Path | None, most_bytes: int = IN_MEMORY) -> None:
         self.folder, self.left = folder, most_bytes
         self.number = 0
+
+    def clear(self) -> None:
+        """Remove the files; what is mapped stays readable as long as somebody holds it."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def __call__(self, tensor: Any) -> Any:
         import torch

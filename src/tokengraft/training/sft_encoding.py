@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from tokengraft.checkpoint import Checkpoint
-from tokengraft.errors import ConflictingFiles, MalformedFile, TokengraftError
+from tokengraft.errors import ChildFailed, ConflictingFiles, MalformedFile
 from tokengraft.formats.template_text import own_templates
-from tokengraft.sandbox.templates import TemplateChild
+from tokengraft.sandbox.templates import TemplateChild, TemplateFailed
 from tokengraft.sandbox.tokenizers import TokenizerChild
 from tokengraft.training.sft_forms import BadRow, Continued, Conversation, Example
 from tokengraft.vocabulary import NAMED_TOKENS
@@ -66,15 +66,26 @@ class Encoder:
         adds_bos = checkpoint.value("tokenizer_config.json", "/add_bos_token") is True
         self._start = self._named.get("bos", "") if adds_bos else ""
         self._opened = ExitStack()
+        self._template: TemplateChild | None = None
 
     def __enter__(self) -> Self:
-        self._template = self._opened.enter_context(TemplateChild())
         self._library = self._opened.enter_context(TokenizerChild())
         self._library.load(self._data)
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._end_template()
         self._opened.close()
+
+    def _writer(self) -> TemplateChild:
+        if self._template is None:
+            self._template = TemplateChild().__enter__()
+        return self._template
+
+    def _end_template(self) -> None:
+        child, self._template = self._template, None
+        if child is not None:
+            child.__exit__()
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded | BadRow]:
         """Encode examples, each as itself or as the reason why not.
@@ -131,7 +142,7 @@ class Encoder:
     ) -> tuple[str, tuple[tuple[int, int], ...]]:
         template = self._chosen(with_tools=example.tools is not None)
         try:
-            rendered = self._template.render(
+            rendered = self._writer().render(
                 template,
                 messages=example.messages,
                 tools=example.tools,
@@ -139,7 +150,9 @@ class Encoder:
                 named_tokens=self._named,
                 extra=example.variables,
             )
-        except TokengraftError as error:
+        except (TemplateFailed, ChildFailed) as error:
+            if isinstance(error, ChildFailed):  # the rows behind this one get a new child
+                self._end_template()
             detail = error.detail.splitlines()[0] if error.detail else error.summary
             raise BadRow(f"the chat template refuses it: {detail}") from error
         return rendered.text, tuple(sorted(rendered.generated))

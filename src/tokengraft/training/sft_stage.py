@@ -9,6 +9,7 @@ from tokengraft.checkpoint import Checkpoint
 from tokengraft.data_audits import DataAudit
 from tokengraft.errors import UsageError
 from tokengraft.events import Note
+from tokengraft.families.configs import context_of
 from tokengraft.formats.loading import load
 from tokengraft.recipes import Supervised
 from tokengraft.training.sft_data import Asked, audit_data
@@ -127,8 +128,10 @@ def _listed(texts: tuple[str, ...]) -> str:
 
 def length_of(wish: Supervised, checkpoint: Checkpoint) -> int:
     """Tokens behind which rows are cut: as wished, and never more than the model reads."""
-    most = checkpoint.value("config.json", f"{checkpoint.text_config}/max_position_embeddings")
-    limit = most if isinstance(most, int) and most > 1 else DEFAULT_LENGTH
+    config = checkpoint.value("config.json", "")
+    keys = config if isinstance(config, dict) else {}
+    most, _ = context_of(checkpoint.family, keys, checkpoint.text_config)
+    limit = most if most is not None and most > 1 else DEFAULT_LENGTH
     return min(wish.length or DEFAULT_LENGTH, limit)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokengraft.behaviour import Behaviour
 from tokengraft.checkpoint import Checkpoint
-from tokengraft.errors import ChildFailed, PreconditionError, RefusedError, UsageError
+from tokengraft.errors import PreconditionError, RefusedError, TokengraftError, UsageError
 from tokengraft.events import Done, Listen, Started, ignore
 from tokengraft.results import Check, Verification
 from tokengraft.verifying.against import check_against
@@ -89,8 +89,8 @@ def verify(  # noqa: PLR0913 - one keyword an option of the command
     if questions is not None:
         try:
             behaviour, more = check_behaviour(graft, questions)
-        except ChildFailed as error:
-            more = [failed(SAID, "; ".join(p for p in (error.summary, error.detail) if p))]
+        except (RefusedError, PreconditionError) as error:
+            more = [_stumbled(SAID, error)]
         checks += more
     listen(Done("verify", str(out)))
     passed = all(check.status != "fail" for check in checks)
@@ -151,4 +151,8 @@ def _guarded(name: str, run: Callable[[], Iterable[Check]]) -> Iterator[Check]:
     try:
         yield from run()
     except (RefusedError, PreconditionError) as error:
-        yield failed(name, "; ".join(part for part in (error.summary, error.detail) if part))
+        yield _stumbled(name, error)
+
+
+def _stumbled(name: str, error: TokengraftError) -> Check:
+    return failed(name, "; ".join(part for part in (error.summary, error.detail) if part))
