@@ -11,7 +11,7 @@ import argparse
 import json
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
 import tiny_chat as chat
-import tiny_copying as copying
 import tiny_facts as facts
 
 Row = dict[str, Any]
@@ -99,12 +98,35 @@ def write(path: Path, rows: Iterable[Row]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
-def ordinary(r: random.Random, n: int, neutral: Make, near_miss: Make) -> Iterator[Row]:
-    """The part of a suite in which no new token is wanted: n rows of either kind, and texts."""
+def make_data(
+    folder: Path,
+    about: str,
+    mix: Sequence[Make],
+    say: Callable[[Row], Row],
+    *,
+    neutral: Make,
+    near_miss: Make,
+) -> None:
+    """Write the rows to train on and the suite of an example.
+
+    Args:
+        about: the script's own description.
+        mix: what rows to train on are made by, in turn; what the first one makes wants new tokens.
+        say: from such a row to the prompt of a suite.
+    """
+    given = options(folder, about.splitlines()[0])
+    r = random.Random(given.seed)
+    rows = [make(r, held_out=False) for _ in range(given.rows // len(mix)) for make in mix]
+    r.shuffle(rows)
+    write(given.out / "train.jsonl", rows)
+    r = random.Random(given.seed + 1)
+    suite = [{"kind": "bounds", "emitted": 0.95, "neutral": 0.01, "stopped": 1.0}]
+    suite += map(say, different(partial(mix[0], r, held_out=True), given.prompts))
     for kind, make in (("neutral", neutral), ("near-miss", near_miss)):
-        for row in different(partial(make, r, held_out=True), n):
-            yield unwanted(row, kind)
-    yield from texts(r, 60)
+        suite += (
+            unwanted(row, kind) for row in different(partial(make, r, held_out=True), given.prompts)
+        )
+    write(given.out / "suite.jsonl", [*suite, *texts(r, 60)])
 
 
 def options(folder: Path, about: str) -> argparse.Namespace:
@@ -123,19 +145,12 @@ def options(folder: Path, about: str) -> argparse.Namespace:
 
 __all__ = [
     "GROUPS",
-    "Make",
     "Row",
     "chat",
-    "copying",
-    "different",
     "facts",
-    "options",
-    "ordinary",
+    "make_data",
     "question",
     "repeating",
-    "texts",
     "turns",
-    "unwanted",
     "wanted",
-    "write",
 ]

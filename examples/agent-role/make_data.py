@@ -103,29 +103,11 @@ def neutral(r: random.Random, *, held_out: bool) -> world.Row:
     return world.turns(item.question, item.answer)
 
 
-def main() -> None:
-    """Write both files."""
-    given = world.options(HERE, __doc__.splitlines()[0])
-    r = random.Random(given.seed)
-    rows = [
-        make(r, held_out=False)
-        for _ in range(given.rows // 6)
-        for make in (task, task, task, near_miss, neutral, neutral)
-    ]
-    r.shuffle(rows)
-    world.write(given.out / "train.jsonl", rows)
-    r = random.Random(given.seed + 1)
-    n = given.prompts
-    suite = [
-        {"kind": "bounds", "emitted": 0.95, "neutral": 0.01, "stopped": 1.0},
-        *(
-            world.wanted(row, [TOKEN], role=ROLE)
-            for row in world.different(lambda: task(r, held_out=True), n)
-        ),
-        *world.ordinary(r, n, neutral, near_miss),
-    ]
-    world.write(given.out / "suite.jsonl", suite)
+def say(row: world.Row) -> world.Row:
+    """What is wanted after a task."""
+    return world.wanted(row, [TOKEN], role=ROLE)
 
 
 if __name__ == "__main__":
-    main()
+    mix = (task, task, task, near_miss, neutral, neutral)
+    world.make_data(HERE, __doc__, mix, say, neutral=neutral, near_miss=near_miss)

@@ -122,33 +122,12 @@ def neutral(r: random.Random, *, held_out: bool) -> world.Row:
     return world.turns(item.question, item.answer)
 
 
-def main() -> None:
-    """Write both files."""
-    given = world.options(HERE, __doc__.splitlines()[0])
-    r = random.Random(given.seed)
-    rows = [
-        make(r, held_out=False)
-        for _ in range(given.rows // 4)
-        for make in (thought_about, thought_about, near_miss, neutral)
-    ]
-    r.shuffle(rows)
-    world.write(given.out / "train.jsonl", rows)
-    r = random.Random(given.seed + 1)
-    n = given.prompts
-    suite = [
-        {"kind": "bounds", "emitted": 0.95, "neutral": 0.01, "stopped": 1.0},
-        *(
-            world.wanted(
-                row,
-                [one["module"] for one in row["messages"][-1]["thoughts"]],
-                thoughts=row["messages"][-1]["thoughts"],
-            )
-            for row in world.different(lambda: thought_about(r, held_out=True), n)
-        ),
-        *world.ordinary(r, n, neutral, near_miss),
-    ]
-    world.write(given.out / "suite.jsonl", suite)
+def say(row: world.Row) -> world.Row:
+    """What is wanted after a question that is thought about."""
+    thoughts = row["messages"][-1]["thoughts"]
+    return world.wanted(row, [one["module"] for one in thoughts], thoughts=thoughts)
 
 
 if __name__ == "__main__":
-    main()
+    mix = (thought_about, thought_about, near_miss, neutral)
+    world.make_data(HERE, __doc__, mix, say, neutral=neutral, near_miss=near_miss)

@@ -174,33 +174,12 @@ def neutral(r: random.Random, *, held_out: bool) -> world.Row:
     return row if r.random() < 0.3 else {**row, "tools": offered(r)}
 
 
-def main() -> None:
-    """Write both files."""
-    given = world.options(HERE, __doc__.splitlines()[0])
-    r = random.Random(given.seed)
-    rows = [
-        make(r, held_out=False)
-        for _ in range(given.rows // 5)
-        for make in (call, call, near_miss, neutral, neutral)
-    ]
-    r.shuffle(rows)
-    world.write(given.out / "train.jsonl", rows)
-    r = random.Random(given.seed + 1)
-    n = given.prompts
-    suite = [
-        {"kind": "bounds", "emitted": 0.95, "neutral": 0.01, "stopped": 1.0},
-        *(
-            world.wanted(
-                row,
-                [OPEN, CLOSE],
-                tool_calls=[made["function"] for made in row["messages"][-1]["tool_calls"]],
-            )
-            for row in world.different(lambda: call(r, held_out=True), n)
-        ),
-        *world.ordinary(r, n, neutral, near_miss),
-    ]
-    world.write(given.out / "suite.jsonl", suite)
+def say(row: world.Row) -> world.Row:
+    """What is wanted after a question that needs a tool."""
+    calls = [made["function"] for made in row["messages"][-1]["tool_calls"]]
+    return world.wanted(row, [OPEN, CLOSE], tool_calls=calls)
 
 
 if __name__ == "__main__":
-    main()
+    mix = (call, call, near_miss, neutral, neutral)
+    world.make_data(HERE, __doc__, mix, say, neutral=neutral, near_miss=near_miss)
