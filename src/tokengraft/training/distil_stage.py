@@ -37,12 +37,13 @@ def run(job: Job) -> StageResult:
     notes: list[str] = []
     corpus = corpus_of(job, subject)
     if corpus is not None and phrases:
-        told = evidence_in(subject, corpus, phrases, job.seed)
+        told = evidence_in(subject, corpus, phrases, job.seed, has_known=False)
         parts += [] if told is None else [(told, "")]
     left = _left(phrases, parts)
     if left:
         job.listen(Note(STEP, f"{listed(left)}: the model writes text to train on"))
-        told = evidence_in(subject, sampled_corpus(subject, left, job.seed), left, job.seed)
+        sampled = sampled_corpus(subject, left, job.seed)
+        told = evidence_in(subject, sampled, left, job.seed, has_known=False)
         parts += [] if told is None else [(told, SAMPLED)]
         if told is not None:
             notes.append(f"{listed(told.phrases)}: {SAMPLED}")

@@ -76,14 +76,26 @@ def part_of_corpus(
 
 
 def evidence_of(
-    subject: Subject, corpus: Corpus, phrases: Sequence[Phrase], parts: tuple[Part, Part]
+    subject: Subject,
+    corpus: Corpus,
+    phrases: Sequence[Phrase],
+    parts: tuple[Part, Part],
+    *,
+    has_known: bool = True,
 ) -> Evidence:
-    """What a fit may see: the parts to fit on and to choose by."""
+    """What a fit may see: the parts to fit on and to choose by.
+
+    Args:
+        has_known: whether known words are looked for in all of the text, which a map needs.
+    """
     fit, validation = parts
-    known = known_words(subject.tokenizer, subject.words, subject.ranks, subject.used_V)
-    windows = known_windows(
-        corpus.parts[FIT], known, subject.words, a_word=_KNOWN_WINDOWS, bos=subject.bos
-    )
+    known: tuple[Phrase, ...] = ()
+    windows = windows_of([], [], [], known, AFTER + 1)
+    if has_known:
+        known = known_words(subject.tokenizer, subject.words, subject.ranks, subject.used_V)
+        windows = known_windows(
+            corpus.parts[FIT], known, subject.words, a_word=_KNOWN_WINDOWS, bos=subject.bos
+        )
     seen = fit.counts_N + validation.counts_N
     positions = fit.n_positions + validation.n_positions
     return Evidence(

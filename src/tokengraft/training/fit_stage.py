@@ -84,9 +84,17 @@ def _fitted(
 
 
 def evidence_in(
-    subject: Subject, corpus: Corpus, phrases: Sequence[Phrase], seed: int
+    subject: Subject,
+    corpus: Corpus,
+    phrases: Sequence[Phrase],
+    seed: int,
+    *,
+    has_known: bool = True,
 ) -> Evidence | None:
-    """What a text says of those tokens that it shows often enough; None where it shows none so."""
+    """What a text says of those tokens that it shows often enough; None where it shows none so.
+
+    `has_known` as in `evidence_of`.
+    """
     parts = _parts(subject, corpus, phrases, seed)
     enough = np.ones(len(phrases), np.bool_)
     for name, part in parts.items():
@@ -98,7 +106,8 @@ def evidence_in(
         return None
     if len(chosen) < len(phrases):  # numbers of tokens in windows are places in this list
         parts = _parts(subject, corpus, chosen, seed)
-    return evidence_of(subject, corpus, chosen, (parts[FIT], parts[VALIDATION]))
+    both = (parts[FIT], parts[VALIDATION])
+    return evidence_of(subject, corpus, chosen, both, has_known=has_known)
 
 
 def _parts(

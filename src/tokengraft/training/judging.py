@@ -23,15 +23,10 @@ from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.output_rows import divergence
 from tokengraft.training.output_samples import choose_neutral, samples_of
 from tokengraft.training.phrases import Standing, standing
+from tokengraft.training.refining import Judge
 from tokengraft.training.repeating import repeats
 from tokengraft.training.stages import Job
-from tokengraft.training.states import (
-    due_states,
-    left_out,
-    masked_logits,
-    neutral_states,
-    states_at,
-)
+from tokengraft.training.states import due_states, neutral_states
 from tokengraft.training.subject import Subject, open_subject
 from tokengraft.training.windows import Phrase, Windows
 from tokengraft.trainings import Repeats, TokenAnswer, TokenVerdict, TokenVerdicts
@@ -44,7 +39,6 @@ LEAST_READ = LEAST_WRITTEN = 0.2
 MOST_LEAK = 4.0
 FEWEST_WINDOWS = 4  # of held-out text, below which nothing is said
 REPEATING_MODEL = 0.5  # share of old tokens that must pass the repeat test for it to say anything
-_LOGITS_AT_ONCE = 1 << 23
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,40 +209,10 @@ def read_recovery(
     if not len(windows):
         return np.full(len(phrases), np.nan)
     mean_ND = np.repeat(model.input_VD().astype(np.float64).mean(axis=0)[None], len(phrases), 0)
-    ours, theirs = (read_kl(model, windows, phrases, rows) for rows in (rows_ND, mean_ND))
+    judge = Judge(model, windows, phrases, None)
+    (_, ours_N), (_, theirs_N) = judge(rows_ND), judge(mean_ND)
     with np.errstate(all="ignore"):
-        return np.asarray(1 - ours / theirs)
-
-
-def read_kl(
-    model: LanguageModel, windows: Windows, phrases: Sequence[Phrase], rows_ND: Values
-) -> Values:
-    """KL from predictions after the pieces to those after the token: mean over places and windows."""
-    import torch
-
-    places, exists = windows.following()
-    (told,) = states_at(model, windows.ids_WT, places)
-    moved = np.where(exists, places - (windows.n_pieces_W - 1)[:, None], 0)
-    (found,) = states_at(model, windows.merged(model.n_rows), moved, rows_ND)
-    w, a = np.nonzero(exists)
-    without = left_out(phrases, windows.token_W)[w]
-    kl_WA = np.zeros(exists.shape)
-    step = max(1, _LOGITS_AT_ONCE // model.n_rows)
-    with torch.inference_mode():
-        for first in range(0, len(w), step):
-            at = (w[first : first + step], a[first : first + step])
-            logs_t, logs_s = (
-                torch.log_softmax(
-                    masked_logits(model, states[at], without[first : first + step]), -1
-                )
-                for states in (told, found)
-            )
-            apart = torch.nan_to_num(logs_t - logs_s, nan=0.0)  # of the id that is left out
-            kl_WA[at] = (logs_t.exp() * apart).sum(dim=-1).double().numpy()
-    kl_W = kl_WA.sum(axis=1) / np.maximum(1, exists.sum(axis=1))
-    counts = np.bincount(windows.token_W, minlength=len(phrases))
-    with np.errstate(all="ignore"):
-        return np.asarray(np.bincount(windows.token_W, kl_W, len(phrases)) / counts)
+        return np.asarray(1 - ours_N / theirs_N)
 
 
 # ── written ──────────────────────────────────────────────────────────────────────────────────────

@@ -95,10 +95,8 @@ def refine(  # noqa: PLR0913 - what is read, from where, and in which metric
         rounds: `ROUNDS` if None; 0 takes the best start and leaves it.
     """
     windows = at_most(windows, WINDOWS)
-    places, exists = windows.following()
-    places, exists = places[:, :SCORED], exists[:, :SCORED]
-    (told,) = states_at(model, windows.ids_WT, places)
-    judge = _Judge(model, windows, phrases, told, exists)
+    judge = Judge(model, windows, phrases)
+    told, exists = judge.told_WAD, judge.exists_WA
     state = _State(judge, second, starts[0])
     for start_ND in starts[1:]:
         state.take(start_ND)
@@ -139,7 +137,7 @@ class _Measure:
 class _State:
     """The best rows so far, token by token, with their states and losses."""
 
-    def __init__(self, judge: _Judge, second: SecondJob | None, rows_ND: Values) -> None:
+    def __init__(self, judge: Judge, second: SecondJob | None, rows_ND: Values) -> None:
         self.judge, self.second = judge, second
         self.rows_ND = rows_ND
         self.states_WAD, self.loss_N = self.losses(rows_ND)
@@ -165,9 +163,7 @@ def judged(
     model: LanguageModel, windows: Windows, phrases: Sequence[Phrase], rows_ND: Values
 ) -> Values:
     """Mean KL of each token's predictions from those after its pieces, in nats a place."""
-    places, exists = windows.following()
-    (told,) = states_at(model, windows.ids_WT, places[:, :SCORED])
-    _, kl_N = _Judge(model, windows, phrases, told, exists[:, :SCORED])(rows_ND)
+    _, kl_N = Judge(model, windows, phrases)(rows_ND)
     return kl_N
 
 
@@ -183,21 +179,25 @@ def fisher(model: LanguageModel, states_PD: Singles, rng: np.random.Generator) -
     return np.asarray((second - means_PD.T @ means_PD) / len(chosen))
 
 
-class _Judge:
-    """States behind tokens with some rows, and each token's mean KL from the pieces' predictions."""
+class Judge:
+    """States behind tokens with some rows, and each token's mean KL from the pieces' predictions.
+
+    Args:
+        scored: places behind the phrase that count; None for all.
+    """
 
     def __init__(
         self,
         model: LanguageModel,
         windows: Windows,
         phrases: Sequence[Phrase],
-        told_WAD: Singles,
-        exists_WA: NDArray[np.bool_],
+        scored: int | None = SCORED,
     ) -> None:
-        self.model, self.windows, self.exists_WA = model, windows, exists_WA
-        self.told_WAD = told_WAD
+        places, exists = windows.following()
+        self.model, self.windows, self.exists_WA = model, windows, exists[:, :scored]
+        (self.told_WAD,) = states_at(model, windows.ids_WT, places[:, :scored])
         self.merged_WT = windows.merged(model.n_rows)
-        self.places_WA = merged_places(windows, SCORED)
+        self.places_WA = merged_places(windows, scored)
         self.without_W = left_out(phrases, windows.token_W)
         self.n = len(phrases)
 
@@ -227,14 +227,14 @@ class _Judge:
         return np.asarray(np.bincount(self.windows.token_W, a_window, self.n) / counts)
 
 
-def merged_places(windows: Windows, count: int) -> NDArray[np.int64]:
+def merged_places(windows: Windows, count: int | None) -> NDArray[np.int64]:
     """The places behind the token in the merged reading."""
     places, exists = windows.following()
     places, exists = places[:, :count], exists[:, :count]
     return np.where(exists, places - (windows.n_pieces_W - 1)[:, None], 0)
 
 
-def _probe(judge: _Judge, state: _State, spread_DD: Values, rng: np.random.Generator) -> Values:
+def _probe(judge: Judge, state: _State, spread_DD: Values, rng: np.random.Generator) -> Values:
     """How the first states behind a token answer to its row: [PLACES, D out, D in], over all tokens."""
     model, windows, rows_ND = judge.model, judge.windows, state.rows_ND
     few = np.zeros(len(windows), np.bool_)
