@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs tokengraft[train]")
 pytest.importorskip("transformers", reason="needs tokengraft[train]")
 
-from test_training import BASE, RECIPE, few_passes, train, write
+from test_training import BASE, RECIPE, few_passes, text, train, write
 from tokengraft.events import Event, Progress
 from tokengraft.flow import training
 from tokengraft.formats.recipe_file import read_recipe
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training import distil_stage, evidence, sampling
+from tokengraft.training import distil_stage, evidence, fit_stage, sampling
+from tokengraft.training.corpus import Corpus
+from tokengraft.training.evidence import Part
 from tokengraft.training.sampling import sampled_corpus
 from tokengraft.training.stages import Job
 from tokengraft.training.subject import open_subject
@@ -66,6 +69,37 @@ def test_what_the_model_writes_is_the_same_for_a_seed_and_shows_every_phrase() -
     assert part.has_neutral
     written = np.concatenate(one.parts["fit"])
     assert subject.used_V[written].all()  # no special token, and no end
+
+
+def test_a_rare_token_is_left_out_and_the_text_is_looked_through_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subject = open_subject(BASE)
+    encode = subject.tokenizer.encode
+    phrases = [
+        Phrase(word, tuple(encode(word, add_special_tokens=False).ids))
+        for word in (" barometer", " never seen", " submarine")
+    ]
+    ids = [np.array(encode(text(seed)).ids) for seed in range(2)]
+    corpus = Corpus({"fit": ids[:1], "validation": ids[1:]}, 1, 1, is_whole=True)
+    looked: list[str] = []
+
+    def look(*args: Any) -> Part:
+        looked.append(args[3])
+        return part_of_corpus(*args)
+
+    part_of_corpus = fit_stage.part_of_corpus
+    monkeypatch.setattr(fit_stage, "part_of_corpus", look)
+    told = fit_stage.evidence_in(subject, corpus, phrases, 0, has_known=False)
+    assert looked == ["fit", "validation"]
+    assert told is not None
+    assert [phrase.text for phrase in told.phrases] == [" barometer", " submarine"]
+    for windows in (told.windows, told.validation):
+        assert set(windows.token_W.tolist()) == {0, 1}
+        for token, row, at in zip(windows.token_W, windows.ids_WT, windows.at_W, strict=True):
+            pieces = told.phrases[token].pieces
+            assert tuple(row[at : at + len(pieces)]) == pieces
+    assert (told.frequency_N > 1e-3).all()
 
 
 def test_a_stage_without_text_trains_on_the_models_own_and_says_so(tmp_path: Path) -> None:

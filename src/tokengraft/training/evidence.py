@@ -7,11 +7,12 @@ put between words, and what the model itself writes behind it is the text that f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokengraft.training.continuing import continued
 from tokengraft.training.corpus import FIT, TEST, VALIDATION, Corpus
 from tokengraft.training.fitting import Evidence
 from tokengraft.training.resplitting import at_most, known_windows, known_words, some_places
@@ -54,6 +55,13 @@ class Part:
     def windows_N(self) -> NDArray[np.int64]:
         """Windows of each token."""
         return np.bincount(self.windows.token_W, minlength=len(self.counts_N))
+
+    def of(self, chosen_N: NDArray[np.bool_]) -> Part:
+        """What it shows of some of the tokens, which are numbered anew."""
+        windows = self.windows.of(chosen_N[self.windows.token_W])
+        numbers_N = np.cumsum(chosen_N) - 1
+        windows = replace(windows, token_W=numbers_N[windows.token_W])
+        return replace(self, windows=windows, counts_N=self.counts_N[chosen_N])
 
     @property
     def has_neutral(self) -> bool:
@@ -192,8 +200,15 @@ def _placed(
         pasts = _pasts(subject, corpus.parts[part], PER_TOKEN[part], rng)
         if not pasts:
             continue
-        whole = np.array([[*past, *phrase.pieces] for past in pasts], np.int64)
-        for past, row in zip(pasts, _continued(subject, whole, rng), strict=True):
+        whole = [np.array([*past, *phrase.pieces], np.int64) for past in pasts]
+        found = continued(
+            subject.model,
+            whole,
+            AFTER + 2,
+            int(rng.integers(1 << 31)),
+            without=np.flatnonzero(~subject.used_V),
+        )
+        for past, row in zip(pasts, found, strict=True):
             rows.append(row)
             tokens.append(token)
             ats.append(len(past))
@@ -216,21 +231,6 @@ def _pasts(
         np.array([*head, *encoded[gaps[i][0]][gaps[i][1] - _PLACED_BEFORE : gaps[i][1]]], np.int64)
         for i in chosen
     ]
-
-
-def _continued(subject: Subject, ids_BT: Ids, rng: np.random.Generator) -> list[Ids]:
-    """The texts with `AFTER` + 2 pieces behind them, sampled at temperature 1."""
-    import torch
-
-    generator = torch.Generator().manual_seed(int(rng.integers(1 << 31)))
-    ids = torch.from_numpy(ids_BT)
-    with torch.inference_mode():
-        for _ in range(AFTER + 2):
-            (hidden,) = subject.model.hidden(ids)
-            chances = torch.softmax(subject.model.logits(hidden[:, -1]).float(), dim=-1)
-            drawn = torch.multinomial(chances, 1, generator=generator)
-            ids = torch.cat([ids, drawn], dim=1)
-    return list(ids.numpy())
 
 
 # ── neutral text ─────────────────────────────────────────────────────────────────────────────────

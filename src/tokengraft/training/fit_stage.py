@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokengraft.events import Done, Progress, Started
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training.corpus import FIT, VALIDATION, Corpus, is_local, read_corpus
-from tokengraft.training.evidence import Part, evidence_of, part_of_corpus
+from tokengraft.training.evidence import evidence_of, part_of_corpus
 from tokengraft.training.fitting import Evidence, fit_rows
 from tokengraft.training.phrases import Standing, standing
 from tokengraft.training.stages import Job, StageResult
@@ -95,25 +95,15 @@ def evidence_in(
 
     `has_known` as in `evidence_of`.
     """
-    parts = _parts(subject, corpus, phrases, seed)
+    parts = {name: part_of_corpus(subject, corpus, phrases, name, seed) for name in FEWEST}
     enough = np.ones(len(phrases), np.bool_)
     for name, part in parts.items():
         enough &= part.windows_N >= FEWEST[name]
-    if not all(part.has_neutral for part in parts.values()):
-        enough[:] = False
-    chosen = [phrase for phrase, good in zip(phrases, enough, strict=True) if good]
-    if not chosen:
+    if not enough.any() or not all(part.has_neutral for part in parts.values()):
         return None
-    if len(chosen) < len(phrases):  # numbers of tokens in windows are places in this list
-        parts = _parts(subject, corpus, chosen, seed)
-    both = (parts[FIT], parts[VALIDATION])
+    chosen = [phrase for phrase, good in zip(phrases, enough, strict=True) if good]
+    both = (parts[FIT].of(enough), parts[VALIDATION].of(enough))
     return evidence_of(subject, corpus, chosen, both, has_known=has_known)
-
-
-def _parts(
-    subject: Subject, corpus: Corpus, phrases: Sequence[Phrase], seed: int
-) -> dict[str, Part]:
-    return {name: part_of_corpus(subject, corpus, phrases, name, seed) for name in FEWEST}
 
 
 def _without(subject: Subject, phrases: Sequence[Phrase]) -> RowSet:

@@ -106,14 +106,16 @@ def refine(  # noqa: PLR0913 - what is read, from where, and in which metric
         return Refined(state.rows_ND, before, before)
     width = len(spread_DD)
     held_DD = np.linalg.inv(spread_DD + 1e-3 * np.trace(spread_DD) / width * np.eye(width))
-    measure = _Measure(fisher(model, told[exists], rng), spread_DD, held_DD)
+    fisher_DD = fisher(model, told[exists], rng)
     answers = Answers(_probe(judge, state, spread_DD, rng), held_DD)
+    curved = _curvature(answers, fisher_DD, spread_DD)
     for number in range(rounds):
         if number and number % REMEASURED == 0:
             answers.shared_ADD = _probe(judge, state, spread_DD, rng)
+            curved = _curvature(answers, fisher_DD, spread_DD)
         for damping in DAMPINGS:
             residual = mean_over_windows(windows, told - state.states_WAD, len(phrases))
-            step_ND = _step(answers, measure, residual, damping, state)
+            step_ND = _step(answers, curved, residual, damping, state)
             change_ND = step_ND / (1 + number % 2)
             at_first = state.states_WAD
             tried = state.take(state.rows_ND + change_ND)
@@ -123,15 +125,24 @@ def refine(  # noqa: PLR0913 - what is read, from where, and in which metric
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Measure:
-    """Metrics: of final states, by what they do to predictions; of rows, by how they spread.
+class _Curvature:
+    """What the map of all tokens says of how losses curve, while it is not measured anew.
 
-    `held_DD` is the inverse of the spread, with a little of a ridge.
+    Attributes:
+        fisher_DD: metric of final states, by what they do to predictions.
+        shared_DD: second-order KL of a change of a row; `held_DD` what holds rows to the way they
+            spread, of the same size.
     """
 
     fisher_DD: Values
-    spread_DD: Values
+    shared_DD: Values
     held_DD: Values
+
+
+def _curvature(answers: Answers, fisher_DD: Values, spread_DD: Values) -> _Curvature:
+    shared_DD = curvature_of_all(answers, fisher_DD)
+    size = float((shared_DD * spread_DD.T).sum()) / len(shared_DD)
+    return _Curvature(fisher_DD, shared_DD, size * answers.held_DD)
 
 
 class _State:
@@ -275,22 +286,22 @@ def mean_over_windows(windows: Windows, states_WAD: Singles, n: int) -> Values:
 
 
 def _step(
-    answers: Answers, measure: _Measure, residual_NAD: Values, damping: float, state: _State
+    answers: Answers, curved: _Curvature, residual_NAD: Values, damping: float, state: _State
 ) -> Values:
     """The change that takes most of the residual away, held to the size that rows have.
 
     With a second job, a Newton step on the sum of both losses.
     """
-    fisher_DD, second = measure.fisher_DD, state.second
-    shared = curvature_of_all(answers, fisher_DD)
-    share = damping * np.trace(shared @ measure.spread_DD) / len(shared)
+    second = state.second
     steps = []
     for n, residual_AD in enumerate(residual_NAD):
-        pull, curvature = towards_and_curvature(answers, n, residual_AD, fisher_DD, shared)
-        curvature = curvature + share * measure.held_DD
+        pull, curvature = towards_and_curvature(
+            answers, n, residual_AD, curved.fisher_DD, curved.shared_DD
+        )
+        curvature = curvature + damping * curved.held_DD
         if second is not None:
-            gradient, curved = slopes(second.written, second.samples[n], state.rows_ND[n])
+            gradient, bent = slopes(second.written, second.samples[n], state.rows_ND[n])
             pull = second.read * pull - second.write * gradient
-            curvature = second.read * curvature + second.write * curved
+            curvature = second.read * curvature + second.write * bent
         steps.append(np.linalg.solve(curvature, pull))
     return np.array(steps)

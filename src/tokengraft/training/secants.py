@@ -49,7 +49,7 @@ class Answers:
         x_KD, y_KAD = x_KD[took], y_KAD[took]
         if not len(x_KD):
             return y_KAD, x_KD
-        unexplained = y_KAD - np.einsum("aod,kd->kao", self.shared_ADD, x_KD)
+        unexplained = y_KAD - np.moveaxis(self.shared_ADD @ x_KD.T, 2, 0)
         held_KD = x_KD @ self.held_DD
         gram = held_KD @ x_KD.T
         # Steps are brought to one length, so that short ones near the end count as much.
@@ -72,13 +72,16 @@ def towards_and_curvature(
     places = len(jac_ADD)
     u_KAD, v_KD = answers.corrections(token)
     weighted_AD = residual_AD @ fisher_DD
-    towards = np.einsum("ao,aod->d", weighted_AD, jac_ADD)
-    towards += np.einsum("ao,kao->k", weighted_AD, u_KAD) @ v_KD
+    # Places and outputs side by side, so that each of these is one product of matrices.
+    flat_PD = jac_ADD.reshape(-1, jac_ADD.shape[2])
+    towards = weighted_AD.ravel() @ flat_PD
     if not len(v_KD):
         return towards / places, shared
-    f_KAD = u_KAD @ fisher_DD
-    mixed = np.einsum("kao,aod->kd", f_KAD, jac_ADD).T @ v_KD
-    inner = np.einsum("kao,lao->kl", f_KAD, u_KAD)
+    u_KP = u_KAD.reshape(len(u_KAD), -1)
+    towards += (u_KP @ weighted_AD.ravel()) @ v_KD
+    f_KP = (u_KAD @ fisher_DD).reshape(u_KP.shape)
+    mixed = (f_KP @ flat_PD).T @ v_KD
+    inner = f_KP @ u_KP.T
     curvature = shared + (mixed + mixed.T + v_KD.T @ inner @ v_KD) / places
     return towards / places, curvature
 
