@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,8 +134,18 @@ def main() -> None:
     wish = parser.parse_args()
     if wish.data is None:
         parser.error("--data or TOKENGRAFT_DATA must name the folder of real files")
-    work = wish.keep or Path(tempfile.mkdtemp(prefix="tokengraft-bench-"))
-    work.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as opened:
+        if wish.keep is None:
+            made = opened.enter_context(tempfile.TemporaryDirectory(prefix="tokengraft-bench-"))
+            work = Path(made)
+        else:
+            work = wish.keep
+            work.mkdir(parents=True, exist_ok=True)
+        measure(wish, work)
+
+
+def measure(wish: argparse.Namespace, work: Path) -> None:
+    """Train and ask in the folder `work`; print what came of it."""
     rows = list(bfcl(Path(wish.data))) if wish.set == "bfcl" else glaive(Path(wish.data))
     random.Random(0).shuffle(rows)
     kept = len(rows) // 5

@@ -11,6 +11,7 @@ from tokengraft.behaviour import (
     Prompt,
     Rate,
     ReadBack,
+    SaidBehaviour,
     StopBehaviour,
     Suite,
     Text,
@@ -37,10 +38,10 @@ def _rate(hits: int, n: int) -> Rate:
     return found
 
 
-def _token(wanted: int) -> TokenBehaviour:
+def _token(wanted: int, text: str = "<tool_start>", token_id: int = 4026) -> TokenBehaviour:
     return TokenBehaviour(
-        text="<tool_start>",
-        id=4026,
+        text=text,
+        id=token_id,
         wanted=_rate(wanted, 200),
         neutral=_rate(0, 200),
         near_miss=_rate(3, 200),
@@ -51,7 +52,8 @@ def _token(wanted: int) -> TokenBehaviour:
 BEHAVIOUR = Behaviour(
     suite="suite.jsonl",
     n_prompts=600,
-    tokens=(_token(195),),
+    said=SaidBehaviour(wanted=_rate(194, 200), neutral=_rate(0, 200), near_miss=_rate(4, 200)),
+    tokens=(_token(195), _token(194, "</tool_end>", 4027)),
     tools=ToolBehaviour(parsed=_rate(190, 200), names=_rate(189, 200), arguments=_rate(180, 200)),
     read_back=ReadBack(role=_rate(10, 10)),
     stop=StopBehaviour(stopped=_rate(600, 600)),
@@ -74,7 +76,11 @@ BEHAVIOUR = Behaviour(
             ok=False,
         ),
     ),
-    before=Measured(tokens=(_token(4),), stop=StopBehaviour(stopped=_rate(590, 600))),
+    before=Measured(
+        said=SaidBehaviour(wanted=_rate(0, 200), neutral=_rate(0, 200), near_miss=_rate(1, 200)),
+        tokens=(_token(4),),
+        stop=StopBehaviour(stopped=_rate(590, 600)),
+    ),
     notes=("the rows of this folder are the untrained ones: there is no before",),
 )
 

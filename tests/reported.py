@@ -13,10 +13,20 @@ import numpy as np
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
+import behaviour_samples
 import samples
 import tiny
 from tokengraft import flow
+from tokengraft.behaviour import (
+    Measured,
+    Rate,
+    ReadBack,
+    SaidBehaviour,
+    TokenBehaviour,
+    ToolBehaviour,
+)
 from tokengraft.cli.app import app
+from tokengraft.data_audits import TokenSeen
 from tokengraft.formats.training_records import read_training
 from tokengraft.records import TrainingRecords
 from tokengraft.reports import (
@@ -33,6 +43,7 @@ from tokengraft.reports import (
     TextPiece,
     TextView,
 )
+from tokengraft.trainings import Repeats, TokenAnswer, TokenVerdict, TokenVerdicts
 
 VOID = {"meta", "br", "input", "link", "img"}
 RECIPE = """version = 1
@@ -73,8 +84,21 @@ def lengths(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(found > 0, found, np.float32(1))
 
 
-def _rate(name: str, n: int, hits: int, low: float, high: float) -> dict[str, Any]:
-    return {"n": n, name: hits, "rate": hits / n, "low": low, "high": high}
+def _rate(hits: int, n: int) -> Rate:
+    found = Rate.of(hits, n)
+    assert found is not None
+    return found
+
+
+def _asked(text: str, token_id: int) -> TokenBehaviour:
+    return TokenBehaviour(
+        text=text,
+        id=token_id,
+        wanted=_rate(49, 50),
+        neutral=_rate(0, 100),
+        near_miss=_rate(1, 50),
+        closes=_rate(49, 49),
+    )
 
 
 def records(texts: Sequence[tuple[int, str]]) -> dict[str, Any]:
@@ -86,58 +110,47 @@ def records(texts: Sequence[tuple[int, str]]) -> dict[str, Any]:
     ]
     curve += [{"stage": "sft", "step": 90, "held_out_loss": 0.4}]
     curve.insert(-40, {"stage": "sft", "step": 51, "held_out_loss": 0.9})
+    answers: Sequence[TokenAnswer] = ("go", "do-not-add", "unknown") * len(texts)
     tokens = [
-        {
-            "text": text, "id": i, "use": "tool", "verdict": verdict, "reasons": ["held-out text"],
-            "read": 0.91, "write": 0.88, "leak": 0.004, "uses": 1200, "positions_saved": 2400,
-            "bytes_saved": 9000, "repeats": {"passed": True, "highest": 0.97, "old_tokens": 0.9},
-            "a_key_of_later": 1,
-        }
-        for (i, text), verdict in zip(texts, ("go", "do-not-add", "unknown") * len(texts), strict=False)
+        TokenVerdict(
+            text=text, id=i, use="tool", verdict=verdict, reasons=("held-out text",), read=0.91, write=0.88,
+            leak=0.004, uses=1200, positions_saved=2400, bytes_saved=9000,
+            repeats=Repeats(passed=True, highest=0.97, old_tokens=0.9),
+        )
+        for (i, text), verdict in zip(texts, answers, strict=False)
     ]  # fmt: skip
-    data = {
-        "schema": "tokengraft/data", "version": 1, "source": "chat.jsonl", "length": 512,
-        "rows": {"read": 103, "train": 90, "held_out": 10, "dropped": 3, "truncated": 2,
-                 "no_stop": 2, "complete": True},
-        "forms": {"messages": 103}, "reasons": {"the row is no JSON": 3},
-        "dropped": [{"line": line, "reason": "the row is no JSON"} for line in (7, 19, 80)],
-        "tokens": [{"text": text, "id": i, "in_loss": 40, "given": 3, "rows": 30} for i, text in texts],
-        "unseen": [text for _, text in texts[:1]], "never_in_loss": [text for _, text in texts[1:2]],
-        "lengths": [{"up_to": 64, "rows": 40}, {"up_to": 128, "rows": 48}, {"up_to": 512, "rows": 2}],
-        "n_tokens": 8000, "n_in_loss": 3100,
-    }  # fmt: skip
-    behaviour = {
-        "schema": "tokengraft/behaviour", "version": 1,
-        "tokens": [
-            {
-                "text": text,
-                "wanted": _rate("emitted", 50, 49, 0.895, 0.996),
-                "neutral": _rate("emitted", 100, 0, 0.0, 0.037),
-                "near_miss": _rate("emitted", 50, 1, 0.004, 0.105),
-                "closes": _rate("closed", 49, 49, 0.927, 1.0),
-                "before": {"text": text, "wanted": _rate("emitted", 50, 0, 0.0, 0.071)},
-            }
-            for _, text in texts
-        ],
-        "suite": "held out", "n_prompts": 200,
-        "tools": {"parsed": _rate("hits", 40, 38, 0.835, 0.986),
-                  "names": _rate("hits", 40, 37, 0.801, 0.974),
-                  "arguments": _rate("hits", 40, 36, 0.769, 0.96)},
-        "read_back": {"role": None, "modules": _rate("hits", 40, 40, 0.912, 1.0)},
-        "stop": {"n": 90, "stopped": 90},
-        "neutral_bits": {"before": 1.2345, "after": 1.2391, "difference": 0.0046,
-                         "low": -0.0002, "high": 0.009, "n_texts": 50, "n_bytes": 9000},
-        "examples": [
-            {"kind": "wanted", "prompt": "Please look it up.", "output": "<call>{}</call>",
-             "expected": "<call>", "ok": True},
-            {"kind": "neutral", "prompt": "Say hi.", "output": "<call>", "expected": "", "ok": False},
-        ],
-    }  # fmt: skip
+    seen = [TokenSeen(text=text, id=i, in_loss=40, given=3, rows=30) for i, text in texts]
+    data = samples.DATA.model_copy(
+        update={
+            "tokens": tuple(seen),
+            "unseen": tuple(text for _, text in texts[:1]),
+            "never_in_loss": tuple(text for _, text in texts[1:2]),
+        }
+    )
+    behaviour = behaviour_samples.BEHAVIOUR.model_copy(
+        update={
+            "suite": "held out",
+            "n_prompts": 200,
+            "said": SaidBehaviour(
+                wanted=_rate(48, 50), neutral=_rate(0, 100), near_miss=_rate(1, 50)
+            ),
+            "tokens": tuple(_asked(text, i) for i, text in texts),
+            "tools": ToolBehaviour(
+                parsed=_rate(38, 40), names=_rate(37, 40), arguments=_rate(36, 40)
+            ),
+            "read_back": ReadBack(modules=_rate(40, 40)),
+            "before": Measured(
+                tokens=tuple(
+                    TokenBehaviour(text=text, id=i, wanted=_rate(0, 50)) for i, text in texts
+                )
+            ),
+        }
+    )
     return {
         "curves.jsonl": "".join(json.dumps(point) + "\n" for point in curve),
-        "tokens.json": {"schema": "tokengraft/token-verdicts", "version": 1, "tokens": tokens},
-        "data.json": data,
-        "behaviour.json": behaviour,
+        "tokens.json": TokenVerdicts(tokens=tuple(tokens)).as_dict(),
+        "data.json": data.as_dict(),
+        "behaviour.json": behaviour.as_dict(),
     }
 
 

@@ -11,12 +11,24 @@ import jsonschema
 import pytest
 
 import behaviour_samples
-from tokengraft.behaviour import Bounds, Call, Prompt, Rate, Suite, Text, Thought, Wants
+from tokengraft.behaviour import (
+    Bounds,
+    Call,
+    Prompt,
+    Rate,
+    SaidBehaviour,
+    Suite,
+    Text,
+    Thought,
+    Wants,
+)
 from tokengraft.errors import ReadFailed, SuiteError, TargetExists
 from tokengraft.flow import story
 from tokengraft.flow.behaving import NothingToAsk, may_write_record, write_record
 from tokengraft.formats.suites import parse_suite, read_suite
 from tokengraft.reporting import schemas
+from tokengraft.reporting.screen import Screen
+from tokengraft.reporting.text import view
 from tokengraft.results import Verification
 from tokengraft.verifying.behaviour import Questions, _behaviour, _checks
 from tokengraft.verifying.behaviour_figures import measured, neutral_bits
@@ -155,6 +167,8 @@ def test_tokens_are_counted_where_they_are_wanted_and_where_not() -> None:
     assert (opens.neutral, opens.near_miss) == (Rate.of(0, 1), Rate.of(0, 1))
     assert opens.closes == Rate.of(1, 2)
     assert (ends.wanted, ends.neutral, ends.closes) == (Rate.of(1, 3), Rate.of(1, 1), None)
+    together = SaidBehaviour(wanted=Rate.of(1, 3), neutral=Rate.of(1, 1), near_miss=Rate.of(0, 1))
+    assert found.said == together
     assert found.stop is not None
     assert found.stop.stopped == Rate.of(4, 5)
     wrong = [example.kind for example in found.examples if not example.ok]
@@ -209,6 +223,30 @@ def test_text_costs_bits_a_byte() -> None:
     assert alone is not None
     assert alone.before is None
     assert neutral_bits([], None, "") is None
+
+
+def test_a_prompt_counts_once_however_many_tokens_there_are() -> None:
+    prompts = (
+        asked("wanted", "<a>", "</a>"),
+        *(asked(k) for k in ("neutral",) * 4 + ("near-miss",) * 2),
+    )
+    suite = Suite(name="s", prompts=prompts)
+    answers = [said(90, 91), said(90, 91), said(91), said(3), said(3), said(90), said(3)]
+    found = _behaviour(Questions(suite), TOKENS, [{"answers": answers}], {})
+    (check, *_) = _checks(found, suite)
+    assert check.evidence.startswith(
+        "2 new tokens are said where wanted 1 of 1 (100.0 %), "
+        "on neutral prompts 2 of 4 (50.0 %), on near misses 1 of 2 (50.0 %)"
+    )
+
+
+def test_all_tokens_together_are_shown_above_each() -> None:
+    rows = [
+        " ".join(row.split()) for row in view(behaviour_samples.BEHAVIOUR, Screen()).split("\n")
+    ]
+    at = rows.index("all together, by prompts 97.0 % (94–99) 0.0 % (0–2) 2.0 % (1–5)")
+    assert rows[at + 1] == "before 0.0 % (0–2) 0.0 % (0–2) 0.5 % (0–3)"
+    assert rows[at + 2].startswith("<tool_start> 97.5 %")
 
 
 # ── bounds ───────────────────────────────────────────────────────────────────────────────────────

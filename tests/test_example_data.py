@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,12 @@ def test_the_same_seed_gives_the_same_data(example: str, tmp_path: Path) -> None
     one = _made(example, tmp_path / "one", *few)
     assert one == _made(example, tmp_path / "two", *few)
     assert one != _made(example, tmp_path / "three", *few, "--seed", "8")
+
+
+def test_the_benchmark_of_tool_calls_leaves_nothing_behind(tmp_path: Path) -> None:
+    script = REPO / "benchmarks" / "bench_tool_data.py"
+    command = [sys.executable, str(script), "--data", str(tmp_path / "nowhere")]
+    environ = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, env=environ, check=False)
+    assert b"BFCL_v4_simple_python.json" in done.stderr  # it came as far as to read the data
+    assert [] == list(tmp_path.iterdir())

@@ -7,24 +7,18 @@ from pathlib import Path
 
 import pytest
 
+import behaviour_samples
 import reported
 import samples
 from reported import Page, ask
-from tokengraft.behaviour import (
-    Behaviour,
-    Measured,
-    Rate,
-    StopBehaviour,
-    TokenBehaviour,
-    ToolBehaviour,
-)
+from tokengraft.behaviour import Behaviour, TokenBehaviour
 from tokengraft.flow import ReportRequest
 from tokengraft.flow.reports import gather
 from tokengraft.formats.training_records import read_training, training_folder
 from tokengraft.reporting.catalogue import ENGLISH
 from tokengraft.reporting.html import page
 from tokengraft.reporting.html.told import before, shares
-from tokengraft.trainings import Repeats, StageRecord, TokenVerdict, TokenVerdicts
+from tokengraft.trainings import StageRecord, TokenVerdict, TokenVerdicts
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +43,17 @@ def test_records_beside_a_result_are_told(graft: tuple[Path, Path], tmp_path: Pa
     found = Page(file.read_text("utf-8"))
     for said in (
         "New tokens that are worth having: 1 of 3; not to be added: 1; undecided: 1.",
-        "Where a new token is wanted, it is written in 98 % of 150 prompts.",
+        "Where new tokens are wanted, all of them are written in 96 % of 50 prompts.",
         "98 % (49/50) 89.5 % – 99.6 %",
         "before: 0 % (0/50)",
-        "Text without new tokens costs 1.2345 bits a byte before and 1.2391 after (+0.0046 [-0.0002 – +0.0090]).",
+        "Text without new tokens costs 1.0000 bits a byte before and 1.0010 after (+0.0010 [+0.0000 – +0.0020]).",
         "distil: 200 steps, from 58.2 to",
         "with the right arguments",
         "the right modules of thought",
         "text that is not trained on",
         "90 % (36/40) 76.9 % – 96 %",
-        "✗ no token is wanted : Say hi.",
-        "On near misses, one is written in 2 % of 150 prompts.",
+        "✗ a token is wanted : What is the weather in Paris?",
+        "On near misses, one is written in 2 % of 50 prompts.",
         "the row is no JSON",
         "7, 19, 80",
         "logarithmic",
@@ -113,58 +107,44 @@ def test_records_of_a_training_are_shown_by_their_verdicts(tmp_path: Path) -> No
 
 
 def test_documents_of_the_writers_of_records_are_read_as_they_are(tmp_path: Path) -> None:
-    """What strict documents hold comes through the lenient reader with nothing lost."""
-    verdict = TokenVerdict(
-        text="<call>", id=300, verdict="go", read=0.9, write=0.8, leak=0.1, uses=3, bytes_saved=9,
-        repeats=Repeats(passed=True, highest=0.5, old_tokens=0.9),
-    )  # fmt: skip
-    half = Rate.of(5, 10)
-    assert half is not None
-    behaviour = Behaviour(
-        suite="auto",
-        n_prompts=40,
-        tokens=(TokenBehaviour(text="<call>", id=300, wanted=half, elsewhere=half),),
-        tools=ToolBehaviour(parsed=half, names=half, arguments=half),
-        stop=StopBehaviour(stopped=half),
-        before=Measured(tokens=(TokenBehaviour(text="<call>", id=300, wanted=Rate.of(0, 10)),)),
-    )
     stage = StageRecord(stage="fit", key="k", seconds=3.5, notes=("a note",), figures={"a": 1.5})
-    for name, document in {
-        "tokens.json": TokenVerdicts(tokens=(verdict,), notes=("n",)),
+    written = {
+        "tokens.json": samples.VERDICTS,
         "data.json": samples.DATA,
-        "behaviour.json": behaviour,
+        "behaviour.json": behaviour_samples.BEHAVIOUR,
         "fit/stage.json": stage,
-    }.items():
+    }
+    for name, document in written.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(document.to_json(), encoding="utf-8")
     found = read_training(tmp_path)
     assert found is not None
     assert found.unreadable == ()
-    (token,), (told,) = found.tokens or (), found.stages
-    written = verdict.model_dump(exclude={"n_windows"})
-    assert {key: written[key] for key in token.model_dump()} == token.model_dump()
-    assert (told.stage, told.seconds, told.notes, told.figures) == (
-        "fit",
-        3.5,
-        ("a note",),
-        {"a": 1.5},
-    )
-    assert found.data is not None
-    kept = found.data.model_dump()
-    assert {key: value for key, value in samples.DATA.model_dump().items() if key in kept} | {
-        "rows": kept["rows"]
-    } == kept
-    assert found.data.rows.train == 90
-    assert found.behaviour is not None
-    (asked,) = found.behaviour.tokens
-    assert asked.wanted is not None
-    assert asked.wanted.model_dump(exclude={"before"}) == half.model_dump()
-    assert [name for name, _, _ in shares(found.behaviour.tools, None)] == [
-        *("a call is read back", "by the right name", "with the right arguments")
-    ]
-    untrained = before(found.behaviour, asked).wanted
+    read = (found.verdicts, found.data, found.behaviour, *found.stages)
+    assert tuple(written.values()) == read
+
+
+def test_a_record_of_another_version_is_named(tmp_path: Path) -> None:
+    later = samples.DATA.as_dict() | {"version": 2}
+    (tmp_path / "data.json").write_text(json.dumps(later), encoding="utf-8")
+    found = read_training(tmp_path)
+    assert found is not None
+    assert (found.data, [name for name, _ in found.unreadable]) == (None, ["data.json"])
+
+
+def test_shares_stand_beside_what_they_were_before() -> None:
+    found = behaviour_samples.BEHAVIOUR
+    told = [name for name, _, _ in shares(found.tools, None)]
+    assert told == ["a call is read back", "by the right name", "with the right arguments"]
+    assert found.before is not None
+    ((_, now, was),) = shares(found.stop, found.before.stop)
+    assert was is not None
+    assert (now.hits, was.hits) == (600, 590)
+    untrained = before(found, found.tokens[0]).wanted
     assert untrained is not None
-    assert (untrained.hits, untrained.n) == (0, 10)
+    assert (untrained.hits, untrained.n) == (4, 200)
+    unknown = TokenBehaviour(text="<other>", id=9)
+    assert before(found, unknown) == unknown
 
 
 def test_what_the_proof_asked_just_now_wins_over_an_earlier_record(tmp_path: Path) -> None:

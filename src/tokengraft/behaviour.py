@@ -177,6 +177,19 @@ class TokenBehaviour(Value):
     closes: Rate | None = None
 
 
+class SaidBehaviour(Value):
+    """All new tokens together: a prompt counts once, however many tokens there are.
+
+    Attributes:
+        wanted: prompts that want new tokens, and those where all of these were said.
+        neutral, near_miss: prompts that want none, and those where any was said.
+    """
+
+    wanted: Rate | None = None
+    neutral: Rate | None = None
+    near_miss: Rate | None = None
+
+
 class ToolBehaviour(Value):
     """Prompts that want calls: those where `parse_response` gave a call, as many calls by the right
     names, and calls that are right altogether.
@@ -225,9 +238,9 @@ class NeutralBits(Value):
 
 
 class Example(Value):
-    """A prompt and its answer. `ok` is None where nothing but its end was looked at."""
+    """A prompt and its answer; `ok` says whether all was as wanted."""
 
-    kind: str
+    kind: Kind
     prompt: str
     output: str
     expected: str
@@ -237,6 +250,7 @@ class Example(Value):
 class Measured(Value):
     """What one model did on a suite."""
 
+    said: SaidBehaviour | None = None
     tokens: tuple[TokenBehaviour, ...] = ()
     tools: ToolBehaviour | None = None
     read_back: ReadBack | None = None
@@ -252,6 +266,7 @@ class Behaviour(Document):
     version: Literal[1] = 1
     suite: str
     n_prompts: int
+    said: SaidBehaviour | None = None
     tokens: tuple[TokenBehaviour, ...] = ()
     tools: ToolBehaviour | None = None
     read_back: ReadBack | None = None

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tokengraft.behaviour import Behaviour
 from tokengraft.findings import Facts
 from tokengraft.plans import Plan
-from tokengraft.records import BehaviourRecord, TrainingRecords
+from tokengraft.records import TrainingRecords
 from tokengraft.results import Receipt, Verification
 
 Part = Literal["input", "output", "both"]
@@ -203,7 +204,7 @@ class Report:
     matrices: tuple[MatrixView, ...] = ()
     positions: Frequencies | None = None
     training: TrainingRecords | None = None
-    behaviour: BehaviourRecord | None = None
+    behaviour: Behaviour | None = None
     advice: tuple[Advice, ...] = ()
     manifest: Mapping[str, str] = field(default_factory=dict)
     row_texts: Mapping[int, str] = field(default_factory=dict)

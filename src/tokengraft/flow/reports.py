@@ -10,6 +10,7 @@ from typing import Final
 
 from tokengraft.answers import ReportWritten
 from tokengraft.applying.single import write_document
+from tokengraft.behaviour import Behaviour
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import (
     MalformedFile,
@@ -31,7 +32,7 @@ from tokengraft.formats.training_records import beside as next_to
 from tokengraft.formats.training_records import read_training, training_folder
 from tokengraft.formats.whole_files import read_head
 from tokengraft.plans import Plan
-from tokengraft.records import BehaviourRecord, TrainingRecords
+from tokengraft.records import TrainingRecords
 from tokengraft.reporting.catalogue import BY_LANGUAGE
 from tokengraft.reporting.html import MARK, contents, page
 from tokengraft.reporting.row_texts import row_texts
@@ -215,12 +216,10 @@ def _proof(asked: ReportRequest, source: str | None, listen: Listen) -> Verifica
     return prove(asked.out, against=base, deep=asked.deep, texts=asked.long_texts, listen=listen)
 
 
-def _behaviour(
-    proof: Verification | None, training: TrainingRecords | None
-) -> BehaviourRecord | None:
+def _behaviour(proof: Verification | None, training: TrainingRecords | None) -> Behaviour | None:
     """What the proof asked the model just now, else what was recorded earlier."""
     if proof is not None and proof.behaviour is not None:
-        return BehaviourRecord.model_validate(proof.behaviour.as_dict())
+        return proof.behaviour
     return None if training is None else training.behaviour
 
 

@@ -9,20 +9,14 @@ from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
-from tokengraft.documents import complaint
+from tokengraft.behaviour import Behaviour
+from tokengraft.data_audits import DataAudit
+from tokengraft.documents import Document, complaint
 from tokengraft.errors import TokengraftError
 from tokengraft.formats.json_text import parse_json
 from tokengraft.formats.whole_files import read_whole
-from tokengraft.records import (
-    BehaviourRecord,
-    CurvePoint,
-    DataRecord,
-    Lenient,
-    StageRecordRead,
-    TokenRecord,
-    TrainingRecords,
-)
-from tokengraft.trainings import STAGE_NAMES
+from tokengraft.records import CurvePoint, TrainingRecords
+from tokengraft.trainings import STAGE_NAMES, StageRecord, TokenVerdicts
 
 CURVES: Final = "curves.jsonl"
 TOKENS: Final = "tokens.json"
@@ -35,11 +29,7 @@ MAX_RECORD_BYTES: Final = 64 << 20
 MAX_POINTS: Final = 2_000_000
 
 _T = TypeVar("_T")
-
-
-class _Verdicts(Lenient):
-    tokens: tuple[TokenRecord, ...] = ()
-    notes: tuple[str, ...] = ()
+_D = TypeVar("_D", bound=Document)
 
 
 def beside(out: Path, ending: str) -> Path:
@@ -82,27 +72,19 @@ def read_training(folder: Path) -> TrainingRecords | None:
             unreadable.append((name, str(error)))
         return None
 
-    stages = [
-        attempt(name, lambda data: StageRecordRead.model_validate(_value(data, "stage.json")))
-        for name in STAGES
-    ]
-    verdicts = attempt(TOKENS, lambda data: _Verdicts.model_validate(_value(data, TOKENS)))
+    def document(kind: type[_D], name: str) -> _D | None:
+        return attempt(name, lambda data: kind.from_dict(parse_json(data, file=name).value))
+
+    stages = [document(StageRecord, name) for name in STAGES]
     return TrainingRecords(
         folder=folder.name,
         stages=tuple(stage for stage in stages if stage is not None),
         curves=attempt(CURVES, lambda data: tuple(_points(data))) or (),
-        tokens=None if verdicts is None else verdicts.tokens,
-        token_notes=() if verdicts is None else verdicts.notes,
-        data=attempt(DATA, lambda data: DataRecord.model_validate(_value(data, DATA))),
-        behaviour=attempt(
-            BEHAVIOUR, lambda data: BehaviourRecord.model_validate(_value(data, BEHAVIOUR))
-        ),
+        verdicts=document(TokenVerdicts, TOKENS),
+        data=document(DataAudit, DATA),
+        behaviour=document(Behaviour, BEHAVIOUR),
         unreadable=tuple(unreadable),
     )
-
-
-def _value(data: bytes, name: str) -> object:
-    return parse_json(data, file=name).value
 
 
 def _points(data: bytes) -> Iterator[CurvePoint]:

@@ -33,6 +33,8 @@ def behaviour(page: Page, value: Behaviour) -> None:
 
 def _tokens(say: Words, value: Behaviour) -> Iterator[tuple[str | Cell, ...]]:
     before = {} if value.before is None else {token.text: token for token in value.before.tokens}
+    if len(value.tokens) > 1:
+        yield from _together(say, value)
     for token in value.tokens:
         rates = (token.wanted, token.neutral, token.near_miss, token.closes)
         yield (token.text, *(share(say, rate) for rate in rates))
@@ -40,6 +42,18 @@ def _tokens(say: Words, value: Behaviour) -> Iterator[tuple[str | Cell, ...]]:
         if old is not None:
             was = (old.wanted, old.neutral, old.near_miss, old.closes)
             yield (Cell(say("  before"), "dim"), *(Cell(share(say, r), "dim") for r in was))
+
+
+def _together(say: Words, value: Behaviour) -> Iterator[tuple[str | Cell, ...]]:
+    """All tokens in one row, a prompt counted once."""
+    was = None if value.before is None else value.before.said
+    if value.said is not None:
+        told = (value.said.wanted, value.said.neutral, value.said.near_miss)
+        yield (say("all together, by prompts"), *(share(say, rate) for rate in told), "")
+    if value.said is not None and was is not None:
+        told = (was.wanted, was.neutral, was.near_miss)
+        shown = (Cell(share(say, rate), "dim") for rate in told)
+        yield (Cell(say("  before"), "dim"), *shown, "")
 
 
 def _shares(say: Words, value: Behaviour) -> Iterator[tuple[str, str, str]]:

@@ -30,6 +30,7 @@ TEXTS: Final = {
     "wanted": "нужен",
     "neutral": "нейтральные",
     "near miss": "похожие",
+    "all together, by prompts": "все вместе, по запросам",
     "ends": "закрыт",
     "  before": "  прежде",
     "Answers": "Ответы",

@@ -31,14 +31,14 @@ TEXTS: Final = {
     "New tokens that are worth having: {go} of {n}; not to be added: {no}; undecided: {unknown}.": (
         "Новых токенов, которые стоит иметь: {go} из {n}; не стоит добавлять: {no}; не решено: {unknown}."
     ),
-    "Where a new token is wanted, it is written in {share} of {n} prompts.": (
-        "Где новый токен нужен, он написан в {share} из {n} запросов."
+    "Where new tokens are wanted, all of them are written in {share} of {n} prompts.": (
+        "Где новые токены нужны, все они написаны в {share} из {n} запросов."
     ),
     "Where none is wanted, one is written in {share} of {n} prompts.": (
-        "Где он не нужен, он написан в {share} из {n} запросов."
+        "Где ни один не нужен, какой-нибудь из них написан в {share} из {n} запросов."
     ),
     "On near misses, one is written in {share} of {n} prompts.": (
-        "На похожих запросах он написан в {share} из {n}."
+        "На похожих запросах какой-нибудь из них написан в {share} из {n}."
     ),
     "a token is wanted": "токен нужен",
     "no token is wanted": "токен не нужен",

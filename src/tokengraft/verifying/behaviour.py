@@ -144,6 +144,7 @@ def _behaviour(
     return Behaviour(
         suite=suite.name,
         n_prompts=len(suite.prompts),
+        said=now.said,
         tokens=now.tokens if suite.prompts else (),
         tools=now.tools,
         read_back=now.read_back,
@@ -228,18 +229,13 @@ def _said_claims(found: Behaviour, suite: Suite) -> list[_Claim]:
 
 
 def _said_words(found: Behaviour) -> str:
-    parts = (
-        ("wanted", "where wanted"),
-        ("neutral", "on neutral prompts"),
-        ("near_miss", "on near misses"),
+    assert found.said is not None  # there are prompts
+    told = (
+        f"where wanted {_counted(found.said.wanted)}, "
+        f"on neutral prompts {_counted(found.said.neutral)}, "
+        f"on near misses {_counted(found.said.near_miss)}"
     )
-    told = []
-    for name, words in parts:
-        rates = [getattr(token, name) for token in found.tokens]
-        hits = sum(rate.hits for rate in rates if rate is not None)
-        n = sum(rate.n for rate in rates if rate is not None)
-        told.append(f"{words} {_counted(Rate.of(hits, n))}")
-    return f"{len(found.tokens)} new tokens are said {', '.join(told)}"
+    return f"{len(found.tokens)} new tokens are said {told}"
 
 
 def _read_claims(found: Behaviour, suite: Suite) -> Iterator[_Claim]:

@@ -6,15 +6,17 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from tokengraft.behaviour import (
     Example,
+    Kind,
     Measured,
     NeutralBits,
     Prompt,
     Rate,
     ReadBack,
+    SaidBehaviour,
     StopBehaviour,
     TokenBehaviour,
     ToolBehaviour,
@@ -26,6 +28,7 @@ Answer = Mapping[str, Any]
 RESAMPLES: Final = 2000
 MOST_WRONG, MOST_RIGHT = 6, 3  # examples of each kind that are kept
 SHOWN_CHARACTERS: Final = 600
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ def measured(
     judged = [judge(one, told, tokens) for one, told in zip(prompts, answers, strict=True)]
     stopped = sum(one.answer["stopped"] is True for one in judged)
     return Measured(
+        said=_together(judged) if judged else None,
         tokens=tuple(_token(judged, text, token_id) for text, token_id in tokens.items()),
         tools=_tools(judged),
         read_back=_read_back(judged),
@@ -149,6 +153,17 @@ def _token(judged: Sequence[Judged], text: str, token_id: int) -> TokenBehaviour
     )
 
 
+def _together(judged: Sequence[Judged]) -> SaidBehaviour:
+    kinds = {kind: [one for one in judged if one.prompt.kind == kind] for kind in KINDS}
+    wanted = sum(one.said.issuperset(one.prompt.wants.tokens) for one in kinds["wanted"])
+    any_said = {kind: sum(bool(one.said) for one in found) for kind, found in kinds.items()}
+    return SaidBehaviour(
+        wanted=Rate.of(wanted, len(kinds["wanted"])),
+        neutral=Rate.of(any_said["neutral"], len(kinds["neutral"])),
+        near_miss=Rate.of(any_said["near-miss"], len(kinds["near-miss"])),
+    )
+
+
 def _said(asked: Sequence[Judged], text: str) -> Rate | None:
     return Rate.of(sum(text in one.said for one in asked), len(asked))
 
@@ -185,7 +200,7 @@ def _share(judged: Sequence[Judged], name: str) -> Rate | None:
 
 def _examples(judged: Sequence[Judged]) -> Iterator[Example]:
     """Of each kind the first ones: those that went wrong before those that went right."""
-    for kind in ("wanted", "neutral", "near-miss"):
+    for kind in KINDS:
         for is_right, most in ((False, MOST_WRONG), (True, MOST_RIGHT)):
             ones = [o for o in judged if o.prompt.kind == kind and o.is_right == is_right]
             for one in ones[:most]:

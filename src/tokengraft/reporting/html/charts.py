@@ -14,7 +14,9 @@ from typing import Final
 
 from markupsafe import Markup
 
-from tokengraft.records import CurvePoint, LengthBin, Rate
+from tokengraft.behaviour import Rate
+from tokengraft.data_audits import LengthBin
+from tokengraft.records import CurvePoint
 from tokengraft.reporting import escape
 from tokengraft.reporting.catalogue import Words
 from tokengraft.reports import Frequencies, MapPoint, RowMap
@@ -229,23 +231,16 @@ class Charts:
             )  # fmt: skip
         return Markup().join([*parts, Markup("</svg>")])
 
-    def rate(self, rate: Rate) -> Markup | None:
+    def rate(self, rate: Rate) -> Markup:
         """A share between 0 and 1 with its interval, a line high."""
-        share = rate.rate
-        if share is None:
-            return None
-        low, high = rate.low, rate.high
         place: Callable[[float], float] = lambda value: 5 + 110 * min(1.0, max(0.0, value))  # noqa: E731
         parts = [
             Markup('<svg class="rate" viewBox="0 0 120 14" aria-hidden="true">'),
             Markup('<line class="grid" x1="5" x2="115" y1="7" y2="7"/>'),
-        ]
-        if low is not None and high is not None:
-            parts.append(
-                _html('<line class="range" x1="{a:.1f}" x2="{b:.1f}" y1="7" y2="7"/>',
-                      a=place(low), b=place(high))
-            )  # fmt: skip
-        parts.append(_html('<circle class="mark" cx="{x:.1f}" cy="7" r="4"/>', x=place(share)))
+            _html('<line class="range" x1="{a:.1f}" x2="{b:.1f}" y1="7" y2="7"/>',
+                  a=place(rate.low), b=place(rate.high)),
+            _html('<circle class="mark" cx="{x:.1f}" cy="7" r="4"/>', x=place(rate.rate)),
+        ]  # fmt: skip
         return Markup().join([*parts, Markup("</svg>")])
 
 

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
-from tokengraft.records import BehaviourRecord, Example, Rate, TokenBehaviour, TokenRecord
+from tokengraft.behaviour import Behaviour, Example, Kind, Rate, SaidBehaviour, TokenBehaviour
+from tokengraft.documents import Value
 from tokengraft.reporting.catalogue import Words
 from tokengraft.reporting.text_plan import summary
 from tokengraft.reporting.text_renumbering import removed_words
 from tokengraft.reports import Report
 from tokengraft.results import Estimate, Status
+from tokengraft.trainings import TokenAnswer, TokenVerdict
 
 Tone = Literal["good", "bad", "open"]
 STATUSES: Final[tuple[Status, ...]] = ("pass", "fail", "skipped", "unknown")
-VERDICT_TONES: Final[dict[str, Tone]] = {"go": "good", "do-not-add": "bad"}
+VERDICT_TONES: Final[dict[TokenAnswer, Tone]] = {
+    "go": "good",
+    "do-not-add": "bad",
+    "unknown": "open",
+}
 
-EXAMPLE_KINDS: Final = {
+EXAMPLE_KINDS: Final[dict[Kind, str]] = {
     "wanted": "a token is wanted",
     "neutral": "no token is wanted",
     "near-miss": "a near miss",
 }
-RATES: Final = ("wanted", "neutral", "near_miss", "elsewhere", "closes")
-VERDICT_WORDS: Final = {"go": "go", "do-not-add": "do not add", "unknown": "undecided"}
+VERDICT_WORDS: Final[dict[TokenAnswer, str]] = {
+    "go": "go",
+    "do-not-add": "do not add",
+    "unknown": "undecided",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +58,8 @@ class Told:
         if not proof.passed:
             return Sentence("bad", self.say("NOT VERIFIED"))
         records = report.training
-        if records is not None and records.tokens is not None:
-            doubted = any(token.verdict != "go" for token in records.tokens)
+        if records is not None and records.verdicts is not None:
+            doubted = any(token.verdict != "go" for token in records.verdicts.tokens)
             return Sentence("open" if doubted else "good", self.say("VERIFIED, TRAINED"))
         if any(token.rows for token in report.plan.tokens):
             return Sentence("good", self.say("VERIFIED, NOT TRAINED"))
@@ -97,7 +106,7 @@ class Told:
 
     def _trained(self, report: Report) -> Iterator[Sentence]:
         records = report.training
-        if records is None or records.tokens is None:
+        if records is None or records.verdicts is None:
             yield Sentence(
                 "open",
                 self.say(
@@ -106,13 +115,12 @@ class Told:
                 ),
             )
             return
-        found = dict.fromkeys(("go", "do-not-add", "unknown"), 0)
-        for token in records.tokens:
-            found[token.verdict if token.verdict in found else "unknown"] += 1
+        tokens = records.verdicts.tokens
+        found = {answer: sum(t.verdict == answer for t in tokens) for answer in VERDICT_WORDS}
         tone: Tone = "bad" if found["do-not-add"] else "open" if found["unknown"] else "good"
         text = self.say(
             "New tokens that are worth having: {go} of {n}; not to be added: {no}; undecided: {unknown}.",
-            n=self.say.number(len(records.tokens)),
+            n=self.say.number(len(tokens)),
             go=self.say.number(found["go"]),
             no=self.say.number(found["do-not-add"]),
             unknown=self.say.number(found["unknown"]),
@@ -123,25 +131,27 @@ class Told:
         found = report.behaviour
         if found is None:
             return
-        wanted = total(rate.wanted for rate in found.tokens)
-        if wanted is not None:
-            text = self.say("Where a new token is wanted, it is written in {share} of {n} prompts.",
-                            share=self.percent(wanted[0] / wanted[1]), n=self.say.number(wanted[1]))  # fmt: skip
+        said = found.said or SaidBehaviour()
+        if (rate := said.wanted) is not None:
+            text = self.say("Where new tokens are wanted, all of them are written in {share} of {n} prompts.", **self._of(rate))  # fmt: skip
             yield Sentence("open", text)
-        neutral = total(rate.neutral for rate in found.tokens)
-        if neutral is not None:
-            text = self.say("Where none is wanted, one is written in {share} of {n} prompts.",
-                            share=self.percent(neutral[0] / neutral[1]), n=self.say.number(neutral[1]))  # fmt: skip
+        if (rate := said.neutral) is not None:
+            text = self.say("Where none is wanted, one is written in {share} of {n} prompts.", **self._of(rate))  # fmt: skip
             yield Sentence("open", text)
-        near = total(rate.near_miss for rate in found.tokens)
-        if near is not None:
-            text = self.say("On near misses, one is written in {share} of {n} prompts.",
-                            share=self.percent(near[0] / near[1]), n=self.say.number(near[1]))  # fmt: skip
+        if (rate := said.near_miss) is not None:
+            text = self.say("On near misses, one is written in {share} of {n} prompts.", **self._of(rate))  # fmt: skip
             yield Sentence("open", text)
         if bits := self.bits(found):
             yield Sentence("open", bits)
 
-    def bits(self, found: BehaviourRecord) -> str:
+    def _of(self, rate: Rate) -> dict[str, str]:
+        return {"share": self.percent(rate.rate), "n": self.say.number(rate.n)}
+
+    def said_before(self, found: Behaviour) -> SaidBehaviour:
+        """What the untrained tokens did together; empty where they were not asked."""
+        return (found.before.said if found.before else None) or SaidBehaviour()
+
+    def bits(self, found: Behaviour) -> str:
         """What became of neutral text, "" where it was not measured."""
         bits = found.neutral_bits
         if bits is None or bits.before is None or bits.after is None:
@@ -192,14 +202,9 @@ class Told:
 
     def rate(self, rate: Rate) -> str:
         """A share with how many of how many."""
-        if rate.hits is None:
-            return self.percent(rate.rate)
         return f"{self.percent(rate.rate)} ({self.say.number(rate.hits)}/{self.say.number(rate.n)})"
 
     def interval(self, rate: Rate) -> str:
-        """Its interval, "" where the record has none."""
-        if rate.low is None or rate.high is None:
-            return ""
         return f"{self.percent(rate.low)} – {self.percent(rate.high)}"
 
     def capped(self, total_rows: int, shown: int, place: str) -> str:
@@ -213,46 +218,30 @@ class Told:
             place=place,
         )
 
-    def tone(self, token: TokenRecord) -> Tone:
-        return VERDICT_TONES.get(token.verdict, "open")
+    def tone(self, token: TokenVerdict) -> Tone:
+        return VERDICT_TONES[token.verdict]
 
     def kind(self, example: Example) -> str:
         """The word for the kind of an example, English."""
-        return EXAMPLE_KINDS.get(example.kind, example.kind)
+        return EXAMPLE_KINDS[example.kind]
 
-    def verdict(self, token: TokenRecord) -> str:
+    def verdict(self, token: TokenVerdict) -> str:
         """The word for a verdict, English."""
-        return VERDICT_WORDS.get(token.verdict, "undecided")
+        return VERDICT_WORDS[token.verdict]
 
 
-def total(rates: Iterator[Rate | None] | Sequence[Rate | None]) -> tuple[int, int] | None:
-    """Hits and prompts of several rates together; None where none was counted."""
-    counted = [rate for rate in rates if rate is not None and rate.hits is not None and rate.n]
-    if not counted:
-        return None
-    return sum(rate.hits or 0 for rate in counted), sum(rate.n for rate in counted)
-
-
-def before(found: BehaviourRecord, token: TokenBehaviour) -> TokenBehaviour:
-    """What the untrained token did, wherever the record has it; empty where it was not asked."""
-    if token.before is not None:
-        return token.before
+def before(found: Behaviour, token: TokenBehaviour) -> TokenBehaviour:
+    """What the untrained token did; empty where it was not asked."""
     others = () if found.before is None else found.before.tokens
     twin = next((other for other in others if other.text == token.text), None)
-    if twin is not None:
-        return twin
-    rates = {name: getattr(token, name) for name in RATES}
-    twins = {name: None if rate is None else rate.before for name, rate in rates.items()}
-    return TokenBehaviour(text=token.text, **twins)
+    return TokenBehaviour(text=token.text, id=token.id) if twin is None else twin
 
 
-# What shares are called, by the names in a record; others are shown as they are named there.
+# What shares are called, by the names in a record.
 SHARE_NAMES: Final = {
     "parsed": "a call is read back",
     "names": "by the right name",
-    "name_right": "by the right name",
     "arguments": "with the right arguments",
-    "arguments_right": "with the right arguments",
     "role": "the right role",
     "modules": "the right modules of thought",
     "thoughts": "the right thoughts in them",
@@ -261,31 +250,12 @@ SHARE_NAMES: Final = {
 }
 
 
-def examples(found: BehaviourRecord) -> list[Example]:
+def examples(found: Behaviour) -> list[Example]:
     """Examples, those that went wrong first."""
-    return sorted(found.examples, key=lambda example: example.ok is not False)
+    return sorted(found.examples, key=lambda example: example.ok)
 
 
-def shares(
-    counted: Mapping[str, Any] | None, earlier: Mapping[str, Any] | None
-) -> list[tuple[str, Rate, Rate | None]]:
-    """The shares in a record of counts: what is counted, its rate, and the rate before."""
-    return [
-        (
-            SHARE_NAMES.get(name, name.replace("_", " ")),
-            rate,
-            _rates(earlier).get(name) or rate.before,
-        )
-        for name, rate in _rates(counted).items()
-    ]
-
-
-def _rates(counted: Mapping[str, Any] | None) -> dict[str, Rate]:
-    found = {}
-    for name, value in (counted or {}).items():
-        if isinstance(value, Mapping) and "n" in value:
-            found[name] = Rate.model_validate(value)
-        elif type(value) is int and name != "n" and counted is not None and counted.get("n"):
-            n = int(counted["n"])
-            found[name] = Rate(n=n, hits=value, rate=value / n)
-    return found
+def shares(counted: Value | None, earlier: Value | None) -> list[tuple[str, Rate, Rate | None]]:
+    """The shares of a part of a record: what is counted, its rate, and the rate before."""
+    now, was = (dict(part) if part is not None else {} for part in (counted, earlier))
+    return [(SHARE_NAMES[name], rate, was.get(name)) for name, rate in now.items() if rate]
