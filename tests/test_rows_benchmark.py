@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ torch = pytest.importorskip("torch", reason="needs tokengraft[train]")
 pytest.importorskip("transformers", reason="needs tokengraft[train]")
 
 from benchmarks.rows import probing, whole
+from benchmarks.rows.absent import without_phrases
 from benchmarks.rows.cases import Rows, context
-from benchmarks.rows.kept import is_same_run, keep, kept
-from benchmarks.rows.measure import measure, scores, truth
+from benchmarks.rows.kept import digest, every_seed, forget, is_same_run, keep, kept
+from benchmarks.rows.measure import Result, measure, scores, truth
 from benchmarks.rows.peers import PEERS
 from benchmarks.rows.strata import Stratum, choose
 from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject
-from benchmarks.rows.tables import markdown, recovery, summarise
+from benchmarks.rows.tables import against_peers, markdown, recovery, summarise
 from benchmarks.rows.writing import binary_kl
 
 from row_subjects import few, small_subject
@@ -152,12 +154,13 @@ def test_a_method_is_measured_or_says_why_not(
     monkeypatch.setattr(probing, "BATCH", 2)
     monkeypatch.setattr(whole, "CHUNKS", 8)
     stratum = choose(subject, "S2", background=600, wanted=6)
-    methods = {name: PEERS[name] for name in ("mean", "eeve", "tokens2words", "omp")}
+    methods = {name: (PEERS[name], [0]) for name in ("mean", "eeve", "tokens2words", "omp")}
     results = []
-    for found in measure(subject, stratum, methods, seeds=1, say=lambda _: None):
-        keep(tmp_path, found[0].method, found)
-        results += kept(tmp_path, found[0].method) or []
-    assert kept(tmp_path, "another") is None
+    for seed, found in measure(subject, stratum, methods, say=lambda _: None):
+        keep(tmp_path, seed, found)
+        results += kept(tmp_path, found[0].method, seed) or found
+    assert kept(tmp_path, "another", 0) is None
+    assert kept(tmp_path, "omp", 0) is None  # the next run may have a donor
     assert is_same_run(tmp_path, {"tokens": 6, "model": subject.name})
     assert is_same_run(tmp_path, {"tokens": 6, "model": subject.name})
     assert not is_same_run(tmp_path, {"tokens": 7, "model": subject.name})
@@ -173,6 +176,67 @@ def test_a_method_is_measured_or_says_why_not(
     table = markdown(summarise(results))
     assert table.count("\n") == 5
     assert "| omp | no donor |" in table
+
+
+def test_seeds_are_kept_one_by_one_and_a_method_is_their_mean(tmp_path: Path) -> None:
+    for seed, kl in enumerate((1.0, 2.0, 6.0)):
+        figures = {"s": kl, **({"p50": 0.5} if seed == 0 else {})}
+        keep(tmp_path, seed, [Result("fit", "tied", {"read_kl": np.array([kl, 0.0])}, figures)])
+    keep(tmp_path, 0, [Result("fit+more", "", {"read_kl": np.ones(2)}, {"s": 1.0})])
+    (found,) = every_seed(tmp_path, "fit")
+    assert found.seeds == 3
+    assert found.arrays["read_kl"] == pytest.approx([3.0, 0.0])
+    assert found.figures == pytest.approx({"s": 3.0, "p50": 0.5})
+    forget(tmp_path, "fit")
+    assert every_seed(tmp_path, "fit") == []
+    assert len(every_seed(tmp_path, "fit+more")) == 1
+
+
+def test_other_windows_are_another_measurement(subject: Subject) -> None:
+    stratum = choose(subject, "S2", background=600, wanted=6)
+    assert digest(stratum) == digest(choose(subject, "S2", background=600, wanted=6))
+    moved = replace(stratum.windows[TEST], at_W=stratum.windows[TEST].at_W + 1)
+    assert digest(stratum) != digest(replace(stratum, windows={**stratum.windows, TEST: moved}))
+
+
+def test_a_token_that_stands_for_a_description_is_read_and_never_due(subject: Subject) -> None:
+    stratum = choose(subject, "S3", background=600, wanted=8)
+    methods = {name: (PEERS[name], [0]) for name in ("mean", "lf-description", "first-last")}
+    results = [r for _, found in measure(subject, stratum, methods, say=str) for r in found]
+    lines = {line["method"]: line for line in summarise(results)}
+    described = lines["lf-description"]
+    assert described["rho_read"] > 0.05
+    assert described["written"] == described["taken"] > 0
+    assert "leak" not in described
+    assert "rho_write" not in described
+    (pair,) = against_peers(results, ["lf-description"], ["first-last"], "")
+    assert pair["read"]["peer"] == "first-last"
+    assert "write" not in pair
+
+
+def test_text_behind_a_phrase_that_is_not_there_is_told_from_what_stands_before(
+    subject: Subject,
+) -> None:
+    stratum = choose(subject, "S3", background=600, wanted=4)
+    windows = stratum.windows[TEST]
+    kl_N, nats_N = without_phrases(subject, stratum)
+    kl, nats = np.zeros(len(windows)), np.zeros(len(windows))
+    for n in range(len(windows)):
+        first, end = int(windows.at_W[n]), int(windows.last_piece()[n]) + 1
+        ids = torch.from_numpy(windows.ids_WT[n, : end + windows.after])
+        with torch.inference_mode():
+            told, found = (
+                subject.model.network(given[None]).logits[0, place:-1].float().log_softmax(-1)
+                for given, place in (
+                    (ids, end - 1),
+                    (torch.cat([ids[:first], ids[end:]]), first - 1),
+                )
+            )
+        kl[n] = float((told.exp() * (told - found)).sum(-1).mean())
+        nats[n] = float(-found.gather(1, ids[end:, None]).sum())
+    counts = np.bincount(windows.token_W)
+    assert kl_N == pytest.approx(np.bincount(windows.token_W, kl) / counts, rel=1e-3)
+    assert nats_N == pytest.approx(np.bincount(windows.token_W, nats), rel=1e-3)
 
 
 def test_every_training_free_peer_gives_rows_that_can_be_stored(subject: Subject) -> None:

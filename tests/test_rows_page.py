@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmarks.rows.page import main, pairs_table, without_methods
+from benchmarks.rows.page import main, pairs_table, shown
 
 LINES = [
     {"method": "mean", "variant": "tied", "read_kl": 0.3, "rho_read": 0.0, "rho_write": 0.0},
@@ -68,5 +68,6 @@ def test_a_pair_without_an_interval_shows_none() -> None:
 
 
 def test_a_shown_command_does_not_say_in_how_many_runs_it_ran() -> None:
-    told = "python -m benchmarks.rows --model m --methods a,b --seeds 3 --strata S2 -o out"
-    assert without_methods(told) == "python -m benchmarks.rows --model m --seeds 3"
+    told = "python -m benchmarks.rows --model m --methods a,b --seeds 1 --strata S2 --again b -o out"
+    run = {"command": told, "seeds": 3}
+    assert shown(run) == "python -m benchmarks.rows --model m --seeds 3"

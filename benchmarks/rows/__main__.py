@@ -1,10 +1,11 @@
 """Measure embedding rows on a model: strata, peers, ours.
 
 python -m benchmarks.rows --model FOLDER --text FILE… [--methods a,b] [--seeds 3]
-    [--distillation FOLDER] -o OUT
+    [--again a,b] [--distillation FOLDER] -o OUT
 
-OUT gets results.json, tables.md and one SVG a stratum. Every method's results are kept there: a run that
-was interrupted, or that names other methods, measures what is missing and writes tables of all.
+OUT gets results.json, tables.md and one SVG a stratum. What every seed of a method gave is kept there: a
+run that was interrupted, or that names other methods or more seeds, measures what is missing and writes
+tables of all. What code has changed since is measured anew if `--again` names it.
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ from typing import Any
 import torch
 import transformers
 from benchmarks.rows import generating, probing, strata, trained_peers, whole
-from benchmarks.rows.kept import is_same_run, keep, kept
-from benchmarks.rows.measure import Result, measure, names, without_nonce
+from benchmarks.rows.absent import without_phrases
+from benchmarks.rows.kept import digest, every_seed, forget, is_same_run, keep, kept
+from benchmarks.rows.measure import Result, measure, names, seeds_of
 from benchmarks.rows.ours import OURS
 from benchmarks.rows.ours_trained import OURS_TRAINED
 from benchmarks.rows.peers import PEERS
 from benchmarks.rows.plots import recovery_plot
 from benchmarks.rows.strata import WANTED, Stratum, choose
 from benchmarks.rows.subject import TEST, Subject, load_subject
-from benchmarks.rows.tables import against_peers, markdown, summarise
-from benchmarks.rows.trained_peers import ORIGINALS, TRAINED
+from benchmarks.rows.tables import against_peers, markdown, recovery, summarise
+from benchmarks.rows.trained_peers import ORIGINALS, TRAINED, Swept, swept_key
 
 # What must be the same for results of two runs to stand in one table.
-_SAME = ("model", "text", "seeds", "tokens", "windows", "background", "documents", "epochs")
+_SAME = ("model", "text", "tokens", "windows", "background", "documents", "epochs", "no_use")
 METHODS = {**PEERS, **TRAINED, **OURS, **OURS_TRAINED}
 TRACKS = {"training-free": (OURS, PEERS), "trained": (OURS_TRAINED, TRAINED)}
 
@@ -43,15 +45,18 @@ def main() -> int:
     """Measure and write."""
     wish = _arguments()
     torch.set_num_threads(wish.threads)
-    unknown = set(wish.methods) - set(METHODS)
+    unknown = {*wish.methods, *wish.again} - set(METHODS)
     if unknown:
         print(f"no such method: {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
         return 2
+    if wish.distillation:
+        if not (wish.distillation / "train_loop.py").exists():
+            print(f"{wish.distillation} has no train_loop.py")
+            return 2
+        ORIGINALS["token-distillation"] = wish.distillation
     begin = time.time()
     _size(wish)
     subject = load_subject(wish.model, wish.text, most_documents=wish.documents)
-    if wish.distillation:
-        ORIGINALS["token-distillation"] = wish.distillation
     donor = None
     if wish.donor:
         donor = load_subject(wish.donor, wish.text[:1], most_documents=8)
@@ -67,16 +72,21 @@ def main() -> int:
         if not len(stratum.windows[TEST]):
             print(f"  {name}: the text has no such tokens")
             continue
+        if not is_same_run(wish.out / name, {"measured on": digest(stratum)}):
+            print(f"{wish.out / name} holds results of other windows: take another folder")
+            return 2
         results = _results(subject, stratum, wish, donor)
         told[name] = _told(subject, stratum, results)
         pages.append(f"### {name}: {_sizes(stratum)}\n\n{markdown(told[name]['lines'])}\n")
         plot = recovery_plot(f"{subject.name} {name}", told[name]["lines"])
         (wish.out / f"{name}.svg").write_text(plot, encoding="utf-8")
         print(pages[-1], flush=True)
+    if not told:
+        return 1
     told["run"] = {
         "subject": subject.name,
         "tied": subject.model.tied,
-        "seeds": wish.seeds,
+        "seeds": max(line.get("seeds", 1) for one in told.values() for line in one["lines"]),
         "minutes": round((time.time() - begin) / 60, 1),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -95,16 +105,26 @@ def main() -> int:
 def _results(
     subject: Subject, stratum: Stratum, wish: argparse.Namespace, donor: Subject | None
 ) -> list[Result]:
-    """Measure the methods that were not, and give all that were, in the order of `METHODS`."""
+    """Measure what was not, and give all that was, in the order of `METHODS`."""
     folder = wish.out / stratum.name
-    wanted = dict.fromkeys(("mean", *wish.methods))
-    left = {m: METHODS[m] for m in wanted if not (folder / f"{m}.json").exists()}
-    for found in measure(
-        subject, stratum, left, seeds=wish.seeds, donor=donor, uses=not wish.no_use
-    ):
-        keep(folder, found[0].method, found)
-    every = dict.fromkeys(("mean", *METHODS))
-    return [result for method in every for result in kept(folder, method) or ()]
+    for method in wish.again:
+        forget(folder, method)
+    left = {}
+    for name in dict.fromkeys(("mean", *wish.methods, *wish.again)):
+        known = {seed: kept(folder, name, seed) for seed in seeds_of(name, wish.seeds)}
+        left[name] = (METHODS[name], [seed for seed, found in known.items() if found is None])
+        method, first = METHODS[name], known[0]
+        if isinstance(method, Swept) and first:
+            method.rates[swept_key(subject, stratum.phrases)] = first[0].figures["rate"]
+    skipped = {}
+    for seed, found in measure(subject, stratum, left, donor=donor, uses=not wish.no_use):
+        keep(folder, seed, found)
+        if found[0].skipped:
+            skipped[found[0].method] = found
+    results: list[Result] = []
+    for method in dict.fromkeys(("mean", *METHODS)):
+        results += every_seed(folder, method) or skipped.get(method, [])
+    return results
 
 
 def _size(wish: argparse.Namespace) -> None:
@@ -128,6 +148,9 @@ def _arguments() -> argparse.Namespace:
         help="the folder of token distillation's authors that has train_loop.py",
     )
     parser.add_argument("--methods", type=_listed, default=list(METHODS), help="a,b,…")
+    parser.add_argument(
+        "--again", type=_listed, default=[], help="methods whose results are thrown away first"
+    )
     parser.add_argument("--strata", type=_listed, default=list(WANTED))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tokens", type=int, help="tokens a stratum, instead of the defaults")
@@ -170,11 +193,15 @@ def _sizes(stratum: Stratum) -> str:
 
 def _told(subject: Subject, stratum: Stratum, results: list[Result]) -> dict[str, Any]:
     lines = summarise(results)
-    if stratum.name == "S4":
-        floor = without_nonce(subject, stratum)
+    if stratum.name in ("S3", "S4"):
+        kl_N, nats_N = without_phrases(subject, stratum)
         for line, result in zip(lines, results, strict=True):
-            if not result.skipped:
-                gain = (floor - result.arrays["own_nats"]).sum() / math.log(2)
+            if result.skipped:
+                continue
+            if stratum.name == "S3":
+                line["rho_absent"] = recovery(result.arrays["read_kl"], kl_N)
+            else:
+                gain = (nats_N - result.arrays["own_nats"]).sum() / math.log(2)
                 line["nonce_gain_bits"] = float(gain / result.arrays["read_bytes"].sum())
     variants = ("tied", "untied") if subject.model.tied else ("",)
     return {

@@ -22,7 +22,7 @@ from benchmarks.rows.whole import Whole, whole_figures, whole_text
 from benchmarks.rows.writing import Duties, binary_kl, duties, wrote
 from numpy.typing import NDArray
 
-from tokengraft.training.states import FINAL, log_scores, states_at
+from tokengraft.training.states import FINAL, log_scores
 from tokengraft.training.windows import Phrase
 
 Values = NDArray[np.float64]
@@ -39,6 +39,7 @@ class Result:
         arrays: one number a token, mean over seeds.
         figures: one number for all tokens, mean over seeds.
         skipped: why nothing was measured.
+        seeds: how many that is the mean of.
     """
 
     method: str
@@ -46,6 +47,7 @@ class Result:
     arrays: Mapping[str, Values] = field(default_factory=dict)
     figures: Mapping[str, float] = field(default_factory=dict)
     skipped: str = ""
+    seeds: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,40 +101,43 @@ def _gold(subject: Subject, stratum: Stratum, told: Expected, found: Duties) -> 
     return Gold(at, log_p, np.exp(logits - found.neutral.log_norm_P))
 
 
-def measure(  # noqa: PLR0913 - what is measured, how often, and how much of it
+def seeds_of(method: str, seeds: int) -> range:
+    """The seeds that a method is measured with: one where chance has no part in it."""
+    return range(1 if method in FIXED else seeds)
+
+
+def measure(
     subject: Subject,
     stratum: Stratum,
-    methods: Mapping[str, Method],
+    methods: Mapping[str, tuple[Method, Sequence[int]]],
     *,
-    seeds: int,
     donor: Subject | None = None,
     uses: bool = True,
     say: Callable[[str], None] = print,
-) -> Iterator[list[Result]]:
-    """Run and measure every method: its results, one or two variants, as they come."""
-    if not methods:
+) -> Iterator[tuple[int, list[Result]]]:
+    """Run and measure every method with its seeds: the results of a seed, one or two variants, as they come."""
+    if not any(seeds for _, seeds in methods.values()):
         return
     begin = time.perf_counter()
-    against = truth(subject, stratum, uses=uses)
-    measured = _Measured(subject, stratum, against)
+    measured = _Measured(subject, stratum, truth(subject, stratum, uses=uses))
     say(f"  {stratum.name}: {len(stratum.phrases)} tokens, truth in {_since(begin)}")
-    for name, method in methods.items():
-        begin = time.perf_counter()
-        found: dict[str, list[tuple[dict[str, Values], dict[str, float]]]] = {}
-        try:
-            for seed in range(1 if name in FIXED else seeds):
-                given = context(subject, stratum, seed, donor)
+    for name, (method, seeds) in methods.items():
+        for seed in seeds:
+            begin = time.perf_counter()
+            given = context(subject, stratum, seed, donor)
+            try:
                 # A sweep of rates is not counted: its result is used by every seed.
                 rate = {"rate": method.choose(given)} if isinstance(method, Swept) else {}
                 rows, cost = _timed(method, given)
-                for variant, chosen in _variants(rows, tied=given.tied):
-                    arrays, figures = measured(chosen, is_first=seed == 0)
-                    found.setdefault(variant, []).append((arrays, {**figures, **cost, **rate}))
-        except NotApplicable as why:
-            yield [Result(name, "", skipped=str(why))]
-            continue
-        say(f"  {stratum.name} {name}: {_since(begin)}")
-        yield [Result(name, variant, *_averaged(runs)) for variant, runs in found.items()]
+            except NotApplicable as why:
+                yield seed, [Result(name, "", skipped=str(why))]
+                break
+            found = []
+            for variant, chosen in _variants(rows, tied=given.tied):
+                arrays, figures = measured(chosen, is_first=seed == 0)
+                found.append(Result(name, variant, arrays, {**figures, **cost, **rate}))
+            say(f"  {stratum.name} {name}, seed {seed}: {_since(begin)}")
+            yield seed, found
 
 
 class _Measured:
@@ -215,21 +220,6 @@ def _gold_writing(subject: Subject, stratum: Stratum, against: Truth, rows: Rows
     return np.asarray(stratum.frequency_N * due + (1 - stratum.frequency_N) * neutral)
 
 
-def without_nonce(subject: Subject, stratum: Stratum) -> Values:
-    """NLL of what follows the nonce words when they are not there, summed by token, in nats."""
-    model, windows = subject.model, stratum.windows[TEST]
-    columns = np.arange(windows.ids_WT.shape[1])[None]
-    source = columns + np.where(columns >= windows.at_W[:, None], windows.n_pieces_W[:, None], 0)
-    ids = np.take_along_axis(windows.ids_WT, np.minimum(source, columns.max()), axis=1)
-    places, exists = windows.following()
-    targets = np.take_along_axis(windows.ids_WT, np.where(exists, places + 1, 0), axis=1)
-    before = np.where(exists, places - windows.n_pieces_W[:, None], 0)
-    (states,) = states_at(model, ids, before)
-    _, logs = log_scores(model, states.reshape(-1, model.width), targets.ravel())
-    nats = -np.where(exists, logs.reshape(exists.shape), 0.0).sum(axis=1)
-    return np.bincount(windows.token_W, nats, len(stratum.phrases))
-
-
 def _variants(rows: Rows, *, tied: bool) -> Sequence[tuple[str, Rows]]:
     if not tied:
         return (("", rows),)
@@ -238,16 +228,6 @@ def _variants(rows: Rows, *, tied: bool) -> Sequence[tuple[str, Rows]]:
         one.input_ND, rows.input_ND
     )
     return (("tied", one),) if same else (("tied", one), ("untied", rows))
-
-
-def _averaged(
-    runs: Sequence[tuple[dict[str, Values], dict[str, float]]],
-) -> tuple[dict[str, Values], dict[str, float]]:
-    arrays = {key: np.mean([run[0][key] for run in runs], axis=0) for key in runs[0][0]}
-    figures = {
-        key: float(np.mean([run[1][key] for run in runs if key in run[1]])) for key in runs[0][1]
-    }
-    return arrays, figures
 
 
 def _timed(method: Method, given: object) -> tuple[Rows, dict[str, float]]:

@@ -74,7 +74,7 @@ def _block(kept: Path, mark: re.Match[str]) -> str:
     told = known[stratum]
     run = told["run"]
     parts = [
-        f"`{without_methods(run['command'])}`",
+        f"`{shown(run)}`",
         (
             f"{told['sizes']}; {run['seeds']} seed{'s' if run['seeds'] > 1 else ''}, "
             f"torch {run['torch']}, transformers {run['transformers']}, float32."
@@ -99,9 +99,10 @@ def _block(kept: Path, mark: re.Match[str]) -> str:
     return f"{_head(name, stratum)}\n\n" + "\n\n".join(parts) + "\n\n<!-- end -->"
 
 
-def without_methods(command: str) -> str:
+def shown(run: Mapping[str, Any]) -> str:
     """The command without what only says in how many runs the table was measured."""
-    return re.sub(r" (--methods|--strata|-o) \S+", "", command)
+    left = re.sub(r" (--methods|--again|--strata|-o) \S+", "", run["command"])
+    return re.sub(r"--seeds \d+", f"--seeds {run['seeds']}", left)
 
 
 def _head(name: str, stratum: str) -> str:

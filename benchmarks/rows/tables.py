@@ -16,6 +16,7 @@ _COLUMNS = (
     ("R-KL", "read_kl"),
     ("ρ read", "rho_read"),
     ("95 %", "rho_read_ci"),
+    ("ρ absent", "rho_absent"),
     ("R-NLL b/B", "read_bits"),
     ("R-HS L/3", "hidden_third"),
     ("R-HS L", "hidden_final"),
@@ -25,6 +26,7 @@ _COLUMNS = (
     ("ρ write", "rho_write"),
     ("95 %", "rho_write_ci"),
     ("leak", "leak"),
+    ("written", "written"),
     ("no-harm", "harm"),
     ("above due", "harm_excess"),
     ("φ", "canonical"),
@@ -40,6 +42,7 @@ _COLUMNS = (
     ("s", "cpu_seconds"),
     ("MB", "peak_mb"),
     ("rate", "rate"),
+    ("seeds", "seeds"),
 )
 
 
@@ -77,7 +80,7 @@ def summarise(results: Sequence[Result]) -> list[dict[str, Any]]:
         reference = next(
             (by_name[REFERENCE, v] for v in variants if (REFERENCE, v) in by_name), None
         )
-        line |= _aggregates(result)
+        line |= {**_aggregates(result), "seeds": result.seeds}
         if reference is not None:
             line |= _recoveries(result, reference)
         lines.append(line)
@@ -92,8 +95,11 @@ def _aggregates(result: Result) -> dict[str, Any]:
     }
     means["read_bits"] = float(arrays["read_nats"].sum() / arrays["read_bytes"].sum() / np.log(2))
     due = float(arrays["due"].sum())
-    means["leak"] = float(arrays["taken"].sum() / due) if due > 0 else float("nan")
     means["taken"] = float(arrays["taken"].mean())
+    if due > 0:
+        means["leak"] = float(arrays["taken"].sum() / due)
+    else:
+        means["written"] = means["taken"]
     return {**means, **result.figures}
 
 
@@ -107,7 +113,7 @@ def _recoveries(result: Result, reference: Result) -> dict[str, Any]:
         ("rho_gold_read", "gold_read_kl"),
         ("rho_gold_write", "gold_write_kl"),
     ):
-        if key not in result.arrays:
+        if key not in result.arrays or (name == "rho_write" and not is_due(result)):
             continue
         mine, theirs = result.arrays[key], reference.arrays[key]
         found[name] = recovery(mine, theirs)
@@ -116,6 +122,11 @@ def _recoveries(result: Result, reference: Result) -> dict[str, Any]:
     for key in ("hidden_third", "hidden_final"):
         found[key] = float(result.arrays[key].sum() / reference.arrays[key].sum())
     return found
+
+
+def is_due(result: Result) -> bool:
+    """Whether the tokens are ever to be written: a description's token is not, of its own."""
+    return bool(result.arrays["due"].sum() > 0)
 
 
 def against_peers(
@@ -141,7 +152,7 @@ def against_peers(
             scores = {
                 p: recovery(here[p].arrays[key], reference.arrays[key]) for p in peers if p in here
             }
-            if not scores:
+            if not scores or (job == "write" and not is_due(reference)):
                 continue
             best = max(scores, key=lambda peer: scores[peer])
             mine = recovery(here[name].arrays[key], reference.arrays[key])
@@ -171,12 +182,14 @@ def markdown(lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _told(value: object) -> bool:
-    return isinstance(value, tuple | list) or (isinstance(value, float) and value == value)  # noqa: PLR0124
+    return isinstance(value, tuple | list | int) or (isinstance(value, float) and value == value)  # noqa: PLR0124
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"{_cell(value[0])}…{_cell(value[1])}"
+    if isinstance(value, int):
+        return str(value)
     if not isinstance(value, float) or not np.isfinite(value):
         return "–"
     if value != 0 and (abs(value) < 0.01 or abs(value) >= 1e5):

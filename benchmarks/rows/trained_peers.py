@@ -15,7 +15,7 @@ import io
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ import numpy as np
 from benchmarks.rows.cases import Context, Method, Rows
 from benchmarks.rows.mapped_peers import NotApplicable
 from benchmarks.rows.reading import divergences
+from benchmarks.rows.subject import Subject
 from benchmarks.rows.whole import nats
 
-from tokengraft.training.windows import Ids, Windows
+from tokengraft.training.windows import Ids, Phrase, Windows
 
 BATCH = 16
 EPOCHS = 1  # over the windows to fit on; `--epochs`
@@ -49,7 +50,7 @@ class Swept:
 
     def choose(self, context: Context) -> float:
         """Choose the rate for these tokens, unless it is chosen."""
-        key = (context.subject.name, *(p.text for p in context.phrases))
+        key = swept_key(context.subject, context.phrases)
         if key not in self.rates:
             spread = float(np.nanstd(context.input_VD[context.known_V]))
             self.rates[key] = spread * best_rate(
@@ -61,6 +62,11 @@ class Swept:
 
     def __call__(self, context: Context) -> Rows:
         return self.train(context, self.choose(context))
+
+
+def swept_key(subject: Subject, phrases: Sequence[Phrase]) -> tuple[str, ...]:
+    """What a rate is chosen for."""
+    return (subject.name, *(p.text for p in phrases))
 
 
 def best_rate(loss: Callable[[float], float]) -> float:
