@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from benchmarks.rows.measure import scores, truth
 from benchmarks.rows.ours import evidence
 from benchmarks.rows.peers import PEERS
 from benchmarks.rows.strata import Stratum, choose
-from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject
+from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject, load_subject
 from benchmarks.rows.tables import recovery
 
 from row_subjects import few, small_subject
@@ -83,3 +85,18 @@ def test_fitted_rows_of_other_descriptions_recover_nothing_of_what_ones_own_do()
     own = recovery(kl["own"], kl["mean"])
     assert own > 0.2
     assert recovery(kl["permuted"], kl["mean"]) < own / 3
+
+
+def test_a_descriptions_one_row_is_read_though_it_may_hardly_be_written(data: Path) -> None:
+    text = data / "text" / "tinystories" / "tiny_stories_944k.txt"
+    subject = load_subject(data / "models" / "stories260K", [text], most_documents=300)
+    stratum = choose(subject, "S3", background=1500, wanted=6)
+    given = context(subject, stratum, 0)
+    told, rng = evidence(given), np.random.default_rng(0)
+    writing = fitting.prepare_writing(subject.model, told, given.output_VD, rng)
+    _, refined = fitting.fit_tied(subject.model, told, writing, given.input_VD, rng)
+    against = truth(subject, stratum)
+    mine, figures = scores(subject, stratum, against, Rows(refined.rows_ND, refined.rows_ND))
+    reference, _ = scores(subject, stratum, against, PEERS["mean"](given))
+    assert recovery(mine["read_kl"], reference["read_kl"]) > 0.1
+    assert figures["harm"] < 1e-3

@@ -36,6 +36,7 @@ Ids = NDArray[np.int64]
 _STRENGTHS = tuple(float(10.0**n) for n in (-3, -2, -1, 0, 1, 2))
 _TRIED = 48  # tokens that strengths are chosen on
 WRITING = 2.0  # what a share of the loss in writing counts for against one in reading, on one row
+TAKEN = 1e-3  # nats of neutral text that count like all of reading, for a description's one row
 _APART = 0.1  # nats by which tokens without pieces differ, so that training can tell them apart
 
 
@@ -268,8 +269,8 @@ def fit_tied(
     read = float(judged(model, evidence.windows, evidence.phrases, mean_ND).mean())
     # Nothing is chosen on held-out samples here, so that both halves of the text are fitted to.
     every = tuple(both(*parts) for parts in zip(writing.fit, writing.held_out, strict=True))
-    write = float(np.mean([divergence(model.written, s, mean_ND[0]) for s in every]))
-    second = SecondJob(model.written, every, 1 / read, WRITING / write)
+    write_N = writing_weights(model, evidence.phrases, every, mean_ND[0])
+    second = SecondJob(model.written, every, 1 / read, write_N)
     shape_DD = np.eye(model.width)
     for strength in (0.1, 1.0):
         starts += [
@@ -292,6 +293,24 @@ def fit_tied(
         rounds=rounds,
     )
     return found, refined
+
+
+def writing_weights(
+    model: LanguageModel, phrases: Sequence[Phrase], samples: Sequence[Samples], mean_D: Values
+) -> Values:
+    """What a nat of writing counts for where a row has both jobs, of each token [N].
+
+    One over what rows that know nothing lose, `WRITING` times. The token of a description is never
+    due, and such rows lose next to nothing on it: there it is one over `TAKEN`, so that a row may be
+    moved to be read as long as it takes little.
+
+    Args:
+        mean_D: the row that knows nothing.
+    """
+    lost_N = np.array([divergence(model.written, s, mean_D) for s in samples])
+    is_plain = np.array([not phrase.is_described for phrase in phrases], np.bool_)
+    plain = max(float(lost_N[is_plain].mean()), 1e-300) if is_plain.any() else 1.0
+    return WRITING / np.where(is_plain, plain, TAKEN)
 
 
 def rooted_inverse(matrix_DD: Values, least: float = 1e-3) -> Values:

@@ -60,14 +60,14 @@ class SecondJob:
     """That the same rows are written: samples of each token, and how much either job counts for.
 
     Attributes:
-        read: weight of a nat of reading; `write`: of a nat of writing. One over what uninformed
-            rows lose makes the two comparable.
+        read: weight of a nat of reading; `write_N`: of a nat of writing, of each token. One over
+            what uninformed rows lose makes the two comparable.
     """
 
     written: Written
     samples: Sequence[Samples]
     read: float
-    write: float
+    write_N: Values
 
     def losses(self, rows_ND: Values) -> Values:
         return np.array(
@@ -156,7 +156,7 @@ class _State:
     def losses(self, rows_ND: Values) -> tuple[Singles, Values]:
         states, loss_N = self.judge(rows_ND)
         if self.second is not None:
-            loss_N = self.second.read * loss_N + self.second.write * self.second.losses(rows_ND)
+            loss_N = self.second.read * loss_N + self.second.write_N * self.second.losses(rows_ND)
         return states, loss_N
 
     def take(self, rows_ND: Values) -> Singles:
@@ -301,7 +301,7 @@ def _step(
         curvature = curvature + damping * curved.held_DD
         if second is not None:
             gradient, bent = slopes(second.written, second.samples[n], state.rows_ND[n])
-            pull = second.read * pull - second.write * gradient
-            curvature = second.read * curvature + second.write * bent
+            pull = second.read * pull - second.write_N[n] * gradient
+            curvature = second.read * curvature + second.write_N[n] * bent
         steps.append(np.linalg.solve(curvature, pull))
     return np.array(steps)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokengraft.events import Listen, Note
-from tokengraft.training.fitting import WRITING, Evidence, Writing, prepare_writing
+from tokengraft.training.fitting import Evidence, Writing, prepare_writing, writing_weights
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.lessons import Keep, Lesson, Share, dealt, lessons
 from tokengraft.training.objectives import (
@@ -40,8 +40,8 @@ class Losses:
     Attributes:
         fit, held_out: lessons, of this process.
         writing: samples of what is due; None where output rows are left as they are.
-        read, write: what a nat of either job counts for: where one row has both, one over what
-            uninformed rows lose, writing `WRITING` times.
+        read, write_N: what a nat of either job counts for where one row has both; None where it
+            has not.
     """
 
     def __init__(  # noqa: PLR0913 - what is read and by whom
@@ -77,7 +77,7 @@ class Losses:
             )
             for windows in (evidence.windows, _to_validate(evidence))
         )
-        self.read, self.write = self._weights()
+        self.read, self.write_N = self._weights()
 
     # ── what it needs ────────────────────────────────────────────────────────────────────────────
 
@@ -131,15 +131,16 @@ class Losses:
             self.listen(Note(STEP, told))
         return is_safe
 
-    def _weights(self) -> tuple[float, float]:
+    def _weights(self) -> tuple[float, Values | None]:
         """What a nat of either job counts for: where one row has both, what uninformed rows lose."""
         if not self.model.tied or self.writing is None:
-            return 1.0, 0.0
+            return 1.0, None
         rows_VD = self.model.input_VD()[self.evidence.trained].astype(np.float64)
         mean_ND = np.repeat(rows_VD.mean(axis=0)[None], self.n, axis=0)
         read, _ = self._read(self.fit, mean_ND, wants_slopes=False)
-        written = [divergence(self.model.written, s, mean_ND[0]) for s in self.writing.fit]
-        return 1 / max(float(read.mean()), 1e-12), WRITING / max(float(np.mean(written)), 1e-300)
+        phrases, samples = self.evidence.phrases, self.writing.fit
+        write_N = writing_weights(self.model, phrases, samples, mean_ND[0])
+        return 1 / max(float(read.mean()), 1e-12), write_N
 
     # ── losses ───────────────────────────────────────────────────────────────────────────────────
 
@@ -179,23 +180,23 @@ class Losses:
     def losses(self, group: Sequence[Lesson], rows_ND: Values) -> tuple[Values, Values]:
         """Loss of each token with its gradient, both jobs where one row has them."""
         loss_N, slope_ND = self._read(group, rows_ND, wants_slopes=True)
-        if not self.write or self.writing is None:
+        if self.write_N is None or self.writing is None:
             return loss_N, slope_ND
         written = self.model.written
         loss_N, slope_ND = self.read * loss_N, self.read * slope_ND
         # A token without a window in these lessons is not moved by them.
         for n in np.flatnonzero(np.any([lesson.has_N for lesson in group], axis=0)).tolist():
             loss, slope = loss_and_gradient(written, self.writing.fit[n], rows_ND[n])
-            loss_N[n] += self.write * loss
-            slope_ND[n] += self.write * slope
+            loss_N[n] += self.write_N[n] * loss
+            slope_ND[n] += self.write_N[n] * slope
         return loss_N, slope_ND
 
     def validated(self, rows_ND: Values) -> Values:
         loss_N, _ = self._read(self.held_out, rows_ND, wants_slopes=False)
-        if self.write and self.writing is not None:
+        if self.write_N is not None and self.writing is not None:
             held = enumerate(self.writing.held_out)
             of = [divergence(self.model.written, s, rows_ND[n]) for n, s in held]
-            loss_N = self.read * loss_N + self.write * np.array(of)
+            loss_N = self.read * loss_N + self.write_N * np.array(of)
         return loss_N
 
 
