@@ -68,6 +68,8 @@ def test_a_pair_without_an_interval_shows_none() -> None:
 
 
 def test_a_shown_command_does_not_say_in_how_many_runs_it_ran() -> None:
-    told = "python -m benchmarks.rows --model m --methods a,b --seeds 1 --strata S2 --again b -o out"
+    told = (
+        "python -m benchmarks.rows --model m --methods a,b --seeds 1 --strata S2 --again b -o out"
+    )
     run = {"command": told, "seeds": 3}
     assert shown(run) == "python -m benchmarks.rows --model m --seeds 3"
