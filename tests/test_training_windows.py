@@ -61,8 +61,7 @@ def test_every_window_of_a_stratum_holds_its_phrase_once(name: str) -> None:
 
 def test_every_window_of_a_known_word_holds_it_once() -> None:
     subject = small_subject()
-    ranks = {pair: n for n, pair in enumerate(subject.merges)}
-    known = known_words(subject.tokenizer, subject.words, ranks, subject.used_V)[:200]
+    known = known_words(subject.tokenizer, subject.words, subject.ranks, subject.used_V)[:200]
     documents = subject.parts[FIT]
     windows = known_windows(documents, known, subject.words, a_word=1, bos=subject.bos)
     own = np.array([p.without for p in known])[windows.token_W]

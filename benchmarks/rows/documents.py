@@ -39,6 +39,6 @@ def share_of(document: str) -> float:
 def held_out(document: str, part: float) -> bool:
     """Whether a document belongs to the `part` that a trained subject has not seen.
 
-    Another hash than `share_of`, so that both ways to deal out are independent.
+    Another hash than that which deals documents out to parts, so that the two are independent.
     """
     return share_of(f"held out\n{document}") < part

@@ -26,8 +26,7 @@ _A_WORD = 4  # windows of a known word
 def evidence(context: Context) -> Evidence:
     """What the fit may see: documents of the fit part, and windows of the validation part."""
     subject = context.subject
-    ranks = {pair: n for n, pair in enumerate(subject.merges)}
-    known = known_words(subject.tokenizer, subject.words, ranks, context.known_V)
+    known = known_words(subject.tokenizer, subject.words, subject.ranks, context.known_V)
     windows = known_windows(
         subject.parts[FIT], known, subject.words, a_word=_A_WORD, bos=subject.bos
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from benchmarks.rows.subject import Subject
 
+from tokengraft.training.continuing import continued
 from tokengraft.training.windows import Ids, Phrase, Windows, windows_of
 
 BEFORE, AFTER = 16, 16
@@ -24,8 +25,11 @@ def placed(
     for token, phrase in enumerate(phrases):
         pasts, futures = _gaps(subject, part, most, rng)
         if phrase.is_described:
-            whole = np.array([[*past, *phrase.pieces] for past in pasts], np.int64)
-            futures = _continued(subject, whole, seed=int(rng.integers(1 << 31)))
+            whole = [np.array([*past, *phrase.pieces], np.int64) for past in pasts]
+            unused = np.flatnonzero(~subject.used_V)
+            number = int(rng.integers(1 << 31))
+            texts = continued(subject.model, whole, AFTER + 1, number, without=unused)
+            futures = [text[-AFTER - 1 :] for text in texts]
         for past, future in zip(pasts, futures, strict=True):
             rows.append(np.array([*past, *phrase.pieces, *future], np.int64))
             tokens.append(token)
@@ -49,23 +53,3 @@ def _gaps(
             pasts.append(np.array([*head, *ids[at - BEFORE : at]], np.int64))
             futures.append(ids[at : at + AFTER + 1])
     return pasts, futures
-
-
-def _continued(subject: Subject, ids_BT: Ids, seed: int) -> list[Ids]:
-    """Sampled at temperature 1, all of the vocabulary, `AFTER` + 1 pieces."""
-    import torch
-
-    torch.manual_seed(seed)
-    given = torch.from_numpy(ids_BT)
-    answer = subject.model.network.generate(
-        given,
-        attention_mask=torch.ones_like(given),
-        do_sample=True,
-        top_k=0,
-        top_p=1.0,
-        temperature=1.0,
-        max_new_tokens=AFTER + 1,
-        min_new_tokens=AFTER + 1,
-        pad_token_id=0,
-    )
-    return list(answer[:, ids_BT.shape[1] :].numpy())

@@ -90,7 +90,6 @@ def for_seed(stratum: Stratum, seed: int) -> Windows:
 
 def _resplit(subject: Subject, wanted: int, rng: np.random.Generator) -> tuple[Phrase, ...]:
     words, shortest = subject.words, 4 if subject.model.n_rows < 1024 else 5
-    ranks = {pair: n for n, pair in enumerate(subject.merges)}
     counts = _places_a_part(subject, {(i,): i for i in range(subject.model.n_rows)})
     candidates = [
         i
@@ -102,7 +101,7 @@ def _resplit(subject: Subject, wanted: int, rng: np.random.Generator) -> tuple[P
     for fewest in FEWEST:
         fitting = [i for i in candidates if _is_frequent(counts, (i,), fewest)]
         for i in rng.permutation(np.array(fitting, np.int64)).tolist():
-            pieces = _without_merge(subject, i, ranks)
+            pieces = _without_merge(subject, i)
             free = i not in used and not set(pieces) & set(taken)
             if len(taken) < wanted and i not in taken and len(pieces) > 1 and free:
                 taken[i] = pieces
@@ -112,8 +111,8 @@ def _resplit(subject: Subject, wanted: int, rng: np.random.Generator) -> tuple[P
     return tuple(Phrase(words.text([i]), pieces, without=i) for i, pieces in sorted(taken.items()))
 
 
-def _without_merge(subject: Subject, i: int, ranks: dict[tuple[str, str], int]) -> tuple[int, ...]:
-    symbols = without_merge(subject.tokenizer.id_to_token(i), ranks)
+def _without_merge(subject: Subject, i: int) -> tuple[int, ...]:
+    symbols = without_merge(subject.tokenizer.id_to_token(i), subject.ranks)
     ids = [subject.tokenizer.token_to_id(symbol) for symbol in symbols]
     return () if None in ids else tuple(ids)
 
