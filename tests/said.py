@@ -81,7 +81,8 @@ def rooms() -> dict[str, Said]:
         room.halves += reader.halves
     for path in sorted((SOURCE / "families").glob("*.toml")):
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        said = [table.get("trained_length_source", ""), *table.get("notes", ())]
+        said = [table.get(key, "") for key in ("trained_length_source", "second_matrix_caution")]
+        said += table.get("notes", ())
         said += table.get("refuse", {}).values()
         found["families"].templates.update({doubled(t): path.name for t in said if is_prose(t)})
     return found

@@ -169,6 +169,11 @@ def facts(family: Family) -> str:
     lines += [f"not edited: `{name}`, because {escaped(why)}" for name, why in family.refuse]
     lines.append(f"config: rows {code(family.vocab_keys)}, length {code(family.length_keys)}")
     lines.append(f"tied unless the config says otherwise: {'yes' if family.tied_default else 'no'}")
+    if family.second_matrix:
+        pairs = ", ".join(f"`{new}` beside `{there}`" for there, new in family.second_matrix)
+        lines.append(f"second matrix (`[rows] untie`): {pairs}")
+    if family.second_matrix_caution:
+        lines.append(escaped(family.second_matrix_caution))
     lines.append(f"rotary positions: {'yes' if family.rope else 'no'}")
     if family.trained_length:
         pairs = ", ".join(f"{said:,} → {trained:,}" for said, trained in family.trained_length)

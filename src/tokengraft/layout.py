@@ -60,6 +60,9 @@ class Family:
         trained_length: pairs (length that the config names, length that was really trained);
             `trained_length_source` says who says so, and of whose models.
         tied_default: what a missing `tie_word_embeddings` means.
+        second_matrix: pairs (the input matrix of a tied model, what its output matrix is called once
+            the two are apart), both as files name them, tried with transformers 4 and 5; none where
+            nobody tried. `second_matrix_caution` says which program cannot do with it.
         rope: whether positions are rotary (else the context cannot be lengthened by config).
         rope_facts: more on rotary positions.
     """
@@ -78,6 +81,8 @@ class Family:
     rope: bool
     notes: tuple[str, ...]
     rope_facts: RopeFacts = RopeFacts()
+    second_matrix: tuple[tuple[str, str], ...] = ()
+    second_matrix_caution: str = ""
 
 
 @dataclass(frozen=True, slots=True)

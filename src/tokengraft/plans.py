@@ -196,15 +196,19 @@ class DropFile(Value):
 
 
 class RemapRows(Value):
-    """Say of every row of a vocabulary-axis tensor where it comes from, first row first."""
+    """Say where each row of a tensor comes from, in order; a new tensor is made of that named `of`."""
 
     kind: Literal["remap-rows"] = "remap-rows"
     tensor: str
+    of: str | None = None
     n_rows_before: int = Field(gt=0)
     n_rows_after: int = Field(gt=0)
     rows: tuple[RowSource, ...]
-    # Number of sources that lie in the sidecar's columns instead of in `rows`.
-    in_columns: int | None = None
+    in_columns: int | None = None  # how many sources lie in the sidecar's columns, not in `rows`
+
+    @property
+    def base_tensor(self) -> str:
+        return self.of or self.tensor
 
     @model_validator(mode="after")
     def _rows_add_up(self) -> Self:
@@ -305,7 +309,6 @@ class PlannedFile(Value):
 class CopyCost(Value):
     """Bytes that each way of copying writes for the files that stay as they are."""
 
-    model_config = Value.model_config
     reflink: int = 0
     copy_: int = Field(default=0, alias="copy")
     link: int = 0

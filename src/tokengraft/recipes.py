@@ -198,6 +198,7 @@ class Rows(Value):
     spread: float = Field(default=1e-5, gt=0, le=1)
     donor: str | None = Field(default=None, min_length=1)
     atoms: int = Field(default=8, ge=1, le=256)
+    untie: bool = False
 
 
 class Lora(Value):

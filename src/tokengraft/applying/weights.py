@@ -15,8 +15,8 @@ from tokengraft.applying.rows import RowFactory, changed_rows
 from tokengraft.applying.staged import StagedFile, doing
 from tokengraft.applying.store import Stage
 from tokengraft.checkpoint import FileEntry
+from tokengraft.formats.remapped import remapped
 from tokengraft.formats.rows import RowReader
-from tokengraft.formats.safetensors_file import rewrite_header
 from tokengraft.formats.undo_file import Span, Undoing
 from tokengraft.formats.whole_files import let_go
 from tokengraft.low_rank import AddLowRank
@@ -29,7 +29,7 @@ class Shard:
     """A weight file before and after, as places.
 
     Attributes:
-        edits: the row edits of tensors in it, by tensor.
+        edits: the row edits of tensors in it, by tensor; new tensors are made of its own.
         updates: the low-rank updates of tensors in it, by tensor; none of them has a row edit.
         header: all bytes before the data, as they will be.
         after: its tensors as they will be, in the order of their bytes.
@@ -58,12 +58,17 @@ class Shard:
         spans: list[Span] = []
         ranges: list[tuple[int, int]] = []
         old_begin = self.weights.data_begin
-        if self._changes_header:
+        if self.header != self.weights.header:
             spans.append((0, len(self.header), old_begin))
             ranges.append((0, old_begin))
-        for old, new in zip(self.weights.tensors, self.after, strict=True):
-            if old.name not in self.edits:
+        before = {ref.name: ref for ref in self.weights.tensors}
+        for new in self.after:
+            if new.name not in self.edits:
                 continue
+            if new.name not in before:
+                spans.append((new.begin, new.end, 0))
+                continue
+            old = before[new.name]
             for first, count, was, replaced in changed_rows(self.edits[old.name]):
                 begin = new.begin + first * old.row_bytes
                 length = replaced * old.row_bytes
@@ -73,10 +78,6 @@ class Shard:
         size = sum(end - begin for begin, end in ranges)
         return Undoing(self.entry.path, tuple(spans), size, old_bytes(self.entry, ranges))
 
-    @property
-    def _changes_header(self) -> bool:
-        return any(edit.n_rows_before != edit.n_rows_after for edit in self.edits.values())
-
 
 def shard_of(
     entry: FileEntry,
@@ -84,13 +85,8 @@ def shard_of(
     edits: Mapping[str, RemapRows],
     updates: Mapping[str, tuple[AddLowRank, ...]],
 ) -> Shard:
-    """Lay out a weight file anew; the header keeps its bytes unless a shape changes."""
-    shapes = {
-        ref.name: (edits[ref.name].n_rows_after, *ref.shape[1:])
-        for ref in weights.tensors
-        if ref.name in edits
-    }
-    header, after = rewrite_header(weights, shapes)
+    """Lay out a weight file anew."""
+    header, after = remapped(weights, edits.values())
     return Shard(entry, weights, edits, updates, header, after)
 
 
@@ -113,25 +109,34 @@ class ShardWriter:
 
     def write(self, sidecar: Sidecar, meter: Meter) -> None:
         self._put(self._shard.header)
+        new: dict[str, list[RemapRows]] = {}
+        for edit in self._shard.edits.values():
+            if edit.of is not None:
+                new.setdefault(edit.of, []).append(edit)
         for ref in self._shard.weights.tensors:
-            edit = self._shard.edits.get(ref.name)
+            own = self._shard.edits.get(ref.name)
             if ref.name in self._shard.updates:
                 rows = RowReader(self._source.file, ref)
                 for data in updated(rows, self._shard.updates[ref.name], sidecar.factors):
                     self._put(data)
                     meter.add(ref.file, len(data))
-            elif edit is None:
+            elif own is None:
                 self._copy(ref.begin, ref.end, meter)
             else:
-                rows = RowReader(self._source.file, ref)
-                for piece in RowFactory(rows, sidecar.rows.get(ref.name)).stream(edit):
-                    if isinstance(piece, Keep):
-                        self._copy(*rows.span(piece.first, piece.count), meter)
-                    else:
-                        self._put(piece)
-                        meter.add(ref.file, len(piece))
+                self._remap(ref, own, sidecar, meter)
+            for edit in new.get(ref.name, ()):
+                self._remap(ref, edit, sidecar, meter)
             self._see(ref.end)
         self._see(self._source.entry.size_bytes)
+
+    def _remap(self, ref: TensorRef, edit: RemapRows, sidecar: Sidecar, meter: Meter) -> None:
+        rows = RowReader(self._source.file, ref)
+        for piece in RowFactory(rows, sidecar.rows.get(edit.tensor)).stream(edit):
+            if isinstance(piece, Keep):
+                self._copy(*rows.span(piece.first, piece.count), meter)
+            else:
+                self._put(piece)
+                meter.add(ref.file, len(piece))
 
     def _copy(self, begin: int, end: int, meter: Meter) -> None:
         self.content.copy(begin, end)

@@ -131,18 +131,21 @@ def _shards(checkpoint: Checkpoint, plan: Plan) -> list[Shard]:
     if checkpoint.tensors is None:
         return []  # small files alone: the rows of this graft are for later
     by_file: dict[str, dict[str, RemapRows]] = {}
+    tensors, seen = checkpoint.tensors.tensors, set[str]()
     updated = updates_by_tensor(plan.edits)
     edits = [edit for edit in plan.edits if isinstance(edit, RemapRows)]
     for edit in edits:
         assert edit.in_columns is None, "a plan in memory is whole"
-        ref = checkpoint.tensors.tensors.get(edit.tensor)
+        ref = tensors.get(edit.base_tensor)
         if ref is None:
-            raise stale(f"the base has no tensor {edit.tensor}", subject=edit.tensor)
+            raise stale(f"the base has no tensor {edit.base_tensor}", subject=edit.base_tensor)
+        if edit.of is not None and edit.tensor in tensors:
+            raise MalformedFile("the plan adds a tensor that the base has", subject=edit.tensor)
         _require_rows(edit, ref)
-        of_file = by_file.setdefault(ref.file, {})
-        if edit.tensor in of_file or edit.tensor in updated:
+        if edit.tensor in seen or edit.tensor in updated:
             raise MalformedFile("the plan edits a tensor twice", subject=edit.tensor)
-        of_file[edit.tensor] = edit
+        seen.add(edit.tensor)
+        by_file.setdefault(ref.file, {})[edit.tensor] = edit
     updates = _updates(checkpoint.tensors, updated)
     return [
         shard_of(

@@ -23,6 +23,8 @@ _KEYS = frozenset(
         *_FLAGS,
         "refuse",
         "rope_facts",
+        "second_matrix",
+        "second_matrix_caution",
         "trained_length",
         "trained_length_source",
     )
@@ -79,7 +81,9 @@ def read_family(name: str, text: str) -> Family:
         assert isinstance(document.get(key, False), bool), f"families/{name}.toml: {key} is no flag"
     trained = _lengths(name, document.get("trained_length", []))
     source = document.get("trained_length_source", "")
+    caution = document.get("second_matrix_caution", "")
     assert isinstance(source, str), f"families/{name}.toml: trained_length_source is no text"
+    assert isinstance(caution, str), f"families/{name}.toml: second_matrix_caution is no text"
     assert bool(source) == bool(trained), f"families/{name}.toml: a trained length needs a source"
     return Family(
         name=name,
@@ -96,6 +100,8 @@ def read_family(name: str, text: str) -> Family:
         rope=document.get("rope", False),
         notes=lists["notes"],
         rope_facts=read_rope_facts(name, lists["model_types"], document.get("rope_facts", {})),
+        second_matrix=_names(name, document.get("second_matrix", {})),
+        second_matrix_caution=caution,
     )
 
 
@@ -110,6 +116,13 @@ def _reasons(name: str, value: object) -> tuple[tuple[str, str], ...]:
     assert isinstance(value, dict), f"families/{name}.toml: refuse is no table"
     assert all(isinstance(why, str) and why for why in value.values()), f"{name}: refuse says why"
     return tuple(value.items())
+
+
+def _names(name: str, value: object) -> tuple[tuple[str, str], ...]:
+    assert isinstance(value, dict), f"families/{name}.toml: second_matrix is no table"
+    pairs = tuple(value.items())
+    assert all(isinstance(new, str) and new for _, new in pairs), f"{name}: second_matrix names"
+    return pairs
 
 
 def _lengths(name: str, value: object) -> tuple[tuple[int, int], ...]:

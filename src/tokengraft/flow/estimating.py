@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tokengraft.checkpoint import Checkpoint
@@ -86,6 +86,9 @@ def estimate(
     wish, _ = read_recipe(recipe, overrides=overrides)
     checkpoint = load(source, listen, weights=False)
     shapes = shapes_of(checkpoint)
+    if shapes.tied and wish.rows is not None and wish.rows.untie:
+        second = shapes.n_rows * shapes.width
+        shapes = replace(shapes, tied=False, other=shapes.other + second)
     n_new = len(wishes(wish)) + sum(one.tokens for one in wish.extend)
     size = _data_bytes(wish, recipe.parent)
     tokens = None if size is None else round(size / BYTES_A_TOKEN)

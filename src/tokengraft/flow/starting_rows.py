@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokengraft.checkpoint import Checkpoint
+from tokengraft.families.configs import TIE_KEY
 from tokengraft.formats.byte_ranges import RangeRows, source_of
 from tokengraft.formats.rows import narrow, widen
-from tokengraft.plans import Mean, Mix, Plan, PlannedToken, RowSource, Stored
+from tokengraft.plans import Mean, Mix, PatchJson, Plan, PlannedToken, RowSource, SetKey, Stored
 from tokengraft.row_sets import RowSet, RowsMade
 
 Values = NDArray[np.float64]
@@ -35,18 +36,31 @@ def starting_rows(
     tokens = new_tokens(plan)
     layout = checkpoint.layout
     assert layout is not None
-    parts = {tensor.name: tensor.part for tensor in layout.tensors}
+    edits = plan.row_edits()
+    parts: dict[str, str] = {tensor.name: tensor.part for tensor in layout.tensors}
+    parts |= {name: "output" for name, edit in edits.items() if edit.of is not None}
     matrices: dict[str, Values] = {}
     for name in sorted({row.tensor for token in tokens for row in token.rows}):
         part = parts.get(name)
         if part in ("input", "output"):
             sources = [next(r.source for r in t.rows if r.tensor == name) for t in tokens]
-            matrices[part] = _rows(checkpoint, name, sources, values.get(name))
+            base_tensor = edits[name].base_tensor
+            matrices[part] = _rows(checkpoint, base_tensor, sources, values.get(name))
     return RowSet(
         texts=tuple(token.text for token in tokens),
         input_ND=matrices["input"],
-        output_ND=None if layout.tied else matrices.get("output"),
+        output_ND=None if layout.tied and not _unties(plan) else matrices.get("output"),
         made=tuple(RowsMade("start", "start") for _ in tokens),
+    )
+
+
+def _unties(plan: Plan) -> bool:
+    """Whether the plan tells loaders that the model has two matrices."""
+    config = plan.file_edits().get("config.json")
+    changes = config.changes if isinstance(config, PatchJson) else ()
+    return any(
+        isinstance(change, SetKey) and change.pointer.endswith(TIE_KEY) and change.value is False
+        for change in changes
     )
 
 

@@ -185,6 +185,7 @@ def unpack(plan: Plan, sidecar: Path) -> Plan:
                 edits.append(
                     RemapRows(
                         tensor=edit.tensor,
+                        of=edit.of,
                         n_rows_before=edit.n_rows_before,
                         n_rows_after=edit.n_rows_after,
                         rows=rows,

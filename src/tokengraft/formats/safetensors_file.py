@@ -15,6 +15,7 @@ import unicodedata
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 
 from tokengraft.checkpoint import ByteSource, JsonText, JsonValue
 from tokengraft.errors import (
@@ -37,6 +38,8 @@ MAX_NAME_BYTES = 1024
 MAX_SHARDS = 10_000
 PREFIX_BYTES = 8
 METADATA = "__metadata__"
+Shape = tuple[int, ...]
+NOTHING_ADDED: Mapping[str, tuple[str, Shape]] = MappingProxyType({})
 
 _FIELDS = {"dtype", "shape", "data_offsets"}
 _U64 = 2**64
@@ -230,16 +233,19 @@ def _check_cover(tensors: list[TensorRef], file: str, data_begin: int, size_byte
 
 
 def rewrite_header(
-    weights: WeightsFile, shapes: Mapping[str, tuple[int, ...]]
+    weights: WeightsFile,
+    shapes: Mapping[str, Shape],
+    added: Mapping[str, tuple[str, Shape]] = NOTHING_ADDED,
 ) -> tuple[bytes, tuple[TensorRef, ...]]:
-    """Write the header of the same tensors with other shapes.
+    """Write the header of the same tensors with other shapes, and of new ones.
 
     The order of the tensors, in the JSON and in the data, their dtypes and the metadata stay. The
-    bytes are those of the old header if no shape differs.
+    bytes are those of the old header if no shape differs and nothing is added.
 
     Args:
         weights: the file as it was read.
         shapes: new shapes by name.
+        added: new tensors by name: that behind whose data each lies, whose dtype it has, and its shape.
     Returns:
         The new header (its length in eight bytes, JSON, spaces up to a multiple of 8), and the
         tensors at their new places, in the order of their data.
@@ -248,15 +254,18 @@ def rewrite_header(
         LimitExceeded: the new header would be too large to be read again.
     """
     by_name = {ref.name: ref for ref in weights.tensors}
-    for name in shapes:
+    for name in (*shapes, *(behind for behind, _ in added.values())):
         if name not in by_name:
             raise UsageError("no such tensor", subject=f"{weights.path}: {name}")
-    if all(by_name[name].shape == tuple(shape) for name, shape in shapes.items()):
+    for name in added:
+        if name in by_name:
+            raise UsageError("a tensor of this name is there", subject=f"{weights.path}: {name}")
+    if not added and all(by_name[name].shape == tuple(shape) for name, shape in shapes.items()):
         return weights.header, weights.tensors
-    places = _new_places(weights, shapes)
+    places = _new_places(weights, shapes, added)
     entries: dict[str, object] = dict(json.loads(weights.header[PREFIX_BYTES:]))
     for name, (shape, begin, end) in places.items():
-        old = entries[name]
+        old = entries.get(name, {"dtype": by_name[added[name][0]].dtype} if name in added else None)
         assert isinstance(old, dict)
         entries[name] = old | {"shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
@@ -270,22 +279,26 @@ def rewrite_header(
 
 
 def _new_places(
-    weights: WeightsFile, shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, tuple[tuple[int, ...], int, int]]:
+    weights: WeightsFile,
+    shapes: Mapping[str, Shape],
+    added: Mapping[str, tuple[str, Shape]],
+) -> dict[str, tuple[Shape, int, int]]:
     """Lay the tensors one behind the other: shape, begin and end from the start of the data."""
-    places: dict[str, tuple[tuple[int, ...], int, int]] = {}
+    places: dict[str, tuple[Shape, int, int]] = {}
     at = 0
     for ref in weights.tensors:
-        shape = tuple(shapes.get(ref.name, ref.shape))
-        size = None if min(shape, default=0) < 0 else _size_bytes(ref.dtype, shape)
-        if size is None:
-            raise UsageError(
-                "a tensor cannot have this shape",
-                detail=f"{ref.dtype} {list(shape)}: {prod(shape)} elements",
-                subject=f"{weights.path}: {ref.name}",
-            )
-        places[ref.name] = (shape, at, at + size)
-        at += size
+        own = {ref.name: tuple(shapes.get(ref.name, ref.shape))}
+        own |= {name: tuple(shape) for name, (behind, shape) in added.items() if behind == ref.name}
+        for name, shape in own.items():
+            size = None if min(shape, default=0) < 0 else _size_bytes(ref.dtype, shape)
+            if size is None:
+                raise UsageError(
+                    "a tensor cannot have this shape",
+                    detail=f"{ref.dtype} {list(shape)}: {prod(shape)} elements",
+                    subject=f"{weights.path}: {name}",
+                )
+            places[name] = (shape, at, at + size)
+            at += size
     return places
 
 

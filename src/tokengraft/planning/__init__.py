@@ -50,6 +50,7 @@ from tokengraft.planning.starting import Untrained, check_rows, none_untrained
 from tokengraft.planning.tokens import add_all, rename_all
 from tokengraft.planning.trained import Trained
 from tokengraft.planning.trying import try_out
+from tokengraft.planning.untying import cost_or_offer, untie
 from tokengraft.planning.values import OpenValues, no_values
 from tokengraft.planning.wishes import contradictions, wishes
 from tokengraft.planning.words import settle_words
@@ -155,7 +156,13 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
         base=fingerprint(checkpoint, ports.digest),
         recipe=text,
         reconciled=files.reconciled,
-        notes=(*draft.notes, *files.notes, *rows.notes, *updates.notes),
+        notes=(
+            *draft.notes,
+            *cost_or_offer(draft, recipe, checkpoint, rows.n_rows),
+            *files.notes,
+            *rows.notes,
+            *updates.notes,
+        ),
         edits=made.edits,
         tokens=tokens,
         extensions=draft.extensions,
@@ -300,6 +307,7 @@ def _drafted(checkpoint: Checkpoint, recipe: Recipe, ports: Ports) -> Draft:
     draft = settle_words(draft, ports.library)
     draft = with_savings(draft, recipe.train, ports.glance)
     draft = extend_all(draft, recipe.extend, library=ports.library, count=ports.count)
+    draft = untie(draft, recipe, ports.digest)
     return check_rows(portable(with_table(draft)))
 
 

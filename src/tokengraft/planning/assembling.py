@@ -29,8 +29,7 @@ from tokengraft.vocabulary import table_digest
 def all_edits(checkpoint: Checkpoint, files: FileEdits, rows: RowPlan) -> tuple[Edit, ...]:
     """File edits first, then what the number of rows entails, then the rows."""
     edits: list[Edit] = []
-    grown = checkpoint.layout is not None and rows.n_rows != checkpoint.layout.n_rows
-    extra = _row_count_settings(checkpoint, rows) if grown and rows.edits else {}
+    extra = _row_count_settings(checkpoint, rows) if rows.edits else {}
     for edit in files.edits:
         if isinstance(edit, PatchJson) and edit.path in extra:
             changes = (*edit.changes, *extra.pop(edit.path))
@@ -49,7 +48,8 @@ def _row_count_settings(checkpoint: Checkpoint, rows: RowPlan) -> dict[str, list
     assert rows.n_rows is not None
     changes: dict[str, list[SetKey]] = {}
     old = checkpoint.layout.n_rows
-    for prefix in dict.fromkeys(("", checkpoint.text_config)):
+    prefixes = () if rows.n_rows == old else ("", checkpoint.text_config)
+    for prefix in dict.fromkeys(prefixes):
         for key in checkpoint.family.vocab_keys or ("/vocab_size",):
             if checkpoint.value("config.json", prefix + key) == old:
                 change = SetKey(pointer=prefix + key, value=rows.n_rows)
@@ -59,19 +59,19 @@ def _row_count_settings(checkpoint: Checkpoint, rows: RowPlan) -> dict[str, list
         bytes_more, numbers_more = _growth(checkpoint, rows.edits)
         for key, more in (("total_size", bytes_more), ("total_parameters", numbers_more)):
             value = checkpoint.value(tensors.index_file, f"/metadata/{key}")
-            if isinstance(value, int) and not isinstance(value, bool):
+            if isinstance(value, int) and not isinstance(value, bool) and more:
                 change = SetKey(pointer=f"/metadata/{key}", value=value + more)
                 changes.setdefault(tensors.index_file, []).append(change)
     return changes
 
 
 def _growth(checkpoint: Checkpoint, edits: tuple[RemapRows, ...]) -> tuple[int, int]:
-    """Bytes and numbers by which the tensors grow."""
+    """Bytes and numbers by which the tensors grow; a new one is all of it more."""
     assert checkpoint.tensors is not None
     size, numbers = 0, 0
     for edit in edits:
-        ref = checkpoint.tensors.tensors[edit.tensor]
-        more = edit.n_rows_after - edit.n_rows_before
+        ref = checkpoint.tensors.tensors[edit.base_tensor]
+        more = edit.n_rows_after - (0 if edit.of is not None else edit.n_rows_before)
         size += more * ref.row_bytes
         numbers += more * (ref.n_elements // ref.shape[0])
     return size, numbers
@@ -134,7 +134,7 @@ def totals(
         if path not in changed and not is_graft_record(path)
     )
     n_tensors = 0 if checkpoint.tensors is None else len(checkpoint.tensors.tensors)
-    changed_tensors = {edit.tensor for edit in remaps} | set(updates_by_tensor(edits))
+    changed_tensors = {e.tensor for e in remaps if e.of is None} | set(updates_by_tensor(edits))
     patched = 0 if checkpoint.tensors is None else len(changed_tensors)
     return Totals(
         rows_written=sum(s.n_rows for e in remaps for s in e.rows if s.kind != "keep"),

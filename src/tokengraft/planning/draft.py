@@ -87,6 +87,7 @@ class Draft:
         templates: chat templates as they shall be, by place, with the base's texts of tokens:
             `layouts`, `renamed` and `markers` are applied over them.
         written: small text files to be made anew.
+        new_tensors: matrices that the base does not have, each with the one that it is made of.
         new_rows: rows that need a value.
         reconciled: sentences on what was put into step before file by file is compared.
         words: new pieces that are one id where their old pieces stand whole.
@@ -105,6 +106,7 @@ class Draft:
     removed: tuple[Place, ...] = ()
     templates: Mapping[Place, str] = field(default_factory=dict)
     written: Mapping[str, str] = field(default_factory=dict)
+    new_tensors: Mapping[str, str] = field(default_factory=dict)
     new_rows: tuple[NewRow, ...] = ()
     reconciled: tuple[str, ...] = ()
     words: tuple[Word, ...] = ()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.formats.json_text import apply_splices
 from tokengraft.formats.loading import Parts, assemble
 from tokengraft.formats.patching import patched
-from tokengraft.formats.safetensors_file import rewrite_header
+from tokengraft.formats.remapped import remapped
 from tokengraft.low_rank import AddLowRank
 from tokengraft.plans import (
     AppendMerges,
@@ -42,20 +42,20 @@ def edited_weights(checkpoint: Checkpoint, edits: tuple[Edit, ...]) -> dict[str,
     """The weight files that a plan changes, with their new headers."""
     if checkpoint.tensors is None:
         return {}
-    by_file: dict[str, dict[str, tuple[int, ...]]] = {}
+    by_file: dict[str, list[RemapRows]] = {}
     for edit in edits:
         if isinstance(edit, RemapRows):
-            ref = checkpoint.tensors.tensors[edit.tensor]
-            by_file.setdefault(ref.file, {})[ref.name] = (edit.n_rows_after, *ref.shape[1:])
+            ref = checkpoint.tensors.tensors[edit.base_tensor]
+            by_file.setdefault(ref.file, []).append(edit)
         elif isinstance(edit, AddLowRank):
-            by_file.setdefault(checkpoint.tensors.tensors[edit.tensor].file, {})
+            by_file.setdefault(checkpoint.tensors.tensors[edit.tensor].file, [])
     return {
-        path: _rewritten(checkpoint.tensors.files[path], shapes) for path, shapes in by_file.items()
+        path: _rewritten(checkpoint.tensors.files[path], remaps) for path, remaps in by_file.items()
     }
 
 
-def _rewritten(file: WeightsFile, shapes: Mapping[str, tuple[int, ...]]) -> WeightsFile:
-    header, tensors = rewrite_header(file, shapes)
+def _rewritten(file: WeightsFile, remaps: Sequence[RemapRows]) -> WeightsFile:
+    header, tensors = remapped(file, remaps)
     end = max((ref.end for ref in tensors), default=len(header))
     return replace(file, header=header, data_begin=len(header), tensors=tensors, size_bytes=end)
 

@@ -7,7 +7,7 @@ is initialised too. A matrix is never made smaller.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,7 @@ def plan_rows(draft: Draft, made: Rows, ports: RowPorts) -> RowPlan:
     """
     layout = draft.checkpoint.layout
     n_rows = layout.n_rows if layout is not None and layout.n_rows else None
+    ports = _of_base(ports, draft.new_tensors)
     brought = _brought(draft, made, ports)
     if brought.problems:
         wrong = tuple(Problem(where=LORA, what=what) for what in brought.problems)
@@ -65,7 +66,7 @@ def plan_rows(draft: Draft, made: Rows, ports: RowPorts) -> RowPlan:
     if not draft.new_rows:
         nothing = "the recipe adds no token that rows could be given to"
         wrong = () if made.values is None else (Problem(where=WHERE, what=nothing),)
-        return RowPlan(n_rows=n_rows, problems=wrong)
+        return RowPlan(edits=_copies(draft, n_rows), n_rows=n_rows, problems=wrong)
     if n_rows is None:
         targets: tuple[Target, ...] = ()
         notes: tuple[str, ...] = ("no config and no weights say how many rows there are",)
@@ -90,6 +91,7 @@ def plan_rows(draft: Draft, made: Rows, ports: RowPorts) -> RowPlan:
     edits = tuple(
         RemapRows(
             tensor=target.name,
+            of=draft.new_tensors.get(target.name),
             n_rows_before=target.n_rows,
             n_rows_after=grown,
             rows=_layout_rows(
@@ -103,6 +105,26 @@ def plan_rows(draft: Draft, made: Rows, ports: RowPorts) -> RowPlan:
     )
     notes = (*notes, *brought.notes, *given.notes, *started.notes)
     return RowPlan(started.tokens, edits, grown, notes, values=started.values)
+
+
+def _of_base(ports: RowPorts, new_tensors: Mapping[str, str]) -> RowPorts:
+    """Ports that read a new matrix where it comes from: in the base's."""
+    return replace(
+        ports,
+        matrix=lambda name: ports.matrix(new_tensors.get(name, name)),
+        untrained=lambda name, ids: ports.untrained(new_tensors.get(name, name), ids),
+    )
+
+
+def _copies(draft: Draft, n_rows: int | None) -> tuple[RemapRows, ...]:
+    """New matrices without new rows."""
+    if n_rows is None:
+        return ()
+    rows = (Keep(first=0, count=n_rows),)
+    return tuple(
+        RemapRows(tensor=name, of=of, n_rows_before=n_rows, n_rows_after=n_rows, rows=rows)
+        for name, of in draft.new_tensors.items()
+    )
 
 
 def _brought(draft: Draft, made: Rows, ports: RowPorts) -> AdapterRows:

@@ -272,6 +272,9 @@ def _matrices(page: Page, value: Plan) -> None:
 def _matrix(page: Page, edit: RemapRows) -> tuple[Cell, str, str]:
     say = page.say
     before, after = say.number(edit.n_rows_before), say.number(edit.n_rows_after)
+    if edit.of is not None:
+        size = say("{rows} rows, new: made of {tensor}", rows=after, tensor=edit.of)
+        return Cell("+", "green"), edit.tensor, size
     if edit.n_rows_before == edit.n_rows_after:
         size = say("{rows} rows, as before", rows=before)
     else:

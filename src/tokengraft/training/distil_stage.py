@@ -30,7 +30,7 @@ SAMPLED = "trained on text that the model wrote itself"
 
 def run(job: Job) -> StageResult:
     """Train the rows of all tokens that stand for something; others keep theirs and say so."""
-    subject = open_subject(job.base)
+    subject = open_subject(job.base, two_rows=not job.rows.is_tied)
     stand = standing(job.plan, job.recipe, subject)
     phrases = [one.phrase for one in stand if one.phrase is not None]
     parts: list[tuple[Evidence, str]] = []

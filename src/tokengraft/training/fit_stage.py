@@ -31,7 +31,7 @@ Values = NDArray[np.float64]
 def run(job: Job) -> StageResult:
     """Fit the rows of all tokens that stand for something; others keep theirs and say so."""
     job.listen(Started(STEP, "", STEPS, "steps"))
-    subject = open_subject(job.base)
+    subject = open_subject(job.base, two_rows=not job.rows.is_tied)
     _step(job, 1)
     stand = standing(job.plan, job.recipe, subject)
     phrases = [one.phrase for one in stand if one.phrase is not None]

@@ -64,7 +64,7 @@ def judge_rows(job: Job, *, changed_model: bool = False) -> TokenVerdicts:
     """
     listen, plan, rows = job.listen, job.plan, job.rows
     listen(Started(STEP, "", STEPS, "steps"))
-    subject = open_subject(job.base)
+    subject = open_subject(job.base, two_rows=not job.rows.is_tied)
     stand = {one.text: one for one in standing(plan, job.recipe, subject)}
     train = job.recipe.train
     data = job.recipe_folder / ((train.data if train else None) or "")
@@ -89,12 +89,8 @@ def judge_rows(job: Job, *, changed_model: bool = False) -> TokenVerdicts:
             )
         )
     notes = ["measured on the base without the adapter"] if changed_model else []
-    if subject.model.tied:
-        size = subject.model.n_rows * subject.model.width
-        notes.append(
-            "one row reads and writes a token here, a compromise that cost fitted rows 0.2 to 0.3 of "
-            f"reading on small models; a second matrix would be {size:,} numbers more, and is not offered yet"
-        )
+    if subject.model.tied:  # what two rows a token would cost, where the plan offers them
+        notes += [note for note in plan.notes if "untie" in note]
     listen(Done(STEP))
     return TokenVerdicts(tokens=tuple(tokens), notes=tuple(notes))
 

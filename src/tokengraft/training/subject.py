@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,19 @@ class Subject:
 
 
 @lru_cache(maxsize=1)
-def open_subject(folder: Path) -> Subject:
+def open_subject(folder: Path, *, two_rows: bool = False) -> Subject:
     """Load a base; the last one is kept, since stages follow each other on the same.
 
+    Args:
+        two_rows: whether new tokens get a row in each of two matrices, though the base may be tied.
     Raises:
         MissingExtra: torch or transformers are not installed.
         UnsupportedFormat: the model or its tokenizer is of a kind that is not trained here.
     """
     tokenizer = open_tokenizer(folder)
     model = load_model(folder)
+    if two_rows and model.tied:  # the old rows of both are the same, so one matrix serves for them
+        model = replace(model, tied=False)
     words = word_pieces(tokenizer, model.n_rows)
     marked = tokenizer.encode("a").ids
     plain = tokenizer.encode("a", add_special_tokens=False).ids

@@ -92,7 +92,8 @@ def _weights_for_later(plan: Plan, base: Checkpoint) -> dict[str, bool]:
     """Weights that a plan made without them cannot name, and whether each of them is copied."""
     if base.tensors is None or names_weights(plan.base.files):
         return {}
-    edited = {base.tensors.tensors[t].file for t in plan.row_edits() if t in base.tensors.tensors}
+    named = (edit.base_tensor for edit in plan.row_edits().values())
+    edited = {base.tensors.tensors[t].file for t in named if t in base.tensors.tensors}
     return {path: path not in edited for path in base.tensors.files}
 
 
@@ -115,14 +116,17 @@ def _tensors(plan: Plan, out: Checkpoint, base: Checkpoint, listen: Listen) -> C
             return failed(name, "one of the two has weights, the other has none")
         return skipped(name, NO_WEIGHTS)
     tally = _Tally()
-    names = sorted(set(base.tensors.tensors) ^ set(out.tensors.tensors))
+    edits = plan.row_edits()
+    new = {name for name, edit in edits.items() if edit.of is not None}
+    names = sorted((set(base.tensors.tensors) | new) ^ set(out.tensors.tensors))
     if names:
         tally.wrong.append(f"{len(names)} tensors are in one of the two only: {several(names)}")
     linked = _linked_files(out, base, out.tensors)
     low_rank = {edit.tensor for edit in plan.edits if isinstance(edit, AddLowRank)}
     total, done = out.tensors.size_bytes, 0
     for ref in out.tensors.tensors.values():
-        theirs = base.tensors.tensors.get(ref.name)
+        edit = edits.get(ref.name)
+        theirs = base.tensors.tensors.get(ref.name if edit is None else edit.base_tensor)
         if theirs is None:
             continue
         if ref.name in low_rank:
@@ -130,7 +134,7 @@ def _tensors(plan: Plan, out: Checkpoint, base: Checkpoint, listen: Listen) -> C
         elif ref.file in linked and theirs.file == ref.file:
             tally.linked += 1
         else:
-            _compare(plan.row_edits().get(ref.name), (out, ref), (base, theirs), tally)
+            _compare(edit, (out, ref), (base, theirs), tally)
         done += ref.size_bytes
         listen(Progress("verify", ref.file, done, total))
     return _told(name, tally)

@@ -140,13 +140,17 @@ def _take_over(graft: Graft, rebuilt: Rebuilt, path: str) -> None:
 
 
 def _header_alone(graft: Graft, rebuilt: Rebuilt, path: str) -> None:
-    """Low-rank updates leave a header as it was; rows that grow do not."""
+    """Low-rank updates leave a header as it was; rows that grow and new tensors do not."""
     assert graft.plan is not None
     tensors = graft.checkpoint.tensors if graft.checkpoint is not None else None
     weights = tensors.files.get(path) if tensors is not None else None
     edits = graft.plan.row_edits()
     if weights is not None and not any(
-        ref.name in edits and edits[ref.name].n_rows_before != edits[ref.name].n_rows_after
+        ref.name in edits
+        and (
+            edits[ref.name].of is not None
+            or edits[ref.name].n_rows_before != edits[ref.name].n_rows_after
+        )
         for ref in weights.tensors
     ):
         rebuilt.weights[path] = weights
@@ -179,14 +183,15 @@ def watched(
     out = graft.checkpoint.tensors if graft.checkpoint is not None else None
     edits = graft.plan.row_edits()
     with ExitStack() as stack:
-        watches = []
-        for ref in weights.tensors:
-            there = out.tensors.get(ref.name) if out is not None else None
-            if ref.name in edits and there is not None:
+        watches: dict[str, Watch] = {}
+        refs = {ref.name: ref for ref in weights.tensors}
+        for name, edit in edits.items():
+            there = out.tensors.get(name) if out is not None else None
+            if edit.base_tensor in refs and there is not None:
                 result = stack.enter_context(graft.files[there.file].real.open("rb"))
-                watches.append(Watch(edits[ref.name], ref, there, result))
-        found = digest(pass_by(chunks, watches))
-        seen.update((watch.ref.name, watch.result()) for watch in watches)
+                watches[name] = Watch(edit, refs[edit.base_tensor], there, result)
+        found = digest(pass_by(chunks, tuple(watches.values())))
+        seen.update((name, watch.result()) for name, watch in watches.items())
     return found
 
 

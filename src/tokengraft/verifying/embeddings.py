@@ -93,11 +93,12 @@ def _kept(graft: Graft, subjects: list[Subject]) -> Check:
     said, kept = [], 0
     for_later = not names_weights(graft.plan.base.files)
     for subject in subjects:
-        name, planned = subject.edit.tensor, graft.plan.base.rows.get(subject.edit.tensor)
+        name, base_tensor = subject.edit.tensor, subject.edit.base_tensor
+        planned = graft.plan.base.rows.get(base_tensor)
         if planned is None and not for_later:
-            said.append(f"the plan names no digest of {name}")
+            said.append(f"the plan names no digest of {base_tensor}")
         elif planned not in (None, subject.seen.sha256):
-            said.append(f"the base's {name} has not the sha256 that the plan names")
+            said.append(f"the base's {base_tensor} has not the sha256 that the plan names")
         if subject.seen.changed:
             rows = several([f"{name}[{row}]" for row in subject.seen.changed])
             said.append(f"{len(subject.seen.changed)} rows were to be kept and differ: {rows}")

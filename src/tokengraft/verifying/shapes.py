@@ -65,12 +65,15 @@ def _planned_rows(graft: Graft) -> Iterator[str]:
     assert graft.checkpoint is not None
     if graft.checkpoint.tensors is None:
         return
+    layout = graft.checkpoint.layout
     for name, edit in graft.plan.row_edits().items():
         ref = graft.checkpoint.tensors.tensors.get(name)
         if ref is None:
             yield f"{name} was planned and is not there"
         elif not ref.shape or ref.shape[0] != edit.n_rows_after:
             yield f"{name} has the shape {list(ref.shape)}, planned are {edit.n_rows_after} rows"
+        elif edit.of is not None and (layout is None or layout.tied):
+            yield f"{name} was added beside {edit.of}, and config.json says that the model is tied"
 
 
 def _index(checkpoint: Checkpoint, tensors: TensorIndex, base: Checkpoint | None) -> Iterator[str]:
