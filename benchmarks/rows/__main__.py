@@ -25,7 +25,7 @@ import transformers
 from benchmarks.rows import generating, probing, strata, trained_peers, whole
 from benchmarks.rows.absent import without_phrases
 from benchmarks.rows.kept import digest, every_seed, forget, is_same_run, keep, kept
-from benchmarks.rows.measure import Result, measure, names, seeds_of
+from benchmarks.rows.measure import USES, Result, measure, names, seeds_of
 from benchmarks.rows.ours import OURS
 from benchmarks.rows.ours_trained import OURS_TRAINED
 from benchmarks.rows.peers import PEERS
@@ -36,7 +36,7 @@ from benchmarks.rows.tables import against_peers, markdown, recovery, summarise
 from benchmarks.rows.trained_peers import ORIGINALS, TRAINED, Swept, swept_key
 
 # What must be the same for results of two runs to stand in one table.
-_SAME = ("model", "text", "tokens", "windows", "background", "documents", "epochs", "no_use")
+_SAME = ("model", "text", "tokens", "windows", "background", "documents", "epochs", "use")
 METHODS = {**PEERS, **TRAINED, **OURS, **OURS_TRAINED}
 TRACKS = {"training-free": (OURS, PEERS), "trained": (OURS_TRAINED, TRAINED)}
 
@@ -117,7 +117,7 @@ def _results(
         if isinstance(method, Swept) and first:
             method.rates[swept_key(subject, stratum.phrases)] = first[0].figures["rate"]
     skipped = {}
-    for seed, found in measure(subject, stratum, left, donor=donor, uses=not wish.no_use):
+    for seed, found in measure(subject, stratum, left, donor=donor, uses=wish.use):
         keep(folder, seed, found)
         if found[0].skipped:
             skipped[found[0].method] = found
@@ -158,7 +158,7 @@ def _arguments() -> argparse.Namespace:
         "--windows", type=float, default=1.0, help="share of the usual windows, texts, prompts"
     )
     parser.add_argument(
-        "--no-use", action="store_true", help="without generation and the probe, which take time"
+        "--use", type=_listed, default=list(USES), help="of what takes time: generation,probe"
     )
     parser.add_argument("--epochs", type=int, default=1, help="of trained methods")
     parser.add_argument("--background", type=int, default=20_000, help="neutral positions")

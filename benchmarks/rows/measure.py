@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from tokengraft.training.windows import Phrase
 
 Values = NDArray[np.float64]
 REFERENCE = "mean"
+USES = ("generation", "probe")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,11 +72,11 @@ class Gold:
     p_NP: Values
 
 
-def truth(subject: Subject, stratum: Stratum, *, uses: bool = True) -> Truth:
+def truth(subject: Subject, stratum: Stratum, *, uses: Collection[str] = USES) -> Truth:
     """Every pass that does not depend on a method.
 
     Args:
-        uses: whether what is generated and the probe are measured, which take the most time.
+        uses: which of what takes the most time is measured: what is generated, the probe.
     """
     windows = stratum.windows[TEST]
     told = expected(subject.model, windows)
@@ -83,9 +84,9 @@ def truth(subject: Subject, stratum: Stratum, *, uses: bool = True) -> Truth:
     found = duties(subject.model, windows, stratum.backgrounds[TEST], stratum.phrases, rng)
     gold = _gold(subject, stratum, told, found) if stratum.name == "S1" else None
     whole = whole_text(subject, stratum.phrases) if stratum.name == "S2" else None
-    uses = uses and stratum.name == "S2"
-    asked = prompts(subject, stratum) if uses else None
-    steps = course(subject, stratum) if uses else None
+    uses = uses if stratum.name == "S2" else ()
+    asked = prompts(subject, stratum) if "generation" in uses else None
+    steps = course(subject, stratum) if "probe" in uses else None
     return Truth(told, found, gold, whole, asked, steps)
 
 
@@ -112,7 +113,7 @@ def measure(
     methods: Mapping[str, tuple[Method, Sequence[int]]],
     *,
     donor: Subject | None = None,
-    uses: bool = True,
+    uses: Collection[str] = USES,
     say: Callable[[str], None] = print,
 ) -> Iterator[tuple[int, list[Result]]]:
     """Run and measure every method with its seeds: the results of a seed, one or two variants, as they come."""
