@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs tokengraft[train]")
 pytest.importorskip("transformers", reason="needs tokengraft[train]")
 
+from benchmarks.rows import __main__ as command
 from benchmarks.rows import probing, whole
 from benchmarks.rows.absent import without_phrases
-from benchmarks.rows.cases import Rows, context
+from benchmarks.rows.cases import Context, Rows, context
 from benchmarks.rows.kept import digest, every_seed, forget, is_same_run, keep, kept
 from benchmarks.rows.measure import Result, measure, scores, truth
 from benchmarks.rows.peers import PEERS
@@ -190,6 +192,36 @@ def test_seeds_are_kept_one_by_one_and_a_method_is_their_mean(tmp_path: Path) ->
     forget(tmp_path, "fit")
     assert every_seed(tmp_path, "fit") == []
     assert len(every_seed(tmp_path, "fit+more")) == 1
+
+
+def test_a_run_goes_on_where_another_stopped(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(whole, "CHUNKS", 4)
+    stratum = choose(subject, "S2", background=600, wanted=4)
+    asked: list[int] = []
+
+    def counted(given: Context) -> Rows:
+        asked.append(given.seed)
+        return PEERS["mean"](given)
+
+    methods = {"mean": PEERS["mean"], "omp": PEERS["omp"], "counted": counted}
+    monkeypatch.setattr(command, "METHODS", methods)
+
+    def lines(**changed: object) -> dict[str, Result]:
+        wish = {"out": tmp_path, "methods": ["counted"], "again": [], "seeds": 1, "use": []}
+        found = command._results(subject, stratum, Namespace(**{**wish, **changed}), None)
+        return {result.method: result for result in found}
+
+    assert list(lines(methods=["omp", "counted"])) == ["mean", "omp", "counted"]
+    assert lines()["counted"].seeds == 1
+    assert asked == [0]
+    assert lines(seeds=3)["counted"].seeds == 3
+    assert asked == [0, 1, 2]
+    assert "omp" not in lines()  # that it was left out was true of that run
+    assert lines(methods=[])["counted"].seeds == 3
+    assert lines(methods=[], again=["counted"])["counted"].seeds == 1
+    assert asked == [0, 1, 2, 0]
 
 
 def test_other_windows_are_another_measurement(subject: Subject) -> None:
