@@ -7,10 +7,21 @@ from pathlib import Path
 
 import pytest
 from benchmarks.rows.page import main, pairs_table, shown
+from benchmarks.rows.reached import reached_table
 
 LINES = [
     {"method": "mean", "variant": "tied", "read_kl": 0.3, "rho_read": 0.0, "rho_write": 0.0},
-    {"method": "fit", "variant": "tied", "read_kl": 0.1, "rho_read": 2 / 3, "rho_write": 0.5},
+    {
+        "method": "fit",
+        "variant": "tied",
+        "read_kl": 0.1,
+        "rho_read": 2 / 3,
+        "rho_write": 0.5,
+        "leak": 1.5,
+        "harm": 2e-3,
+        "harm_excess": 1e-3,
+    },
+    {"method": "fit", "variant": "untied", "rho_read": 0.7, "rho_write": 0.6},
     {"method": "omp", "variant": "", "skipped": "no donor"},
 ]
 PAIR = {
@@ -39,7 +50,8 @@ def test_tables_come_from_results_and_prose_stays(
 ) -> None:
     page = tmp_path / "page.md"
     prose = "# Rows\n\nBefore.\n\n<!-- table small S2 -->\nold\n<!-- end -->\n\nAfter.\n"
-    page.write_text(prose + "<!-- table small S9 -->\nstays\n<!-- end -->\n", "utf-8")
+    end = "<!-- reached small none -->\nold\n<!-- end -->\n"
+    page.write_text(prose + "<!-- table small S9 -->\nstays\n<!-- end -->\n" + end, "utf-8")
     told = {"sizes": "2 tokens", "lines": LINES, "against_peers": [PAIR]}
     results(tmp_path / "out", {"S2": told})
     monkeypatch.setattr("sys.argv", ["page", f"small={tmp_path / 'out'}", "--page", str(page)])
@@ -49,7 +61,8 @@ def test_tables_come_from_results_and_prose_stays(
     assert "| **fit** (tied) | 0.100 | 0.667 | 0.500 |" in written
     assert "| omp | no donor |" in written
     assert "old" not in written
-    assert written.endswith("After.\n<!-- table small S9 -->\nstays\n<!-- end -->\n")
+    assert "After.\n<!-- table small S9 -->\nstays\n<!-- end -->\n<!-- reached" in written
+    assert "| small, one | fit | **yes** +0.10…+0.40 | – |" in written
     assert (tmp_path / "page" / "small-S2.svg").read_text("utf-8").startswith("<svg")
     results(tmp_path / "later", {"S1": told})
     monkeypatch.setattr("sys.argv", ["page", f"small={tmp_path / 'later'}", "--page", str(page)])
@@ -65,6 +78,35 @@ def test_a_pair_without_an_interval_shows_none() -> None:
         "| 0.500 | bil (0.250) | – |"
     )
     assert pairs_table([]) == ""
+
+
+def line_of(method: str, variant: str, **figures: float) -> dict[str, object]:
+    usual = {"rho_read": 0.5, "rho_write": 0.5, "leak": 1.0, "harm": 2e-3, "harm_excess": 5e-4}
+    return {"method": method, "variant": variant, **usual, "p50": 0.05, **figures}
+
+
+def test_goals_stand_beside_what_was_measured() -> None:
+    apart = {"peer": "td-last", "theirs": 0.5, "ours": 0.5, "difference_ci": [-0.005, 0.1]}
+    pair = {"track": "trained", "method": "distil", "read": apart, "write": apart}
+    lines = [
+        line_of("td-last", "tied", cpu_seconds=8.0),
+        line_of("distil", "tied", rho_read=0.49, rho_write=0.45, leak=2.5, cpu_seconds=2.0),
+        line_of("distil", "untied", p50=0.06, harm=9e-4, cpu_seconds=2.0),
+    ]
+    pairs = [{**pair, "variant": "tied"}, {**pair, "variant": "untied"}]
+    one, two = reached_table({"small": {"lines": lines, "against_peers": pairs}}).splitlines()[2:]
+    # Reading may be below by 0.01, writing must be above.
+    assert one == (
+        "| small, one | distil | **yes** -0.01…+0.10 | no -0.01…+0.10 | no 2.50 "
+        "| no 2.0e-03, due 1.5e-03 | no -0.01 and -0.05 | **yes** 0.0500 by 0.0500 "
+        "| **yes** 2.0 by 8.0 |"
+    )
+    assert "**yes** 1.00 | **yes** 9.0e-04, due 4.0e-04 | – | no 0.0600 by 0.0500" in two
+    free = {**pair, "track": "training-free", "method": "fit", "variant": ""}
+    fitted = {"lines": [line_of("fit", "")], "against_peers": [free]}
+    row = reached_table({"small": fitted}).splitlines()[2]
+    assert row.startswith("| small | fit | no -0.01…+0.10 | no -0.01…+0.10 | **yes** 1.00 |")
+    assert row.endswith("| – | – | – |")
 
 
 def test_a_shown_command_does_not_say_in_how_many_runs_it_ran() -> None:

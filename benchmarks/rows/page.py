@@ -4,7 +4,8 @@
 
 FOLDER is what `python -m benchmarks.rows -o FOLDER` wrote. What is kept of it goes to PAGE's own folder as
 NAME.json, its plots as NAME-STRATUM.svg; without an argument, tables are written from what is there.
-Tables stand between `<!-- table NAME STRATUM -->` and `<!-- end -->`.
+Tables stand between `<!-- table NAME STRATUM -->` and `<!-- end -->`; goals and what was reached of them on S2
+between `<!-- reached NAME NAME… -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows.plots import recovery_plot
+from benchmarks.rows.reached import reached_table
 from benchmarks.rows.tables import markdown
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "rows-measured.md"
 OURS = frozenset({"no-corpus", "bias", "mapped", "fit", "distil", "distil+fit"})
+_REACHED = re.compile(r"(<!-- reached ([^>]+) -->\n).*?<!-- end -->", re.DOTALL)
 _MARK = re.compile(r"<!-- table (\S+) (\S+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -36,7 +39,8 @@ def main() -> None:
         name, folder = given.split("=", 1)
         take_in(name, json.loads((Path(folder) / "results.json").read_text("utf-8")), kept)
     text = wish.page.read_text("utf-8")
-    wish.page.write_text(_MARK.sub(lambda mark: _block(kept, mark), text), "utf-8")
+    text = _MARK.sub(lambda mark: _block(kept, mark), text)
+    wish.page.write_text(_REACHED.sub(lambda mark: _goals(kept, mark), text), "utf-8")
 
 
 def take_in(name: str, told: dict[str, Any], kept: Path) -> None:
@@ -97,6 +101,16 @@ def _block(kept: Path, mark: re.Match[str]) -> str:
             f"with the word left out (above 0 would be a leak of test text): {told_gains}."
         )
     return f"{_head(name, stratum)}\n\n" + "\n\n".join(parts) + "\n\n<!-- end -->"
+
+
+def _goals(kept: Path, mark: re.Match[str]) -> str:
+    found = {}
+    for name in mark[2].split():
+        path = kept / f"{name}.json"
+        told = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        if "S2" in told:
+            found[name] = told["S2"]
+    return f"{mark[1]}\n{reached_table(found)}\n\n<!-- end -->"
 
 
 def shown(run: Mapping[str, Any]) -> str:
