@@ -89,11 +89,16 @@ def fingerprint(checkpoint: Checkpoint, *, whole_files: bool = False) -> Fingerp
 
 
 def remap(
-    checkpoint: Checkpoint, tensor: str, *new: RowSource, at: int, grow: int = 0
+    checkpoint: Checkpoint,
+    tensor: str,
+    *new: RowSource,
+    at: int,
+    grow: int = 0,
+    of: str | None = None,
 ) -> RemapRows:
     """Keep all rows but those from `at` on that `new` replaces; fill up with zeros."""
     assert checkpoint.tensors is not None
-    before = checkpoint.tensors.tensors[tensor].shape[0]
+    before = checkpoint.tensors.tensors[of or tensor].shape[0]
     after = before + grow
     n_new = sum(source.n_rows for source in new)
     rows: list[RowSource] = [Keep(first=0, count=at), *new]
@@ -102,7 +107,8 @@ def remap(
     zeros = after - max(before, at + n_new)
     if zeros:
         rows.append(Mix(parents=(), rows=zeros))
-    return RemapRows(tensor=tensor, n_rows_before=before, n_rows_after=after, rows=tuple(rows))
+    sizes: Any = {"n_rows_before": before, "n_rows_after": after}
+    return RemapRows(tensor=tensor, of=of, **sizes, rows=tuple(rows))
 
 
 def make_plan(
@@ -131,8 +137,11 @@ def make_plan(
     return Graft(checkpoint, plan, text, sidecar)
 
 
-def add_tokens(folder: Path, *, grow: int = 0) -> Graft:
-    """A typical plan: three tokens in tokenizer files, config and rows of every kind."""
+def add_tokens(folder: Path, *, grow: int = 0, untie: bool = False) -> Graft:
+    """A typical plan: three tokens in tokenizer files, config and rows of every kind.
+
+    With `untie`, a tied base gets a second matrix.
+    """
     checkpoint = load(folder)
     assert checkpoint.tokenizer is not None
     first = checkpoint.tokenizer.n_tokens
@@ -153,18 +162,26 @@ def add_tokens(folder: Path, *, grow: int = 0) -> Graft:
     values: dict[str, NDArray[np.generic]] = {}
     if checkpoint.tensors is not None:
         n_rows = checkpoint.tensors.tensors[EMBED].shape[0]
-        if grow:
-            change = SetKey(pointer="/vocab_size", value=n_rows + grow)
-            edits.append(PatchJson(path="config.json", changes=(change,)))
+        settings = {"/vocab_size": n_rows + grow} if grow else {}
+        settings |= {"/tie_word_embeddings": False} if untie else {}
+        changes = tuple(SetKey(pointer=key, value=value) for key, value in settings.items())
+        if changes:
+            edits.append(PatchJson(path="config.json", changes=changes))
+        index = checkpoint.tensors.index_file
+        if untie and index is not None:
+            file = checkpoint.tensors.tensors[EMBED].file
+            change = SetKey(pointer=f"/weight_map/{HEAD}", value=file)
+            edits.append(PatchJson(path=index, changes=(change,)))
         for name in (EMBED, HEAD):
-            if name in checkpoint.tensors.tensors:
-                ref = checkpoint.tensors.tensors[name]
+            of = EMBED if untie and name == HEAD else None
+            if (of or name) in checkpoint.tensors.tensors:
+                ref = checkpoint.tensors.tensors[of or name]
                 stored = np.full((1, ref.shape[1]), 0.25, _NUMPY[ref.dtype])
                 values[name] = stored
                 mix = Mix(parents=((7, 0.5), (3, 0.5)))
                 mean = Mean(first=0, count=first)
                 edits.append(
-                    remap(checkpoint, name, mix, mean, Stored(index=0), at=first, grow=grow)
+                    remap(checkpoint, name, mix, mean, Stored(index=0), at=first, grow=grow, of=of)
                 )
     return make_plan(checkpoint, edits, tokens=tokens, values=values)
 
@@ -198,5 +215,5 @@ def link_into_cache(folder: Path, cache: Path) -> Path:
 
 
 def tiny_graft(folder: Path, **fields: Any) -> Graft:
-    grow = fields.pop("grow", 0)
-    return add_tokens(tiny.build(folder, **fields), grow=grow)
+    grow, untie = fields.pop("grow", 0), fields.pop("untie", False)
+    return add_tokens(tiny.build(folder, **fields), grow=grow, untie=untie)

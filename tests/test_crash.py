@@ -100,11 +100,17 @@ def _rerun(graft: grafts.Graft, out: Path, expected: bytes) -> None:
     out.rmdir()
 
 
-@pytest.mark.parametrize("mode", ["copy", "link"])
-def test_a_death_at_any_call_is_mended_by_the_next_run(quick: Path, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "fields"),
+    [("copy", {}), ("link", {}), ("copy", {"tied": True, "untie": True})],
+    ids=str,
+)
+def test_a_death_at_any_call_is_mended_by_the_next_run(
+    quick: Path, mode: str, fields: dict[str, Any]
+) -> None:
     script = "import sys, test_crash; test_crash.die_everywhere(*sys.argv[1:])"
     done = subprocess.run(
-        [sys.executable, "-c", script, str(quick), mode],
+        [sys.executable, "-c", script, str(quick), mode, json.dumps(fields)],
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
@@ -117,10 +123,10 @@ def test_a_death_at_any_call_is_mended_by_the_next_run(quick: Path, mode: str) -
     assert told["published"] >= 1
 
 
-def die_everywhere(folder: str, mode: CopyMode) -> None:
+def die_everywhere(folder: str, mode: CopyMode, fields: str) -> None:
     """Kill a child at every call, check what it left, and run again; tells counts on stdout."""
     quick = Path(folder)
-    graft = _graft(quick)
+    graft = _graft(quick, **json.loads(fields))
     source, expected = grafts.tree(quick / "base"), _expected(quick, graft)
     out = quick / "out"
     told = {"deaths": 0, "left_a_stage": 0, "published": 0}

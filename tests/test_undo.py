@@ -33,6 +33,8 @@ KINDS: tuple[dict[str, Any], ...] = (
     {"shards": 2, "grow": 64},
     {"grow": 64, "newline": "\r\n", "final_newline": False},
     {"shards": 0},
+    {"tied": True, "untie": True},
+    {"tied": True, "untie": True, "shards": 2, "grow": 64, "dtype": "F32"},
     {"indent": "\t", "ascii_only": True, "legacy": True},
     {"indent": None, "template": "jinja"},
 )

@@ -135,6 +135,7 @@ class TensorChange:
     """A tensor that the plan changes.
 
     Attributes:
+        rows_before: 0 where the tensor is new.
         rows_written: rows that are not kept from the base, 0 where only numbers are updated.
         updates: low-rank updates that are added to it.
     """

@@ -1,4 +1,4 @@
-"""Four checkpoints, a plan for each, what must come out of it, and what may be found afterwards."""
+"""Five checkpoints, a plan for each, what must come out of it, and what may be found afterwards."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
     "two shards, untied": {"shards": 2, "legacy": True},
     "with row growth": {"n_rows": 308, "grow": 64, "template": "jinja"},
     "small files alone": {"shards": 0},
+    "a second matrix": {"tied": True, "untie": True, "shards": 2},
 }
 RECIPE = 'version = 1\n[[add]]\ntext = "<|think|>"\n[[add]]\ntext = "<tool_start>"\n'
 STAGE = ".stage-"
