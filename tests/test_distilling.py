@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -276,6 +276,33 @@ def test_an_alias_with_the_tokens_own_row_stays_what_it_is() -> None:
     found = distil_rows(model, told, started(model, own), HOW["predictions"])
     assert refining.judged(model, seen, PHRASES, found.input_ND)[2] < 1e-6
     assert found.made[2].read == "mean"  # nothing got better
+
+
+def test_training_begins_where_it_is_told_and_keeps_given_rows_that_validate_better() -> None:
+    model = language_model(small("llama"))
+    seen = windows(24).of(windows(24).token_W == 2)
+    told = replace(told_of(model, seen), validation=seen)
+    own, mean = (
+        np.repeat(row[None], 3, axis=0).astype(float)
+        for row in (model.input_VD()[30], model.input_VD().mean(axis=0))
+    )
+    brief = replace(HOW["predictions"], passes=1)
+    kept = distil_rows(model, told, started(model, own), brief, begin_ND=mean)
+    assert np.array_equal(kept.input_ND, own)
+    assert kept.made[2].read == "mean"
+    found = distil_rows(model, told, started(model, mean), brief, begin_ND=own)
+    assert refining.judged(model, seen, PHRASES, found.input_ND)[2] < 1e-6
+    assert found.made[2].read == "distilled"
+    assert np.array_equal(found.input_ND[0], mean[0])  # no window: it stays as given
+
+
+@pytest.mark.parametrize(("n_layers", "layer"), [(1, FINAL), (2, 1), (4, 3), (5, 4), (36, 27)])
+def test_states_after_three_quarters_of_the_layers_are_compared(n_layers: int, layer: int) -> None:
+    class Deep:
+        def __init__(self) -> None:
+            self.n_layers = n_layers
+
+    assert Settings().layer_of(cast("LanguageModel", Deep())) == layer
 
 
 def test_a_training_that_was_stopped_ends_with_the_same_rows(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -18,15 +18,22 @@ from tokengraft.training.fitting import (
 )
 from tokengraft.training.input_rows import map_rows
 from tokengraft.training.resplitting import known_windows, known_words
+from tokengraft.training.windows import Phrase
 from tokengraft.training.without_corpus import rows_without_corpus
 
 _A_WORD = 4  # windows of a known word
 
 
-def evidence(context: Context) -> Evidence:
-    """What the fit may see: documents of the fit part, and windows of the validation part."""
+def evidence(context: Context, *, has_known: bool = True) -> Evidence:
+    """What the fit may see: documents of the fit part, and windows of the validation part.
+
+    Args:
+        has_known: whether known words are looked for, which a map needs.
+    """
     subject = context.subject
-    known = known_words(subject.tokenizer, subject.words, subject.ranks, context.known_V)
+    known: Sequence[Phrase] = ()
+    if has_known:
+        known = known_words(subject.tokenizer, subject.words, subject.ranks, context.known_V)
     windows = known_windows(
         subject.parts[FIT], known, subject.words, a_word=_A_WORD, bos=subject.bos
     )

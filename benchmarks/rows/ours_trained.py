@@ -7,14 +7,15 @@ from types import MappingProxyType
 
 import numpy as np
 from benchmarks.rows import trained_peers
-from benchmarks.rows.cases import Context, Method, Rows
+from benchmarks.rows.cases import Context, Method, Rows, Values
 from benchmarks.rows.ours import evidence, fit
 from benchmarks.rows.reading import divergences
 from benchmarks.rows.trained_peers import BATCH, Swept, Train
 
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training.distilling import distil_rows
-from tokengraft.training.fitting import fit_input, fit_output, fit_tied, prepare_writing
+from tokengraft.training.fitting import Writing, fit_output, prepare_writing
+from tokengraft.training.input_rows import beyond_last
 from tokengraft.training.training_settings import Settings
 
 Start = Callable[[Context], Rows]
@@ -33,14 +34,9 @@ def passes(context: Context) -> int:
 
 
 def first(context: Context) -> Rows:
-    """Where a fit would start: for each token the best of a few rows that need no training."""
-    model, told = context.subject.model, evidence(context)
-    _, read = fit_input(model, told, context.input_VD, context.rng, rounds=0)
-    both = None
-    if model.tied:
-        writing = prepare_writing(model, told, context.output_VD, context.rng)
-        both = fit_tied(model, told, writing, context.input_VD, context.rng, rounds=0)[1].rows_ND
-    return Rows(read.rows_ND, read.rows_ND, both_ND=both)
+    """Where training starts: beyond the last piece, seen from the mean of the pieces."""
+    start = beyond_last(context.input_VD, context.phrases)
+    return Rows(start, start, both_ND=start)
 
 
 def _trained(start: Start) -> Train:
@@ -48,26 +44,28 @@ def _trained(start: Start) -> Train:
 
     def train(context: Context, rate: float) -> Rows:
         model, rows = context.subject.model, start(context)
-        told, rng = evidence(context), np.random.default_rng(context.seed)
-        read = _distilled(context, rows.input_ND, rate, writing=False)
-        output = fit_output(model, prepare_writing(model, told, context.output_VD, rng))
+        told, rng = evidence(context, has_known=False), np.random.default_rng(context.seed)
+        read = _distilled(context, rows.input_ND, rate)
+        writing = prepare_writing(model, told, context.output_VD, rng)
         both = None
         if model.tied:
-            both = _distilled(context, rows.tied().input_ND, rate, writing=True)
-        return Rows(read, output, both_ND=both)
+            both = _distilled(context, rows.tied().input_ND, rate, writing)
+        return Rows(read, fit_output(model, writing), both_ND=both)
 
     return train
 
 
 def _tried(start: Start) -> Train:
     def train(context: Context, rate: float) -> Rows:
-        read = _distilled(context, start(context).input_ND, rate, writing=False)
+        read = _distilled(context, start(context).input_ND, rate)
         return Rows(read, read)
 
     return train
 
 
-def _distilled(context: Context, start_ND: np.ndarray, rate: float, *, writing: bool) -> np.ndarray:
+def _distilled(
+    context: Context, start_ND: Values, rate: float, writing: Writing | None = None
+) -> Values:
     model = context.subject.model
     names = tuple(p.text for p in context.phrases)
     rows = RowSet(
@@ -83,9 +81,10 @@ def _distilled(context: Context, start_ND: np.ndarray, rate: float, *, writing: 
         rate=rate / spread,
         passes=passes(context),
         validate_each=1,
-        writing="solve" if writing else "keep",
+        writing="keep" if writing is None else "solve",
     )
-    return distil_rows(model, evidence(context), rows, settings, seed=context.seed).input_ND
+    told = evidence(context, has_known=False)
+    return distil_rows(model, told, rows, settings, seed=context.seed, writing=writing).input_ND
 
 
 def _reading(context: Context, rows: Rows) -> float:

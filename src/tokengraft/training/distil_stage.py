@@ -10,21 +10,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tokengraft.events import Note
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training.distilling import distil_rows
 from tokengraft.training.fit_stage import corpus_of, evidence_in, listed
 from tokengraft.training.fitting import Evidence
+from tokengraft.training.input_rows import beyond_last
 from tokengraft.training.phrases import Standing, standing
 from tokengraft.training.row_losses import STEP
 from tokengraft.training.sampling import sampled_corpus
 from tokengraft.training.stages import Job, StageResult
-from tokengraft.training.subject import open_subject
+from tokengraft.training.subject import Subject, open_subject
 from tokengraft.training.training_settings import Settings
 from tokengraft.training.windows import Phrase
 
 NEEDS_STAGED = False
+Values = NDArray[np.float64]
 SAMPLED = "trained on text that the model wrote itself"
 
 
@@ -53,17 +56,26 @@ def run(job: Job) -> StageResult:
     made: dict[str, _One] = {}
     for number, (evidence, note) in enumerate(parts):
         texts = tuple(phrase.text for phrase in evidence.phrases)
+        start = _some(job.rows, texts)
         rows = distil_rows(
             subject.model,
             evidence,
-            _some(job.rows, texts),
+            start,
             Settings(),
+            begin_ND=_begun(subject, evidence.phrases, start.input_ND),
             work=job.work / str(number) if number else job.work,
             seed=job.seed,
             listen=job.listen,
         )
         made |= {text: _One(rows, at, note) for at, text in enumerate(texts)}
     return StageResult(_put_together(job.rows, stand, made), notes=tuple(notes))
+
+
+def _begun(subject: Subject, phrases: Sequence[Phrase], start_ND: Values) -> Values:
+    """Where training begins: beyond the last piece; a description's last piece says little of it."""
+    read_VD = subject.model.input_VD().astype(np.float64)
+    is_described = np.array([phrase.is_described for phrase in phrases])
+    return np.where(is_described[:, None], start_ND, beyond_last(read_VD, phrases))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

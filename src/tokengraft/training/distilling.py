@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from tokengraft.events import Done, Listen, Progress, Started, ignore
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training.fitting import Evidence, fit_output, spread
+from tokengraft.training.fitting import Evidence, Writing, fit_output, spread
 from tokengraft.training.keeping_on import Progressed, restored, stored
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.lessons import Keep, Share
@@ -49,15 +49,19 @@ def distil_rows(  # noqa: PLR0913 - what is trained on what, and where it is kep
     work: Path | None = None,
     seed: int = 0,
     share: Share | None = None,
+    begin_ND: Values | None = None,
+    writing: Writing | None = None,
     listen: Listen = ignore,
 ) -> RowSet:
-    """Train rows from where they are; every token keeps the row that validates best, its start included.
+    """Train rows from where they are, or from others; every token keeps the row that validates best, its start included.
 
     Args:
         evidence: `start.texts` are the texts of its phrases, in the same order.
         work: a folder for the state of training, from which it goes on after an interruption, for
             `curves.jsonl` and for large states; None keeps nothing.
         share: of one process among several (`share_of(Accelerator())`).
+        begin_ND: rows to train from; those of `start` if None.
+        writing: what writing needs, where it is prepared already.
 
     Returns:
         Rows of the same tokens. `figures` has the losses before and after, by job.
@@ -74,9 +78,10 @@ def distil_rows(  # noqa: PLR0913 - what is trained on what, and where it is kep
         seed=seed,
         share=share,
         keep=keep,
+        writing=writing,
         listen=listen,
     )
-    run = _Run(losses, start, work)
+    run = _Run(losses, start, start.input_ND if begin_ND is None else begin_ND, work)
     try:
         with recomputing(model) if settings.recompute else contextlib.nullcontext():
             run.train()
@@ -88,8 +93,8 @@ def distil_rows(  # noqa: PLR0913 - what is trained on what, and where it is kep
 class _Run:
     """One training: what it reads, where it is, what was best."""
 
-    def __init__(self, losses: Losses, start: RowSet, work: Path | None) -> None:
-        self.losses, self.start, self.work = losses, start, work
+    def __init__(self, losses: Losses, start: RowSet, begin_ND: Values, work: Path | None) -> None:
+        self.losses, self.start, self.begin_ND, self.work = losses, start, begin_ND, work
         self.model, self.evidence, self.settings = losses.model, losses.evidence, losses.settings
         self.seed, self.share, self.listen = losses.seed, losses.share, losses.listen
         self.n = losses.n
@@ -101,10 +106,10 @@ class _Run:
         shape_DD = spread(rows_VD, self.evidence.trained)
         variance = float(np.trace(shape_DD)) / len(shape_DD)
         if self.settings.optimizer == "adam":
-            return Adam(self.start.input_ND.copy(), variance**0.5, self.settings.rate)
+            return Adam(self.begin_ND.copy(), variance**0.5, self.settings.rate)
         values, vectors = np.linalg.eigh(shape_DD)
         rooted = vectors * np.sqrt(np.maximum(values, 0) + _WHITENED * variance)
-        return RowLbfgs(self.start.input_ND.copy(), rooted @ vectors.T)
+        return RowLbfgs(self.begin_ND.copy(), rooted @ vectors.T)
 
     # ── the descent ──────────────────────────────────────────────────────────────────────────────
 
@@ -115,14 +120,14 @@ class _Run:
         key = self._key()
         self.progress = progress = restored(self.work, key, self.descent, progress)
         if not progress.passes:
-            self._validate()
+            self._validate(self.start.input_ND)
             progress.first_N = progress.best_N.copy()
         while self._goes_on():
             loss_N = self._pass(progress.passes)
             progress.passes += 1
             told = {"loss": float(loss_N.mean())}
             if progress.passes % settings.validate_each == 0 or progress.passes == settings.passes:
-                self._validate()
+                self._validate(self.descent.rows_ND)
                 told["validation"] = float(progress.best_N.mean())
             progress.note(STEP, told)
             self.listen(Progress(STEP, "", progress.passes, settings.passes, "passes"))
@@ -134,8 +139,8 @@ class _Run:
             setattr(progress, name, self.share.same(getattr(progress, name)))
         self.listen(Done(STEP))
 
-    def _validate(self) -> None:
-        rows_ND = self.share.same(self.descent.rows_ND)
+    def _validate(self, rows_ND: Values) -> None:
+        rows_ND = self.share.same(rows_ND)
         self.progress.take(rows_ND, self.losses.validated(rows_ND), self.progress.passes)
 
     def _goes_on(self) -> bool:
@@ -178,7 +183,8 @@ class _Run:
         for windows in (self.evidence.windows, self.evidence.validation):
             for array in (windows.ids_WT, windows.at_W, windows.token_W):
                 seen.update(np.ascontiguousarray(array).tobytes())
-        seen.update(self.start.input_ND.tobytes())
+        for rows_ND in (self.start.input_ND, self.begin_ND):
+            seen.update(np.ascontiguousarray(rows_ND).tobytes())
         return seen.hexdigest()
 
     # ── what is said of it ───────────────────────────────────────────────────────────────────────

@@ -54,13 +54,14 @@ class Losses:
         seed: int,
         share: Share,
         keep: Keep,
+        writing: Writing | None = None,
         listen: Listen,
     ) -> None:
         self.model, self.evidence, self.settings = model, evidence, settings
         self.seed, self.share, self.listen = seed, share, listen
         self.layer = settings.layer_of(model)
         self.n = len(evidence.phrases)
-        self.writing = self._prepared_writing()
+        self.writing = self._prepared_writing(writing)
         self.loss = self._place_loss()
         wants_shared = settings.share_past and not settings.recompute
         is_shared = wants_shared and self._is_shared(start_ND)
@@ -81,9 +82,11 @@ class Losses:
 
     # ── what it needs ────────────────────────────────────────────────────────────────────────────
 
-    def _prepared_writing(self) -> Writing | None:
+    def _prepared_writing(self, given: Writing | None) -> Writing | None:
         if self.settings.writing == "keep":
             return None
+        if given is not None:
+            return given
         rng = np.random.default_rng(self.seed)
         output_VD = self.model.output_VD().astype(np.float64)
         return prepare_writing(self.model, self.evidence, output_VD, rng)

@@ -15,7 +15,7 @@ class Settings:
 
     Attributes:
         objective: `states` behind the token, or `predictions` (their KL; needs the last layer).
-        layer: whose states are compared; -1 is the last one, normed; None half of the depth.
+        layer: whose states are compared; -1 is the last one, normed; None three quarters of the depth.
             Ignored for `predictions`.
         metric: of states: `fisher`, what their difference does to predictions, or `plain`.
         optimizer: `adam` (a step a group), or `lbfgs` (all windows a pass, a line search for each
@@ -54,5 +54,5 @@ class Settings:
         """The layer whose states are read; the last one is -1."""
         if self.objective == "predictions":
             return FINAL
-        layer = (model.n_layers + 1) // 2 if self.layer is None else self.layer
+        layer = (3 * model.n_layers + 1) // 4 if self.layer is None else self.layer
         return FINAL if layer >= model.n_layers else layer
