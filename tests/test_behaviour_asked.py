@@ -15,7 +15,8 @@ import served
 import tiny_chat
 from tokengraft.behaviour import Behaviour, Rate
 from tokengraft.checkpoint import RECORD_FOLDER
-from tokengraft.flow.behaving import NothingToAsk, derived
+from tokengraft.flow.behaving import NothingToAsk, asked, derived
+from tokengraft.formats.loading import load
 from tokengraft.formats.plan_files import read_plan
 from tokengraft.formats.suites import parse_suite
 from tokengraft.results import Check
@@ -155,3 +156,20 @@ def test_held_out_rows_become_prompts_with_what_they_want(result: Path, tmp_path
     place.write_text(json.dumps(rows[2]), encoding="utf-8")
     with pytest.raises(NothingToAsk, match="ask nothing"):
         derived(out, plan)
+
+
+@pytest.mark.parametrize(
+    ("is_own", "said"),
+    [(True, "the rows of this folder are the untrained ones"), (False, "could not be made again")],
+)
+def test_what_was_before_is_made_where_the_paths_of_the_recipe_start(
+    is_own: bool, said: str, result: Path, tmp_path: Path
+) -> None:
+    suite = tmp_path / "suite.jsonl"
+    suite.write_text(json.dumps(SUITE[0]), encoding="utf-8")
+    folder = result.parent if is_own else tmp_path
+    with asked(result, str(suite), base=load(served.CHAT), folder=folder) as questions:
+        assert questions is not None
+        assert questions.base == served.CHAT
+        (note,) = questions.notes
+        assert said in note

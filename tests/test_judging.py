@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="needs tokengraft[train]")
 pytest.importorskip("transformers", reason="needs tokengraft[train]")
 
 import tiny_chat
-from tokengraft.errors import MalformedFile, ReadFailed
+from tokengraft.errors import MalformedFile
 from tokengraft.training import evidence
 from tokengraft.training.corpus import TEST, Corpus, documents, part_of, read_corpus
 from tokengraft.training.evidence import Part, part_of_corpus
@@ -36,7 +36,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     path = tmp_path_factory.mktemp("text") / "text.txt"
     path.write_text("\n\n".join(tiny_chat.document(of) for _ in range(250)), encoding="utf-8")
     subject = open_subject(BASE)
-    corpus = read_corpus(subject, path)
+    corpus = read_corpus(subject, path.name, path.parent)
     counts = np.bincount(np.concatenate(corpus.parts[TEST]), minlength=subject.model.n_rows)
     words = [
         int(i)
@@ -150,10 +150,10 @@ def test_a_document_is_in_one_part_wherever_it_stands(tmp_path: Path) -> None:
     blocks = [f"{n} " * 500 for n in range(40)]
     path = tmp_path / "a.txt"
     path.write_text("\n\n".join(blocks), encoding="utf-8")
-    found = list(documents(path))
+    found = list(documents(path.name, tmp_path, []))
     assert [block.strip() for block in blocks] == [one.strip() for one in found]
     path.write_text("\n\n".join(reversed(blocks)), encoding="utf-8")
-    again = {text: part_of(text) for text in documents(path)}
+    again = {text: part_of(text) for text in documents(path.name, tmp_path, [])}
     assert {text: part_of(text) for text in found} == again
     assert {"fit", "validation", "test"} == set(again.values())
 
@@ -161,9 +161,9 @@ def test_a_document_is_in_one_part_wherever_it_stands(tmp_path: Path) -> None:
 def test_short_documents_are_read_together_and_long_ones_cut(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("short\n\n" * 400, encoding="utf-8")
-    assert all(len(text) >= 800 for text in list(documents(path))[:-1])
+    assert all(len(text) >= 800 for text in list(documents(path.name, tmp_path, []))[:-1])
     path.write_text("a line of text\n" * 1000, encoding="utf-8")
-    assert all(len(text) < 2000 for text in documents(path))
+    assert all(len(text) < 2000 for text in documents(path.name, tmp_path, []))
 
 
 def test_rows_of_chats_give_the_text_of_their_messages(tmp_path: Path) -> None:
@@ -176,12 +176,41 @@ def test_rows_of_chats_give_the_text_of_their_messages(tmp_path: Path) -> None:
     }
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps(row) + "\n", encoding="utf-8")
-    (text,) = documents(path)
+    (text,) = documents(path.name, tmp_path, [])
     assert "Hello" * 100 + "\n" + "Hi" * 200 == text
-    path.write_text('{"prompt": "a", \n', encoding="utf-8")
-    with pytest.raises(MalformedFile, match="line 1"):
-        list(documents(path))
-    path = tmp_path / "a.txt"
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ReadFailed, match="not UTF-8"):
-        list(documents(path))
+
+
+def test_text_is_read_as_other_data_are(case: Case, tmp_path: Path) -> None:
+    subject, *_ = case
+    rows = [{"text": f"{n} is a number. " * 60} for n in range(3)]
+    lines = [json.dumps(row) for row in rows]
+    (tmp_path / "lines.json").write_text("\n".join([lines[0], "not JSON", *lines[1:]]))
+    (tmp_path / "marked.txt").write_text("\ufeff" + "\n\n".join(row["text"] for row in rows))
+    texts = [row["text"] for row in rows]
+    for name in ("lines.json", "marked.txt"):
+        assert texts == list(documents(name, tmp_path, [])), name
+    corpus = read_corpus(subject, "lines.json", tmp_path)
+    said = "rows of lines.json that cannot be read: 1; line 2: the line is not JSON"
+    assert corpus.notes == (said,)
+    assert corpus.n_bytes == sum(map(len, texts))
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(MalformedFile, match=r"no row of bytes\.txt") as refused:
+        read_corpus(subject, "bytes.txt", tmp_path)
+    assert refused.value.detail == "line 1: the text is not UTF-8"
+
+
+def test_tables_are_text_too(case: Case, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="needs tokengraft[train]")
+    text = "A table holds this sentence. " * 40
+    datasets.Dataset.from_list([{"text": text}]).to_parquet(tmp_path / "a.parquet")
+    assert [text] == list(documents("a.parquet", tmp_path, []))
+
+
+def test_a_verdict_on_text_that_supervised_training_saw_says_so() -> None:
+    plain = Phrase("<b>", (5, 6))
+    for is_seen, where in ((True, "on text that sft saw too"), (False, "on held-out text")):
+        _, reasons = decided(plain, Measured(read=0.9, write=0.8), WHOLE, is_seen=is_seen)
+        assert reasons == [
+            f"90% of reading is recovered {where}",
+            f"80% of writing is recovered {where}",
+        ]

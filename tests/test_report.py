@@ -16,7 +16,7 @@ import samples
 import tiny
 from reported import Page, ask
 from tokengraft import flow
-from tokengraft.events import Event, Note
+from tokengraft.events import Event, Note, Started
 from tokengraft.flow import ReportRequest
 from tokengraft.flow.reports import beside, gather, report_beside
 from tokengraft.flow.serving import serving
@@ -246,6 +246,16 @@ def test_the_base_that_the_recipe_names_is_looked_at(tmp_path: Path) -> None:
     found = gather(ReportRequest(tmp_path / "out", proves=False))
     assert found.source is None
     assert "has changed since" in found.base_missing
+
+
+def test_the_base_is_read_once_for_the_page_and_its_proof(tmp_path: Path) -> None:
+    base, out = reported.make_graft(tmp_path)
+    events: list[Event] = []
+    found = gather(ReportRequest(out, str(base)), events.append)
+    assert found.verification is not None
+    assert found.verification.passed
+    read = [event for event in events if isinstance(event, Started) and event.step == "read"]
+    assert [str(base)] == [event.subject for event in read]
 
 
 def test_run_writes_its_report_beside_out_and_never_over_another_file(tmp_path: Path) -> None:

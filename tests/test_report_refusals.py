@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,16 @@ def test_a_report_is_never_written_into_what_is_read(graft: tuple[Path, Path]) -
         error = _refused(UsageError, ReportRequest(out, str(base)), folder / "report.html")
         assert "lies inside" in error.summary
         assert not (folder / "report.html").exists()
+
+
+def test_a_report_is_never_written_into_the_base_that_the_recipe_names(tmp_path: Path) -> None:
+    base = tiny.build(tmp_path / "base")
+    named = f"base = {json.dumps(str(base))}\n[roles]"
+    (tmp_path / "r.toml").write_text(reported.RECIPE.replace("[roles]", named), encoding="utf-8")
+    flow.apply(tmp_path / "r.toml", base=None, out=tmp_path / "out")
+    error = _refused(UsageError, ReportRequest(tmp_path / "out"), base / "report.html")
+    assert "lies inside the base" in error.summary
+    assert not (base / "report.html").exists()
 
 
 def test_what_is_no_report_of_ours_is_not_replaced(

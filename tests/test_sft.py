@@ -23,9 +23,9 @@ from tokengraft.formats.loading import load
 from tokengraft.planning.low_rank import plan_low_rank
 from tokengraft.recipes import Supervised
 from tokengraft.training import sft_stage, sft_trainer
+from tokengraft.training.reading import read_rows
 from tokengraft.training.sft_encoding import Encoded, Encoder
 from tokengraft.training.sft_forms import example_of
-from tokengraft.training.sft_reading import read_rows
 from tokengraft.training.sft_settings import NotTrainable, check_wish, device_batch
 from tokengraft.training.stages import Job, StageResult
 

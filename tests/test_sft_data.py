@@ -13,14 +13,22 @@ import pytest
 
 from sft_jobs import CHAT, RECIPE, WEATHER, conversations, job, write_rows
 from tokengraft.data_audits import DataAudit
-from tokengraft.errors import ChildFailed, ConflictingFiles, ReadFailed, UnsupportedFormat
+from tokengraft.errors import (
+    ChildFailed,
+    ConflictingFiles,
+    MalformedFile,
+    ReadFailed,
+    TokengraftError,
+    UnsupportedFormat,
+)
 from tokengraft.formats.loading import load
 from tokengraft.recipes import Supervised
 from tokengraft.sandbox.templates import Rendered, TemplateChild
+from tokengraft.training import reading
+from tokengraft.training.reading import check_readable, read_rows
 from tokengraft.training.sft_data import Asked, NothingToLearn, audit_data
 from tokengraft.training.sft_encoding import Encoded, Encoder
 from tokengraft.training.sft_forms import BadRow, Continued, Conversation, example_of
-from tokengraft.training.sft_reading import read_rows
 from tokengraft.training.sft_stage import ids_of_new_tokens, length_of, quantization
 from tokengraft.training.stages import Job
 
@@ -161,15 +169,88 @@ def test_lines_arrays_and_documents_are_read_with_their_places(tmp_path: Path) -
     assert told == [(3, "one\ntwo"), (7, "three")]
 
 
-def test_data_that_cannot_be_read_are_refused_with_a_way_out(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("x")
-    (tmp_path / "broken.json").write_text("[1, 2")
-    with pytest.raises(ReadFailed, match=r"no data nowhere\.jsonl") as missing:
-        list(read_rows("nowhere.jsonl", tmp_path))
-    assert missing.value.exit_code == 5
-    for name, said in (("a.csv", "kind .csv"), ("broken.json", "not JSON")):
-        with pytest.raises(UnsupportedFormat, match=said):
+def test_one_row_that_cannot_be_read_says_why_and_the_rest_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_bytes(b"\xef\xbb\xbfone\n\n\xff\xfe\n\ntwo\r\nthree")
+    deep = b"[" * 200_000 + b"\n"
+    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "one"}\n' + deep + b'{"text": "two"}')
+    (tmp_path / "one.json").write_text('{\n  "text":\n  "one"\n}')
+    (tmp_path / "blank.json").write_text("\n \n")
+    told = [(row.line, row.value, row.problem) for row in read_rows("t.txt", tmp_path)]
+    assert told == [
+        (1, {"text": "one"}, ""),
+        (3, None, "the text is not UTF-8"),
+        (5, {"text": "two\nthree"}, ""),
+    ]
+    told = [(row.line, row.value, row.problem) for row in read_rows("a.jsonl", tmp_path)]
+    assert told == [
+        (1, {"text": "one"}, ""),
+        (2, None, "the line is JSON nested too deeply"),
+        (3, {"text": "two"}, ""),
+    ]
+    assert [{"text": "one"}] == [row.value for row in read_rows("one.json", tmp_path)]
+    assert [] == list(read_rows("blank.json", tmp_path))
+
+
+def test_lines_and_texts_without_an_end_are_read_in_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MAX_LINE_BYTES", 20)
+    monkeypatch.setattr(reading, "MAX_DOCUMENT", 10)
+    (tmp_path / "a.jsonl").write_text(
+        '{"text": "x"}\n' + '{"text": "' + "y" * 50 + '"}\n{"text": "z"}\n'
+    )
+    told = [(row.line, row.problem) for row in read_rows("a.jsonl", tmp_path)]
+    assert told == [(1, ""), (2, "the line is longer than 64 MiB"), (3, "")]
+    (tmp_path / "t.txt").write_text("abcdefghijklm\nn\n\no\n")
+    told = [(row.line, row.value["text"]) for row in read_rows("t.txt", tmp_path)]
+    assert told == [(1, "abcdefghij"), (1, "klm\nn"), (4, "o")]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "error", "says"),
+    [
+        ("nowhere.jsonl", None, ReadFailed, "no data nowhere"),
+        ("a.csv", b"x", UnsupportedFormat, "kind .csv"),
+        ("broken.json", b"[1, 2", MalformedFile, "not JSON"),
+        ("latin.json", b'["\xe9"]', MalformedFile, "not JSON"),
+        ("deep.json", b"[" * 200_000, MalformedFile, "not JSON"),
+        ("broken.parquet", b"PAR1 and no table PAR1", MalformedFile, "no table"),
+        ("x" * 300 + ".jsonl", None, ReadFailed, "cannot be read"),
+        ("mem.jsonl", "/proc/self/mem", ReadFailed, "cannot be read"),
+        ("mem.json", "/proc/self/mem", ReadFailed, "cannot be read"),
+        ("mem.txt", "/proc/self/mem", ReadFailed, "cannot be read"),
+    ],
+)
+def test_data_that_cannot_be_read_are_refused_with_a_way_out(
+    name: str, data: bytes | str | None, error: type[TokengraftError], says: str, tmp_path: Path
+) -> None:
+    if isinstance(data, bytes):
+        (tmp_path / name).write_bytes(data)
+    elif data is not None:
+        (tmp_path / name).symlink_to(data)
+    if name.endswith("parquet"):
+        pytest.importorskip("datasets", reason="needs tokengraft[train]")
+    with pytest.raises(error, match=says) as refused:
+        check_readable(name, tmp_path)
+    assert refused.value.subject == str(tmp_path / name)
+    assert refused.value.hint
+
+
+def test_data_that_may_not_be_read_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a user without the right to it would see it; root, who may run tests, has every right."""
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("a.jsonl", "a.json", "a.txt"):
+        (tmp_path / name).write_text("{}")
+    monkeypatch.setattr(Path, "open", denied)
+    for name in ("a.jsonl", "a.json", "a.txt"):
+        with pytest.raises(ReadFailed, match="cannot be read") as refused:
             list(read_rows(name, tmp_path))
+        assert refused.value.detail == "Permission denied"
 
 
 # ── what is in the loss ──────────────────────────────────────────────────────────────────────────
@@ -327,6 +408,20 @@ def test_reading_ends_where_it_was_asked_to(made: Job) -> None:
     assert (told.rows.read, told.rows.complete) == (5, False)
     told = audit(made, made.recipe_folder, max_trained=7)
     assert (told.rows.train, told.rows.complete) == (7, False)
+
+
+def test_what_was_read_ahead_is_not_counted(made: Job, tmp_path: Path) -> None:
+    rows = [json.dumps(row) for row in conversations(100)]
+    rows[3:3], rows[20:20] = ["not JSON"], ["not JSON", '{"question": "?"}']
+    (tmp_path / "data.jsonl").write_text("\n".join(rows) + "\n")
+    told = audit(made, tmp_path, max_trained=7)
+    assert (told.rows.read, told.rows.train, told.rows.dropped) == (8, 7, 1)
+    assert told.forms == {"messages": 7}
+    assert told.reasons == {"the line is not JSON": 1}
+    whole = audit(made, tmp_path)
+    assert (whole.rows.read, whole.rows.dropped, whole.forms) == (103, 3, {"messages": 100})
+    few = audit(made, tmp_path, max_rows=21)
+    assert (few.rows.read, few.rows.train, few.rows.dropped) == (21, 19, 2)
 
 
 def test_an_audit_needs_no_torch(made: Job) -> None:

@@ -20,7 +20,13 @@ import grafts
 from tokengraft import flow
 from tokengraft.applying.locking import locked
 from tokengraft.applying.syscalls import SYSTEM
-from tokengraft.errors import TargetExists, TargetLocked, UnsupportedFormat, UsageError
+from tokengraft.errors import (
+    MalformedFile,
+    TargetExists,
+    TargetLocked,
+    UnsupportedFormat,
+    UsageError,
+)
 from tokengraft.events import Event, Note
 from tokengraft.flow import stage_records, training
 from tokengraft.flow.starting_rows import starting_rows
@@ -28,7 +34,7 @@ from tokengraft.formats.byte_ranges import RangeRows, source_of
 from tokengraft.formats.loading import load
 from tokengraft.formats.plan_files import read_plan
 from tokengraft.plans import Stored
-from tokengraft.training import evidence, input_rows, refining, stages
+from tokengraft.training import evidence, input_rows, judging, refining, stages
 from tokengraft.trainings import StageRecord, TokenVerdicts
 
 BASE = Path(__file__).resolve().parents[1] / "models" / "tiny-qwen3-moe-base"
@@ -356,6 +362,31 @@ def test_a_folder_of_records_that_is_not_ours_is_left_alone(tmp_path: Path) -> N
 def test_what_cannot_be_trained_is_refused(tmp_path: Path, recipe: str, what: str) -> None:
     with pytest.raises(UsageError, match=what):
         train(write(tmp_path / "r", recipe), tmp_path / "out")
+
+
+def test_data_that_no_stage_can_read_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    recipe = write(tmp_path, RECIPE.replace("text.txt", "text.json"))
+    (tmp_path / "text.json").write_text('[{"text": "cut', encoding="utf-8")
+    with pytest.raises(MalformedFile, match=r"text\.json is not JSON"):
+        train(recipe, tmp_path / "out")
+    assert {"recipe.toml", "text.txt", "text.json"} == {p.name for p in tmp_path.iterdir()}
+
+
+def test_data_that_cannot_be_read_while_judging_leave_no_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = write(tmp_path, PLAIN + 'data = "text.txt"\n')
+
+    def refused(*_: object) -> None:
+        raise MalformedFile("the table ends in the middle")
+
+    monkeypatch.setattr(judging, "corpus_of", refused)
+    with pytest.raises(MalformedFile, match="in the middle"):
+        train(recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    _few(monkeypatch)
+    assert train(recipe, tmp_path / "out").resumed == ("fit: finished before",)
 
 
 def test_a_stage_that_is_not_installed_is_named() -> None:

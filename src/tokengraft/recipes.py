@@ -182,6 +182,9 @@ class Supervised(Value):
         return self
 
 
+PLAIN_TEXT = (".txt", ".md", "")  # endings of data that is text between blank lines
+
+
 class Train(Value):
     """Make the new tokens mean something."""
 

@@ -68,9 +68,10 @@ class TokenVerdict(Value):
         verdict: `go`; `do-not-add`; `unknown` where nothing could be measured.
         reasons: why, one sentence each.
         read, write: the share of what a row that knows nothing loses, and this one does not, on
-            text that no stage saw; 1 is as good as the pieces, 0 as bad as the mean of all rows.
+            text that neither `fit` nor `distil` saw (`sft` saw it where it ran: then the reasons say
+            so); 1 is as good as the pieces, 0 as bad as the mean of all rows.
         leak: what it takes where it is not due, as a share of what its pieces took there.
-        n_windows: places in held-out text that this was measured on.
+        n_windows: places in that text that this was measured on.
         uses: how often it would stand in the whole corpus.
         positions_saved: ids that the corpus is shorter by.
         bytes_saved: text of the corpus that fits into these positions.

@@ -23,10 +23,10 @@ from tokengraft.behaviour import (
     Thought,
     Wants,
 )
-from tokengraft.checkpoint import RECORD_FOLDER
+from tokengraft.checkpoint import RECORD_FOLDER, Checkpoint
 from tokengraft.errors import RefusedError, TargetExists, TokengraftError, UsageError
 from tokengraft.events import Listen, Note, ignore
-from tokengraft.flow.making import apply_planned, load, plan_recipe
+from tokengraft.flow.making import apply_planned, plan_recipe
 from tokengraft.formats.plan_files import read_plan
 from tokengraft.formats.recipe_file import parse_recipe
 from tokengraft.formats.suites import read_suite
@@ -51,8 +51,9 @@ def asked(
     out: Path,
     suite: str | None,
     *,
-    against: str | None = None,
+    base: Checkpoint | None = None,
     before: str | None = None,
+    folder: Path | None = None,
     listen: Listen = ignore,
 ) -> Iterator[Questions | None]:
     """What to ask, None for nothing; a model that is made for it is there as long as the context.
@@ -60,25 +61,26 @@ def asked(
     Args:
         out: the result.
         suite: a file, or `auto`: a suite from the recipe and from what the training held out.
-        against: the base. It reads the texts; and without `before`, the recipe is applied to it
-            without training, to see what the untrained tokens are worth.
+        base: reads the texts; and without `before`, the recipe is applied to it without training,
+            to see what the untrained tokens are worth.
         before: another model to compare with.
+        folder: where the paths in the recipe start; by default, the present folder.
     """
     if suite is None:
         yield None
         return
     plan = read_plan(out / RECORD_FOLDER / "plan.json").plan
     questions = derived(out, plan) if suite == AUTO else read_suite(Path(suite))
-    base = None if against is None else _folder(against, listen)
+    root = None if base is None else base.root
     if before is not None:
-        yield Questions(questions, _folder(before, listen), base)
+        yield Questions(questions, _folder(before, listen), root)
         return
     if base is None or not questions.prompts:
-        yield Questions(questions, None, base)
+        yield Questions(questions, None, root)
         return
     with tempfile.TemporaryDirectory(prefix="tokengraft-", dir=out.resolve().parent) as place:
-        made, note = _untrained(plan, str(against), Path(place, "untrained"), listen)
-        yield Questions(questions, made, base, (note,) if note else ())
+        made, note = _untrained(plan, base, folder, Path(place, "untrained"), listen)
+        yield Questions(questions, made, root, (note,) if note else ())
 
 
 def _folder(source: str, listen: Listen) -> Path:
@@ -86,11 +88,13 @@ def _folder(source: str, listen: Listen) -> Path:
     return locate(source, listen=listen) if isinstance(found, Address) else found
 
 
-def _untrained(plan: Plan, base: str, place: Path, listen: Listen) -> tuple[Path | None, str]:
+def _untrained(
+    plan: Plan, base: Checkpoint, folder: Path | None, place: Path, listen: Listen
+) -> tuple[Path | None, str]:
     """The recipe applied without training; or why there is nothing to compare with."""
     recipe, _ = parse_recipe(plan.recipe, file="the plan's recipe")
     try:
-        planned = plan_recipe(load(base), recipe, text=plan.recipe, source=base)
+        planned = plan_recipe(base, recipe, text=plan.recipe, source=str(base.root), folder=folder)
         if planned.plan.edits == plan.edits:
             return None, "the rows of this folder are the untrained ones: there is no before"
         apply_planned(planned, out=place)

@@ -21,6 +21,7 @@ def verify(  # noqa: PLR0913 - one keyword an option of the command
     behaviour: str | None = None,
     before: str | None = None,
     record: Path | None = None,
+    folder: Path | None = None,
     listen: Listen = ignore,
 ) -> Verification:
     """Prove what can be proved about a result; what was not run is called skipped.
@@ -28,13 +29,17 @@ def verify(  # noqa: PLR0913 - one keyword an option of the command
     Args:
         behaviour: a suite that asks the model, or `auto`; `before` is another model to compare with,
             and `record` the file into which goes what was measured.
+        folder: where the paths of the recipe start, to make what was before; by default, the present
+            folder.
     """
     base = None if against is None else load(against, listen)
     from tokengraft import verifying
 
     if record is not None:
         behaving.may_write_record(record)
-    with behaving.asked(out, behaviour, against=against, before=before, listen=listen) as questions:
+    with behaving.asked(
+        out, behaviour, base=base, before=before, folder=folder, listen=listen
+    ) as questions:
         proved = verifying.verify(
             out,
             against=base,

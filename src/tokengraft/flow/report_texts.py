@@ -10,6 +10,7 @@ from typing import Final
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import RefusedError, TokengraftError
 from tokengraft.formats.recipe_file import parse_recipe
+from tokengraft.formats.template_text import chosen_template
 from tokengraft.plans import Plan, PlannedToken
 from tokengraft.recipes import Recipe
 from tokengraft.reports import TextPiece, TextView
@@ -147,7 +148,7 @@ class _Writer:
     def write(self, talk: Talk) -> tuple[str, str]:
         """The conversation as a text, and why there is none."""
         tokenizer = self._tokenizer
-        template = None if tokenizer is None else tokenizer.template()
+        template = None if tokenizer is None else chosen_template(tokenizer, with_tools=talk.tools)
         if tokenizer is None or template is None:
             return "", "there is no chat template"
         if self._child is None:

@@ -11,7 +11,7 @@ from typing import Final
 from tokengraft.answers import ReportWritten
 from tokengraft.applying.single import write_document
 from tokengraft.behaviour import Behaviour
-from tokengraft.checkpoint import Checkpoint
+from tokengraft.checkpoint import RECORD_FOLDER, Checkpoint
 from tokengraft.errors import (
     MalformedFile,
     StalePlan,
@@ -27,6 +27,7 @@ from tokengraft.flow.report_parts import key_changes, positions, tensor_changes
 from tokengraft.flow.report_rows import matrix_views
 from tokengraft.flow.report_texts import text_views
 from tokengraft.flow.serving import advice
+from tokengraft.formats.plan_files import read_plan
 from tokengraft.formats.recipe_file import parse_recipe
 from tokengraft.formats.training_records import beside as next_to
 from tokengraft.formats.training_records import read_training, training_folder
@@ -66,6 +67,11 @@ class ReportRequest:
     texts: Sequence[str] = ()
     deep: bool = False
     long_texts: Sequence[Path] = ()
+
+    @property
+    def makes_proof(self) -> bool:
+        """Whether base and result are to be read for a proof."""
+        return self.verification is None and self.proves
 
 
 def report(
@@ -128,8 +134,8 @@ def may_write(file: Path, asked: ReportRequest, *, replace: bool) -> None:
     """Refuse a place inside what is read, and one where something else lies."""
     place = file.parent.resolve() / file.name
     folders = [("OUT", asked.out)]
-    if asked.against is not None and Path(asked.against).is_dir():
-        folders.append(("the base", Path(asked.against)))
+    bases = (asked.against, _named_base(asked.out))
+    folders += [("the base", Path(base)) for base in bases if base and Path(base).is_dir()]
     for what, folder in folders:
         inside = folder.resolve()
         if place == inside or inside in place.parents:
@@ -157,6 +163,15 @@ def may_write(file: Path, asked: ReportRequest, *, replace: bool) -> None:
         )
 
 
+def _named_base(out: Path) -> str | None:
+    """The base that the recipe of OUT names; what OUT lacks, `gather` says."""
+    try:
+        plan = read_plan(out / RECORD_FOLDER / "plan.json").plan
+        return parse_recipe(plan.recipe, file="the plan's recipe")[0].base
+    except TokengraftError:
+        return None
+
+
 def _is_report(file: Path) -> bool:
     return file.is_file() and MARK.encode() in read_head(file, HEAD_BYTES)
 
@@ -178,8 +193,10 @@ def gather(asked: ReportRequest, listen: Listen = ignore) -> Report:
     recipe = parse_recipe(plan.recipe, file="the plan's recipe")[0]
     source, base, missing = _base(asked, plan, recipe.base, listen)
     proof = asked.verification
-    if proof is None and asked.proves:
-        proof = _proof(asked, source, listen)
+    if asked.makes_proof:
+        proof = prove(
+            asked.out, against=base, deep=asked.deep, texts=asked.long_texts, listen=listen
+        )
     found = Report(
         out=str(asked.out),
         source=source,
@@ -211,11 +228,6 @@ def _facts(result: Checkpoint) -> Facts:
     return auditing.facts(result)
 
 
-def _proof(asked: ReportRequest, source: str | None, listen: Listen) -> Verification:
-    base = None if source is None else load(source, listen)
-    return prove(asked.out, against=base, deep=asked.deep, texts=asked.long_texts, listen=listen)
-
-
 def _behaviour(proof: Verification | None, training: TrainingRecords | None) -> Behaviour | None:
     """What the proof asked the model just now, else what was recorded earlier."""
     if proof is not None and proof.behaviour is not None:
@@ -228,7 +240,7 @@ def _base(
 ) -> tuple[str | None, Checkpoint | None, str]:
     """The base as it was named, its snapshot, and why there is none."""
     if asked.against is not None:
-        base = load(asked.against, listen, weights=False)
+        base = load(asked.against, listen, weights=asked.makes_proof)
         if not base.is_planned_base(plan.base.layout, plan.base.files):
             raise StalePlan(
                 f"{asked.against} is not the base that {asked.out} was made from",

@@ -78,7 +78,7 @@ def run(  # noqa: PLR0913 - one keyword an option of the command
             overrides=overrides,
             listen=listen,
         )
-        proof = _proof(out, source, done, listen)
+        proof = _proof(out, source, done, recipe.parent, listen)
         reports = report_beside(out, source, proof, language=language, listen=listen)
         told = (source, said, done.planned, done.applied, proof, done.resumed, reports, done)
         return Story(*told, serve=_serve(out, done.planned))
@@ -99,13 +99,15 @@ def _serve(out: Path, planned: Planned) -> tuple[str, ...]:
     return tuple(serving(out, planned.recipe))
 
 
-def _proof(out: Path, source: str, done: TrainedOut, listen: Listen) -> Verification:
+def _proof(out: Path, source: str, done: TrainedOut, folder: Path, listen: Listen) -> Verification:
     """Verify; and where the training held rows out of its data, ask the model about them."""
     if not any(done.folder.rglob(HELD_OUT)):
         return verify(out, against=source, listen=listen)
     record = done.folder / BEHAVIOUR
     try:
-        return verify(out, against=source, behaviour=AUTO, record=record, listen=listen)
+        return verify(
+            out, against=source, behaviour=AUTO, record=record, folder=folder, listen=listen
+        )
     except NothingToAsk as error:
         listen(Note("verify", error.summary))
         return verify(out, against=source, listen=listen)

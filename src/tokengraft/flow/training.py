@@ -121,7 +121,10 @@ def ask(
 
     Raises:
         UsageError: the recipe names no stage, no base, or adds no token.
+        TokengraftError: its data cannot be read; see `check_readable`.
     """
+    from tokengraft.training.reading import check_readable
+
     wish, text = read_recipe(recipe, overrides=overrides)
     quoted = shlex.quote(str(recipe))
     if wish.train is None or not wish.train.stages:
@@ -148,6 +151,8 @@ def ask(
             subject=str(checkpoint.root),
             hint="tokengraft apply plans and edits small files without them",
         )
+    if wish.train.data is not None:
+        check_readable(wish.train.data, recipe.parent)
     if not new_tokens(start.plan):
         raise UsageError(
             "the recipe adds no token whose rows could be trained",
@@ -202,17 +207,17 @@ def _trained_out(asked: Asked, *, copy: CopyMode, replace: bool, listen: Listen)
         for name in asked.stages[len(done) :]:
             done.append(_run(asked, name, keys[name], done, copy=copy, listen=listen))
             shown.append(_shown(done[-1].record, resumed=False))
+        key = keys[asked.stages[-1]]
+        tokens = place.verdicts(key)
+        if tokens is None:  # before OUT is made: data that cannot be read must leave none behind
+            tokens = _judged(asked, done, listen)
+            place.judge(key, tokens)
         final = _planned(asked, done, listen)
         applied, before = apply_once(
             final, out=asked.out, copy=copy, replace=replace, listen=listen
         )
         if not before:
             (place.folder / BEHAVIOUR).unlink(missing_ok=True)  # it speaks of another OUT
-        key = keys[asked.stages[-1]]
-        known = place.verdicts(key)
-        tokens = _judged(asked, done, listen) if known is None else known
-        if known is None:
-            place.judge(key, tokens)
         place.gather(asked.stages)
         place.clear_stage()
         listen(Done(STEP, str(asked.out)))
@@ -290,8 +295,9 @@ def _run(
 
     place = asked.place
     stage = stage_named(name)
-    planned = _planned(asked, done, listen) if done else asked.start
+    planned = asked.start  # whose ids hold for every stage; rows come with the job
     if needs_staged(name):
+        planned = _planned(asked, done, listen) if done else asked.start
         open_subject.cache_clear()  # it loads a model of its own: two would not fit where one does
         # Never by hard links: what reads the stage may be a program that also writes.
         way: CopyMode = "auto" if copy == "link" else copy

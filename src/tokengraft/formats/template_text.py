@@ -346,3 +346,9 @@ def own_templates(tokenizer: Tokenizer) -> Mapping[str, ChatTemplate]:
         if template.name not in chosen or template.pointer == "":
             chosen[template.name] = template
     return chosen
+
+
+def chosen_template(tokenizer: Tokenizer, *, with_tools: bool) -> ChatTemplate | None:
+    """The template that transformers takes: `tool_use` where there are tools, if there is one."""
+    own = own_templates(tokenizer)
+    return (own.get("tool_use") if with_tools else None) or own.get("default")

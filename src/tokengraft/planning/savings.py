@@ -7,10 +7,9 @@ from pathlib import PurePath
 
 from tokengraft.planning.draft import Draft, Word
 from tokengraft.planning.library import CountCorpus, Counted
-from tokengraft.recipes import Train
+from tokengraft.recipes import PLAIN_TEXT, Train
 from tokengraft.spelling import readable
 
-PLAIN = (".txt", ".md", "")  # of other files the text is not what stands in them
 SHOWN = 8
 
 
@@ -20,7 +19,7 @@ def with_savings(draft: Draft, train: Train | None, count: CountCorpus) -> Draft
         return draft
     if train.data is None:
         return draft.with_note("what the new words save is unknown: [train] names no text")
-    if PurePath(train.data).suffix.lower() not in PLAIN:
+    if PurePath(train.data).suffix.lower() not in PLAIN_TEXT:  # what else stands there is no text
         return draft.with_note(
             f"what the new words save is unknown before training: {train.data} is no plain text"
         )

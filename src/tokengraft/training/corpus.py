@@ -1,21 +1,24 @@
 """Text that rows are fitted and judged on, dealt out by document: fit, validation, test.
 
-A document is in one part only, whatever the order of the file, since its own text decides. Plain
-text is cut at blank lines; of chats and pairs the text of their messages is taken, a row a document.
+A document is in one part only, whatever the order of the file, since its own text decides. Rows are
+those of `reading`: plain text is cut at blank lines, and at others where it goes on for long; of chats
+and pairs the text of their messages is taken, a row a document.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from io import StringIO
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
-from tokengraft.errors import MalformedFile, ReadFailed
+from tokengraft.errors import MalformedFile
+from tokengraft.recipes import PLAIN_TEXT, Train
+from tokengraft.training.reading import Row, local, read_rows
 from tokengraft.training.subject import Subject
 from tokengraft.training.windows import Ids
 
@@ -23,7 +26,6 @@ FIT, VALIDATION, TEST = "fit", "validation", "test"
 _ENDS = ((FIT, 0.5), (VALIDATION, 0.65), (TEST, 1.0))
 FEWEST_CHARACTERS = 800  # of a document: some 200 pieces, so that windows have a past and a future
 MOST_CHARACTERS = 16_000_000  # more says little more of some tokens, and is held in memory
-ROWS = (".jsonl", ".json")
 # Where rows of data sets keep text: messages, ShareGPT, prompt-completion, Alpaca, plain.
 _TEXTS = (
     *("content", "value", "thoughts", "reasoning_content"),
@@ -39,40 +41,66 @@ class Corpus:
     Attributes:
         n_bytes, n_positions: of all parts together.
         is_whole: whether the file was read to its end.
+        notes: what was left out of it, one sentence each.
     """
 
     parts: Mapping[str, Sequence[Ids]]
     n_bytes: int
     n_positions: int
     is_whole: bool
+    notes: tuple[str, ...] = ()
 
 
-def is_local(data: Path) -> bool:
-    """Whether this is a file that can be read here (data may also be a name on the Hub)."""
-    return data.is_file()
+def corpus_of(subject: Subject, train: Train | None, folder: Path) -> Corpus | None:
+    """The text that a recipe's `[train] data` names, where it is a file of this machine.
+
+    Args:
+        folder: where the recipe's paths start.
+    Raises:
+        TokengraftError: as `read_corpus`.
+    """
+    if train is None or train.data is None or local(train.data, folder) is None:
+        return None
+    return read_corpus(subject, train.data, folder)
 
 
-def read_corpus(subject: Subject, path: Path) -> Corpus:
+def read_corpus(subject: Subject, named: str, folder: Path) -> Corpus:
     """Read a file and encode it with the base's tokenizer.
 
     Raises:
-        ReadFailed: the system refuses, or it is no UTF-8.
-        MalformedFile: a row is no JSON.
+        MalformedFile: no row of it can be read.
+        TokengraftError: as `read_rows`.
     """
     texts: list[str] = []
+    unread: list[Row] = []
     size, is_whole = 0, True
-    for text in documents(path):
+    for text in documents(named, folder, unread):
         if size + len(text) > MOST_CHARACTERS and texts:
             is_whole = False
             break
         size += len(text)
         texts.append(text)
+    if unread and not texts:
+        raise MalformedFile(
+            f"no row of {named} can be read",
+            detail=f"line {unread[0].line}: {unread[0].problem}",
+            subject=str(folder / named),
+            hint="name a .jsonl, .json, .parquet or .txt file in [train] data",
+        )
     parts: dict[str, list[Ids]] = {name: [] for name, _ in _ENDS}
     encoded = subject.tokenizer.encode_batch(texts, add_special_tokens=False)
     for text, encoding in zip(texts, encoded, strict=True):
         parts[part_of(text)].append(np.array(encoding.ids, np.int64))
     n_positions = sum(len(ids) for part in parts.values() for ids in part)
-    return Corpus(parts, sum(len(text.encode()) for text in texts), n_positions, is_whole)
+    n_bytes = sum(len(text.encode()) for text in texts)
+    notes = []
+    if not is_whole:
+        notes.append(f"only the beginning of {named} was read: {n_bytes:,} bytes")
+    if unread:
+        notes.append(
+            f"rows of {named} that cannot be read: {len(unread):,}; line {unread[0].line}: {unread[0].problem}"
+        )
+    return Corpus(parts, n_bytes, n_positions, is_whole, tuple(notes))
 
 
 def part_of(document: str) -> str:
@@ -82,71 +110,44 @@ def part_of(document: str) -> str:
     return next(name for name, end in _ENDS if share < end)
 
 
-def documents(path: Path) -> Iterator[str]:
+def documents(named: str, folder: Path, unread: list[Row]) -> Iterator[str]:
     """The documents of a file; short ones that follow each other are read as one.
 
+    Args:
+        unread: takes the rows that cannot be read.
     Raises:
-        ReadFailed, MalformedFile: as `read_corpus`.
+        TokengraftError: as `read_rows`.
     """
-    pieces = _rows(path) if path.suffix in ROWS else _blocks(path)
+    is_plain = PurePath(named).suffix.lower() in PLAIN_TEXT
     kept: list[str] = []
     size = 0
-    try:
-        for piece in pieces:
+    for row in read_rows(named, folder):
+        if row.problem:
+            unread.append(row)
+            continue
+        text = "\n".join(_texts(row.value))
+        for piece in _cut(text) if is_plain else [text] if text.strip() else []:
             kept.append(piece)
             size += len(piece)
             if size >= FEWEST_CHARACTERS:
                 yield "\n\n".join(kept)
                 kept, size = [], 0
-    except UnicodeDecodeError as error:
-        raise ReadFailed(
-            f"{path} is not UTF-8", detail=str(error.reason), subject=str(path)
-        ) from error
-    except OSError as error:
-        raise ReadFailed(
-            f"{path} cannot be read", detail=str(error.strerror), subject=str(path)
-        ) from error
     if kept:
         yield "\n\n".join(kept)
 
 
-def _blocks(path: Path) -> Iterator[str]:
-    """What stands between blank lines; a block that goes on for long is cut at a line."""
+def _cut(text: str) -> Iterator[str]:
+    """A text in parts that end with a line, where it goes on for long."""
     lines: list[str] = []
     size = 0
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.strip():
-                lines.append(line)
-                size += len(line)
-            if lines and (not line.strip() or size >= 2 * FEWEST_CHARACTERS):
-                yield "".join(lines).strip("\n")
-                lines, size = [], 0
-    if lines:
+    for line in StringIO(text):
+        lines.append(line)
+        size += len(line)
+        if size >= 2 * FEWEST_CHARACTERS:
+            yield "".join(lines).strip("\n")
+            lines, size = [], 0
+    if "".join(lines).strip():
         yield "".join(lines).strip("\n")
-
-
-def _rows(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8") as file:
-        if path.suffix == ".json":
-            found = _parsed(file.read(), path, 1)
-            rows: Iterable[Any] = found if isinstance(found, list) else [found]
-        else:
-            lines = ((n, line) for n, line in enumerate(file, 1) if line.strip())
-            rows = (_parsed(line, path, n) for n, line in lines)
-        for row in rows:
-            text = "\n".join(_texts(row))
-            if text.strip():
-                yield text
-
-
-def _parsed(text: str, path: Path, line: int) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise MalformedFile(
-            f"line {line} of {path} is no JSON", detail=str(error), subject=f"{path}:{line}"
-        ) from error
 
 
 def _texts(row: Any) -> Iterator[str]:

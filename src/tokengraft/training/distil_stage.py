@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from tokengraft.events import Note
 from tokengraft.row_sets import RowSet, RowsMade
+from tokengraft.training.corpus import corpus_of
 from tokengraft.training.distilling import distil_rows
-from tokengraft.training.fit_stage import corpus_of, evidence_in, listed
+from tokengraft.training.fit_stage import evidence_in, listed
 from tokengraft.training.fitting import Evidence
 from tokengraft.training.input_rows import beyond_last
 from tokengraft.training.phrases import Standing, standing
@@ -37,8 +38,8 @@ def run(job: Job) -> StageResult:
     stand = standing(job.plan, job.recipe, subject)
     phrases = [one.phrase for one in stand if one.phrase is not None]
     parts: list[tuple[Evidence, str]] = []
-    notes: list[str] = []
-    corpus = corpus_of(job, subject)
+    corpus = corpus_of(subject, job.recipe.train, job.recipe_folder)
+    notes = [] if corpus is None else [*corpus.notes]
     if corpus is not None and phrases:
         told = evidence_in(subject, corpus, phrases, job.seed, has_known=False)
         parts += [] if told is None else [(told, "")]

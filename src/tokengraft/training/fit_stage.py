@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tokengraft.events import Done, Progress, Started
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training.corpus import FIT, VALIDATION, Corpus, is_local, read_corpus
+from tokengraft.training.corpus import FIT, VALIDATION, Corpus, corpus_of
 from tokengraft.training.evidence import evidence_of, part_of_corpus
 from tokengraft.training.fitting import Evidence, fit_rows
 from tokengraft.training.phrases import Standing, standing
@@ -35,12 +35,10 @@ def run(job: Job) -> StageResult:
     _step(job, 1)
     stand = standing(job.plan, job.recipe, subject)
     phrases = [one.phrase for one in stand if one.phrase is not None]
-    corpus = corpus_of(job, subject)
+    corpus = corpus_of(subject, job.recipe.train, job.recipe_folder)
     _step(job, 2)
-    notes: list[str] = []
+    notes = [] if corpus is None else [*corpus.notes]
     made: dict[str, tuple[RowSet, int]] = {}
-    if corpus is not None and not corpus.is_whole:
-        notes.append(f"only the beginning of {_data(job)} was read: {corpus.n_bytes:,} bytes")
     if corpus is not None and phrases:
         made = _fitted(job, subject, corpus, phrases)
     else:
@@ -60,16 +58,6 @@ def run(job: Job) -> StageResult:
 
 def _step(job: Job, done: int) -> None:
     job.listen(Progress(STEP, "", done, STEPS, "steps"))
-
-
-def _data(job: Job) -> str:
-    return "" if job.recipe.train is None else job.recipe.train.data or ""
-
-
-def corpus_of(job: Job, subject: Subject) -> Corpus | None:
-    """The text that the recipe names, where it is a file."""
-    path = job.recipe_folder / _data(job)
-    return read_corpus(subject, path) if _data(job) and is_local(path) else None
 
 
 def _fitted(

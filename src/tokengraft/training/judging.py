@@ -1,4 +1,8 @@
-"""A verdict for each new token: read, written, worth its row; measured on text that no stage saw.
+"""A verdict for each new token: read, written, worth its row.
+
+Measured on a part of the text that neither `fit` nor `distil` sees. `sft` divides its data by prompts
+and not by documents, so that where it ran on the same file the text is not held out, and reasons and
+notes say so.
 
 The measures are those of the benchmark of rows: KL from the predictions after the pieces to those
 after the token, and the binary KL from what is due to what is written, each as the share that is
@@ -17,7 +21,7 @@ from numpy.typing import NDArray
 
 from tokengraft.events import Done, Listen, Progress, Started
 from tokengraft.row_sets import RowSet
-from tokengraft.training.corpus import TEST, Corpus, is_local, read_corpus
+from tokengraft.training.corpus import TEST, Corpus, corpus_of
 from tokengraft.training.evidence import Part, part_of_corpus, uses
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.output_rows import divergence
@@ -67,8 +71,7 @@ def judge_rows(job: Job, *, changed_model: bool = False) -> TokenVerdicts:
     subject = open_subject(job.base, two_rows=not job.rows.is_tied)
     stand = {one.text: one for one in standing(plan, job.recipe, subject)}
     train = job.recipe.train
-    data = job.recipe_folder / ((train.data if train else None) or "")
-    corpus = read_corpus(subject, data) if is_local(data) else None
+    corpus = corpus_of(subject, train, job.recipe_folder)
     listen(Progress(STEP, "", 1, STEPS, "steps"))
     measured = _measured(subject, corpus, rows, stand, listen)
     ids = {token.text: token for token in plan.tokens if token.rows}
@@ -77,7 +80,9 @@ def judge_rows(job: Job, *, changed_model: bool = False) -> TokenVerdicts:
     for text in rows.texts:
         phrase = stand[text].phrase if text in stand else None
         is_learned = supervised and (phrase is None or phrase.is_described)
-        verdict, reasons = decided(phrase, measured[text], corpus, is_learned=is_learned)
+        verdict, reasons = decided(
+            phrase, measured[text], corpus, is_learned=is_learned, is_seen=supervised
+        )
         tokens.append(
             TokenVerdict(
                 text=text,
@@ -89,6 +94,10 @@ def judge_rows(job: Job, *, changed_model: bool = False) -> TokenVerdicts:
             )
         )
     notes = ["measured on the base without the adapter"] if changed_model else []
+    if supervised and corpus is not None:
+        notes.append(
+            "sft was trained on the data that this is measured on: the shares are of text that it saw"
+        )
     if subject.model.tied:  # what two rows a token would cost, where the plan offers them
         notes += [note for note in plan.notes if "untie" in note]
     listen(Done(STEP))
@@ -96,12 +105,18 @@ def judge_rows(job: Job, *, changed_model: bool = False) -> TokenVerdicts:
 
 
 def decided(
-    phrase: Phrase | None, found: Measured, corpus: Corpus | None, *, is_learned: bool = False
+    phrase: Phrase | None,
+    found: Measured,
+    corpus: Corpus | None,
+    *,
+    is_learned: bool = False,
+    is_seen: bool = False,
 ) -> tuple[TokenAnswer, list[str]]:
     """The verdict and its reasons. What was not measured is not held against a token.
 
     Args:
         is_learned: whether supervised training decides what the token means, and no description.
+        is_seen: whether supervised training saw the text too.
     """
     if is_learned:
         return "unknown", ["it means what supervised training taught: a behaviour check can say"]
@@ -115,13 +130,27 @@ def decided(
             ]
         if corpus is None:
             return "unknown", ["there is no local text to measure it on"]
-        return "unknown", [f"held-out text shows it {found.n_windows} times, too few to measure"]
-    reasons = [f"{found.read:.0%} of reading is recovered on held-out text"]
-    if found.write is not None:
-        reasons.append(f"{found.write:.0%} of writing is recovered on held-out text")
-    elif phrase is not None and phrase.is_described:
+        return "unknown", [
+            f"a part of the text shows it {found.n_windows} times, too few to measure"
+        ]
+    reasons = _recovered(found.read, found.write, is_seen=is_seen)
+    if found.write is None and phrase is not None and phrase.is_described:
         reasons.append("how it is written, only supervised training and a behaviour check can say")
     return "go", reasons
+
+
+def _recovered(read: float, write: float | None, *, is_seen: bool) -> list[str]:
+    if is_seen:
+        told = [f"{read:.0%} of reading is recovered on text that sft saw too"]
+        return (
+            told
+            if write is None
+            else [*told, f"{write:.0%} of writing is recovered on text that sft saw too"]
+        )
+    told = [f"{read:.0%} of reading is recovered on held-out text"]
+    return (
+        told if write is None else [*told, f"{write:.0%} of writing is recovered on held-out text"]
+    )
 
 
 def _against(phrase: Phrase | None, found: Measured, corpus: Corpus | None) -> list[str]:

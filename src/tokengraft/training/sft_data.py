@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
@@ -26,9 +26,9 @@ from tokengraft.data_audits import (
 )
 from tokengraft.errors import MissingExtra, RefusedError
 from tokengraft.events import Done, Listen, Progress, Started, ignore
+from tokengraft.training.reading import Row, read_rows
 from tokengraft.training.sft_encoding import Encoded, Encoder
 from tokengraft.training.sft_forms import BadRow, Continued, Example, example_of
-from tokengraft.training.sft_reading import read_rows
 from tokengraft.training.splitting import is_held_out
 
 AT_ONCE = 64  # rows that go to the tokenizer together
@@ -87,6 +87,16 @@ class _Counts:
             self.dropped.append(DroppedRow(line=line, reason=reason))
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A row as an example with its ids, or as the reason why it is none."""
+
+    line: int
+    form: str
+    example: Example | BadRow
+    encoded: Encoded | None = None
+
+
 def audit_data(
     checkpoint: Checkpoint,
     tokens: Mapping[str, int],
@@ -109,10 +119,12 @@ def audit_data(
     new_ids = frozenset(tokens.values())
     listen(Started(STEP, asked.source, asked.max_rows or 0, "rows"))
     with Encoder(checkpoint) as encoder, _Files(write_to) as files:
-        for line, example, encoded in _encoded(encoder, asked, counts, listen):
-            if isinstance(encoded, BadRow):
-                counts.drop(line, str(encoded))
+        for one in _encoded(encoder, asked, counts, listen):
+            line, example, encoded = one.line, one.example, one.encoded
+            if isinstance(example, BadRow):
+                counts.drop(line, str(example))
                 continue
+            assert encoded is not None
             ids, said = encoded.ids[: asked.length], encoded.said[: asked.length]
             if not any(said):
                 counts.drop(line, f"what the model says begins behind {asked.length} tokens")
@@ -153,38 +165,45 @@ def audit_data(
     return audit
 
 
-def _encoded(
-    encoder: Encoder, asked: Asked, counts: _Counts, listen: Listen
-) -> Iterator[tuple[int, Example, Encoded | BadRow]]:
-    waiting: list[tuple[int, Example]] = []
-    for row in read_rows(asked.source, asked.folder):
-        if asked.max_rows is not None and counts.read == asked.max_rows:
+def _encoded(encoder: Encoder, asked: Asked, counts: _Counts, listen: Listen) -> Iterator[_Read]:
+    """Rows in their order; `counts` has those alone that were handed on, and not what was read ahead."""
+    waiting: list[_Read] = []
+    for number, row in enumerate(read_rows(asked.source, asked.folder)):
+        if number == asked.max_rows:
+            yield from _together(encoder, waiting, counts)
             counts.complete = False
-            break
-        counts.read += 1
-        if row.problem:
-            counts.drop(row.line, row.problem)
-            continue
-        try:
-            form, example = example_of(row.value)
-        except BadRow as bad:
-            counts.drop(row.line, str(bad))
-            continue
-        counts.forms[form] += 1
-        waiting.append((row.line, example))
+            return
+        waiting.append(_told(row))
         if len(waiting) == AT_ONCE:
-            yield from _together(encoder, waiting)
+            yield from _together(encoder, waiting, counts)
             waiting = []
-            listen(Progress(STEP, asked.source, counts.read, asked.max_rows or 0, "rows"))
-    yield from _together(encoder, waiting)
+            listen(Progress(STEP, asked.source, number + 1, asked.max_rows or 0, "rows"))
+    yield from _together(encoder, waiting, counts)
 
 
-def _together(
-    encoder: Encoder, waiting: list[tuple[int, Example]]
-) -> Iterator[tuple[int, Example, Encoded | BadRow]]:
-    encoded = encoder.encode([example for _, example in waiting])
-    for (line, example), one in zip(waiting, encoded, strict=True):
-        yield line, example, one
+def _told(row: Row) -> _Read:
+    if row.problem:
+        return _Read(row.line, "", BadRow(row.problem))
+    try:
+        return _Read(row.line, *example_of(row.value))
+    except BadRow as bad:
+        return _Read(row.line, "", bad)
+
+
+def _together(encoder: Encoder, waiting: list[_Read], counts: _Counts) -> Iterator[_Read]:
+    good = [one.example for one in waiting if not isinstance(one.example, BadRow)]
+    encoded = iter(encoder.encode(good))
+    for one in waiting:
+        counts.read += 1
+        if isinstance(one.example, BadRow):
+            yield one
+            continue
+        counts.forms[one.form] += 1
+        found = next(encoded)
+        if isinstance(found, BadRow):
+            yield replace(one, example=found)
+        else:
+            yield replace(one, encoded=found)
 
 
 def _is_text(example: Example) -> bool:

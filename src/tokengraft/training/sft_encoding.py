@@ -15,7 +15,7 @@ from typing import Self
 
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import ChildFailed, ConflictingFiles, MalformedFile
-from tokengraft.formats.template_text import own_templates
+from tokengraft.formats.template_text import chosen_template
 from tokengraft.sandbox.templates import TemplateChild, TemplateFailed
 from tokengraft.sandbox.tokenizers import TokenizerChild
 from tokengraft.training.sft_forms import BadRow, Continued, Conversation, Example
@@ -158,9 +158,7 @@ class Encoder:
         return rendered.text, tuple(sorted(rendered.generated))
 
     def _chosen(self, *, with_tools: bool) -> str:
-        templates = own_templates(self._tokenizer)
-        chosen = templates.get("tool_use") if with_tools else None
-        chosen = chosen or self._tokenizer.template()
+        chosen = chosen_template(self._tokenizer, with_tools=with_tools)
         if chosen is None:
             raise ConflictingFiles(
                 "the folder has no chat template, and the data are conversations",

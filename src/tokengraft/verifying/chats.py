@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tokengraft.checkpoint import JsonValue
 from tokengraft.formats.recipe_file import parse_recipe
-from tokengraft.formats.template_text import own_templates
+from tokengraft.formats.template_text import chosen_template
 from tokengraft.recipes import Recipe, RoleToken
 from tokengraft.results import Check
 from tokengraft.sandbox.templates import Rendered, TemplateChild, TemplateFailed
@@ -135,7 +135,8 @@ def spoken(tokenizer: Tokenizer, recipe: Recipe) -> Iterator[Spoken]:
     """
     with TemplateChild() as child:
         for talk in talks(recipe):
-            template = _chosen(tokenizer, with_tools=talk.tools)
+            template = chosen_template(tokenizer, with_tools=talk.tools)
+            assert template is not None  # whoever asks for talks has looked
             run = _Runner(child, template, tokenizer)
             whole = run.render(talk.messages, talk)
             missing = [token for token in talk.tokens if token not in whole.text]
@@ -151,14 +152,6 @@ def spoken(tokenizer: Tokenizer, recipe: Recipe) -> Iterator[Spoken]:
             if unmarked:
                 raise DoesNotHoldError(f"{talk.what}: {unmarked[0]!r} is not marked as said")
             yield Spoken(talk, prompt, whole.text[len(prompt) :])
-
-
-def _chosen(tokenizer: Tokenizer, *, with_tools: bool) -> ChatTemplate:
-    """The template that transformers takes: `tool_use` where there are tools, if there is one."""
-    templates = own_templates(tokenizer)
-    if with_tools and "tool_use" in templates:
-        return templates["tool_use"]
-    return templates.get("default") or next(iter(templates.values()))
 
 
 @dataclass(frozen=True, slots=True)
