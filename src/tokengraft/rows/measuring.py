@@ -24,6 +24,9 @@ from tokengraft.formats.byte_ranges import RangeRows
 from tokengraft.formats.rows import Floats
 
 AT_ONCE = 512  # rows wanted in one reading; their signs take a bit for each row of the matrix
+SIGNS_AT_ONCE = 512  # rows whose signs are numbers at a time: few enough to stay in a CPU's cache
+# The eight signs of each byte, [256, 8].
+BYTE_SIGNS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) * 2.0 - 1.0
 DIGITS = 6  # of a measured length: more of them would differ between machines
 
 
@@ -65,10 +68,10 @@ def shortened(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
 
 
-def signs(key: str, count: int) -> NDArray[np.int8]:
-    """So many signs, the same for the same key on every machine: bits of SHAKE-256."""
+def _bits(key: str, count: int) -> NDArray[np.uint8]:
+    """So many bits, eight to a byte, the same for the same key on every machine: SHAKE-256."""
     data = hashlib.shake_256(key.encode("utf-8", "surrogatepass")).digest(-(-count // 8))
-    return np.unpackbits(np.frombuffer(data, np.uint8))[:count].astype(np.int8) * 2 - 1
+    return np.frombuffer(data, np.uint8)
 
 
 def drawn(rows: RangeRows, used: Used, keys: Sequence[str], spread: float) -> Floats:
@@ -81,14 +84,28 @@ def drawn(rows: RangeRows, used: Used, keys: Sequence[str], spread: float) -> Fl
 
 
 def _drawn(rows: RangeRows, used: Used, keys: Sequence[str], spread: float) -> Floats:
-    signs_NV = np.stack([signs(key, used.count) for key in keys])
-    signs_NV[:, [i for i in used.untrained if i < used.count]] = 0
+    bits_NV = np.stack([_bits(key, used.count) for key in keys])
     sum_D = np.zeros(rows.width, np.float64)
     signed_ND = np.zeros((len(keys), rows.width), np.float64)
+    balance_N = np.zeros(len(keys), np.float64)
+    counts_V = np.ones(used.count, np.float64)
+    counts_V[[i for i in used.untrained if i < used.count]] = 0.0
     for first, block_BD in _blocks(rows, used):
         sum_D += block_BD.sum(axis=0)
-        signed_ND += signs_NV[:, first : first + len(block_BD)].astype(np.float64) @ block_BD
-    balance_N = signs_NV.sum(axis=1, dtype=np.int64)
+        for begin in range(0, len(block_BD), SIGNS_AT_ONCE):
+            part_BD = block_BD[begin : begin + SIGNS_AT_ONCE]
+            here = slice(first + begin, first + begin + len(part_BD))
+            signs_NB = _signs(bits_NV, here)
+            signed_ND += signs_NB @ part_BD
+            balance_N += signs_NB @ counts_V[here]
     centred_ND = signed_ND - np.outer(balance_N, sum_D / used.n_left)
     result: Floats = centred_ND * np.sqrt(spread / used.n_left)
     return result
+
+
+def _signs(bits_NV: NDArray[np.uint8], rows: slice) -> Floats:
+    """The signs [N, B] of some rows, out of bits that lie eight to a byte."""
+    begin = rows.start // 8
+    bytes_N8 = bits_NV[:, begin : -(-rows.stop // 8)]
+    signs_NB = BYTE_SIGNS.take(bytes_N8, axis=0).reshape(len(bits_NV), -1)
+    return signs_NB[:, rows.start - 8 * begin : rows.stop - 8 * begin]
