@@ -8,7 +8,12 @@ from typing import Any, Self, TypeVar, cast
 
 from tokengraft.errors import MalformedFile
 from tokengraft.sandbox.process import Child, Limits
-from tokengraft.sandbox.tokenizers_child import digest_of_ids, digest_of_table
+from tokengraft.sandbox.tokenizers_child import (
+    digest_of_ids,
+    digest_of_table,
+    packed,
+    unpacked,
+)
 
 __all__ = ["TOKENIZER_LIMITS", "TokenizerChild", "digest_of_ids", "digest_of_table"]
 
@@ -54,7 +59,10 @@ class TokenizerChild:
         return cast("int", self._child.ask("load", text=text))
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return self._each("encode", "texts", texts)
+        rows: list[list[int]] = []
+        for chunk in chunks(texts):
+            rows += unpacked(cast("dict[str, Any]", self._child.ask("encode", texts=[*chunk])))
+        return rows
 
     def encode_digest(self, texts: Sequence[str]) -> list[str]:
         """Hash the ids of each text as `digest_of_ids` does: to compare, without sending them."""
@@ -113,7 +121,11 @@ class TokenizerChild:
         return dict(pairs)
 
     def decode(self, ids: Sequence[Sequence[int]], *, skip_special: bool) -> list[str]:
-        return self._each("decode", "batch", [list(row) for row in ids], skip_special=skip_special)
+        texts: list[str] = []
+        for chunk in chunks(ids):
+            asked = self._child.ask("decode", batch=packed(chunk), skip_special=skip_special)
+            texts += cast("list[str]", asked)
+        return texts
 
     def token_to_id(self, texts: Sequence[str]) -> list[int | None]:
         return self._each("token_to_id", "texts", texts)
@@ -127,10 +139,10 @@ class TokenizerChild:
         """Hash the table as `digest_of_table(id_table().items())` does, without sending it."""
         return cast("str", self._child.ask("table_digest"))
 
-    def _each(self, op: str, name: str, items: Sequence[Any], **more: bool) -> list[Any]:
+    def _each(self, op: str, name: str, items: Sequence[Any]) -> list[Any]:
         answers: list[Any] = []
         for chunk in chunks(items):
-            answers += cast("list[Any]", self._child.ask(op, **{name: chunk}, **more))
+            answers += cast("list[Any]", self._child.ask(op, **{name: chunk}))
         return answers
 
 

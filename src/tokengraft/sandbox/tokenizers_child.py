@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import struct
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +28,28 @@ def digest_of_ids(ids: Sequence[int]) -> str:
     return hashlib.sha256(struct.pack(f"<{len(ids)}I", *ids)).hexdigest()
 
 
+def packed(rows: Iterable[Sequence[int]]) -> dict[str, Any]:
+    """Rows of ids as they go through a pipe: as text, each of a million would be parsed alone."""
+    counts: list[int] = []
+    ids = array("I")
+    for row in rows:
+        counts.append(len(row))
+        ids.extend(row)
+    return {"counts": counts, "ids": base64.b64encode(ids.tobytes()).decode()}
+
+
+def unpacked(sent: Mapping[str, Any]) -> list[list[int]]:
+    """What `packed` was given."""
+    ids = array("I")
+    ids.frombytes(base64.b64decode(sent["ids"]))
+    rows = []
+    at = 0
+    for count in sent["counts"]:
+        rows.append(ids[at : at + count].tolist())
+        at += count
+    return rows
+
+
 def load(*, text: str | None = None, path: str | None = None) -> int:
     """Load a tokenizer.json, given as its text or by its path; return how many tokens it has."""
     # The import waits for the first question, when the limits stand.
@@ -43,14 +67,14 @@ def load(*, text: str | None = None, path: str | None = None) -> int:
     return tokenizer.get_vocab_size(with_added_tokens=True)
 
 
-def encode(*, texts: list[str]) -> list[list[int]]:
+def encode(*, texts: list[str]) -> dict[str, Any]:
     """Encode each text alone, without the special tokens of a post-processor."""
-    return ids_of(texts)
+    return packed(ids_of(texts))
 
 
 def encode_digest(*, texts: list[str]) -> list[str]:
     """Encode, and hash the ids of each text."""
-    return [digest_of_ids(ids) for ids in encode(texts=texts)]
+    return [digest_of_ids(ids) for ids in ids_of(texts)]
 
 
 def encode_offsets(*, text: str) -> list[tuple[int, int, int]]:
@@ -67,9 +91,9 @@ def encode_spans(*, texts: list[str]) -> list[list[tuple[int, int, int]]]:
     ]
 
 
-def decode(*, batch: list[list[int]], skip_special: bool) -> list[str]:
+def decode(*, batch: dict[str, Any], skip_special: bool) -> list[str]:
     """Decode each list of ids alone."""
-    return list(loaded().decode_batch(batch, skip_special_tokens=skip_special))
+    return list(loaded().decode_batch(unpacked(batch), skip_special_tokens=skip_special))
 
 
 def id_table() -> list[tuple[int, str]]:

@@ -6,6 +6,7 @@ neighbourhoods: cut anywhere, glued to anything.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -224,6 +225,8 @@ _KINDS: tuple[Callable[[Dice], str], ...] = (
 
 
 def _forms(text: str) -> set[str]:
+    if text.isascii():  # normal already
+        return {text, text.lower()}
     normal = {unicodedata.normalize(form, text) for form in ("NFC", "NFD", "NFKC", "NFKD")}
     return normal | {form.lower() for form in normal}
 
@@ -231,18 +234,22 @@ def _forms(text: str) -> set[str]:
 def _finder(literals: Sequence[str]) -> Callable[[str], bool]:
     """Look for any of the literals; 100,000 of them cost little more than one.
 
-    Those with the same beginning are told apart by length: one look-up a length, not one a literal.
+    Only where one of their first letters stands is looked further. Those with the same beginning are
+    told apart by length: one look-up a length, not one a literal.
     """
     width = min((len(literal) for literal in literals), default=0)
     width = min(width, 6)
     by_start: dict[str, dict[int, set[str]]] = {}
     for literal in literals:
         by_start.setdefault(literal[:width], {}).setdefault(len(literal), set()).add(literal)
+    letters = "".join(sorted({start[0] for start in by_start}))
+    first = re.compile(f"[{re.escape(letters)}]") if letters else None
 
     def holds(text: str) -> bool:
-        if not by_start:
+        if first is None:
             return False
-        for at in range(len(text) - width + 1):
+        for found in first.finditer(text):
+            at = found.start()
             for length, those in by_start.get(text[at : at + width], _NONE).items():
                 if text[at : at + length] in those:
                     return True
