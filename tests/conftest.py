@@ -13,7 +13,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-import tiny as tiny_checkpoints
+# Tests run a process a core: threads of numpy and torch, neither of which is imported yet, would
+# only wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPO = Path(__file__).resolve().parents[1]
 OURS = frozenset(
@@ -172,6 +174,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     """A small untied checkpoint in step with itself; other kinds come from `tiny.build`."""
+    import tiny as tiny_checkpoints
+
     return tiny_checkpoints.build(tmp_path / "tiny")
 
 
