@@ -12,6 +12,7 @@ import pytest
 from oracles import traps
 from oracles.asking import ask, remembered, shared
 from oracles.traps import NEW, PAD, RENAMED, START
+from small_qwen import cut
 from tiny import Tiny, build
 from tokengraft.flow import making
 from tokengraft.plans import PatchJson, SetKey
@@ -40,9 +41,9 @@ OURS: dict[str, tuple[tuple[Any, ...], str]] = {
 @pytest.fixture(scope="module")
 def home(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for each trap, and for each of ours its base and its result."""
-    source = data / "tokenizers" / "qwen3-30b-a3b"
 
     def make(folder: Path) -> None:
+        source = cut(data / "tokenizers" / "qwen3-30b-a3b", folder / "source")
         for name, (edit, *_) in traps.EXPECTED.items():
             docs = traps.docs_of(source)
             edit(docs)
@@ -121,7 +122,7 @@ def test_a_post_processor_goes_on_by_id_and_its_name_is_gone(
 ) -> None:
     for major in (four, five):
         trap = major["traps/a post-processor of a renamed token"]
-        assert trap["auto"]["processed"][2][0] == trap["raw"]["processed"][2][0] == 151644
+        assert trap["auto"]["processed"][2][0] == trap["raw"]["processed"][2][0] == 2644
         assert trap["auto"]["ids"][START] is None
 
 
@@ -145,10 +146,10 @@ def test_a_flag_in_the_config_wins_over_the_one_in_tokenizer_json(
 # ── ours, for the same wishes ────────────────────────────────────────────────────────────────────
 
 WANTED: dict[str, dict[str, int | None]] = {
-    "plain": {NEW: 151669, PAD: 151670, START: 151644, "<think>": 151667, RENAMED: None},
-    "renamed": {RENAMED: 151644, START: None, NEW: None, "<|im_end|>": 151645},
-    "without decoder": {NEW: 151669, "<|two|>": 151670, PAD: 151671, START: 151644},
-    "baked": {RENAMED: 151644, START: None, NEW: 151669, PAD: 151670, "<think>": 151667},
+    "plain": {NEW: 2669, PAD: 2670, START: 2644, "<think>": 2667, RENAMED: None},
+    "renamed": {RENAMED: 2644, START: None, NEW: None, "<|im_end|>": 2645},
+    "without decoder": {NEW: 2669, "<|two|>": 2670, PAD: 2671, START: 2644},
+    "baked": {RENAMED: 2644, START: None, NEW: 2669, PAD: 2670, "<think>": 2667},
 }
 
 
@@ -184,9 +185,9 @@ def test_ours_keeps_a_post_processor_and_baked_padding_in_step(
 ) -> None:
     for major in (four, five):
         answer = major["ours/baked"]
-        assert answer["raw"]["processed"][2][0] == 151644
+        assert answer["raw"]["processed"][2][0] == 2644
         assert answer["raw"]["processed"][2][-1] == WANTED["baked"][PAD]
-        assert answer["auto"]["processed"][2][0] == 151644
+        assert answer["auto"]["processed"][2][0] == 2644
 
 
 def test_ours_names_the_class_that_keeps_an_edit_of_the_pre_tokenizer(home: Path) -> None:
