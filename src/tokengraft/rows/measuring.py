@@ -24,7 +24,9 @@ from tokengraft.formats.byte_ranges import RangeRows
 from tokengraft.formats.rows import Floats
 
 AT_ONCE = 512  # rows wanted in one reading; their signs take a bit for each row of the matrix
-SIGNS_AT_ONCE = 4096  # rows whose signs are numbers at a time; products of fewer keep threads waiting
+SIGNS_AT_ONCE = (
+    4096  # rows whose signs are numbers at a time; products of fewer keep threads waiting
+)
 # The eight signs of each byte, [256, 8].
 BYTE_SIGNS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) * 2.0 - 1.0
 DIGITS = 6  # of a measured length: more of them would differ between machines
