@@ -340,11 +340,10 @@ def assert_many(number: int, data: Path, folder: Path) -> None:
     assert_spliced(planned, base)
     making.write_plan(planned, folder / "plan.json")
     assert planned.plan == read_plan(folder / "plan.json").plan
-    out = folder / "out"
-    making.apply(folder / "plan.json", base=str(base), out=out)
-    table = Tokenizer.from_file(str(out / "tokenizer.json")).get_vocab()
+    making.apply(folder / "plan.json", base=str(base), out=folder / "out")
+    table = Tokenizer.from_file(str(folder / "out" / "tokenizer.json")).get_vocab()
     assert table == expected_table(base, [f"<|t{n}|>" for n in range(number)])
-    before, after = row_bytes(base, HEAD), row_bytes(out, HEAD)
+    before, after = row_bytes(base, HEAD), row_bytes(folder / "out", HEAD)
     assert before[:N_TOKENS] == after[:N_TOKENS]
     assert len(after) == -(-(N_TOKENS + number) // 64) * 64
     assert after[N_TOKENS] == bytes(16) != after[N_TOKENS + 2]

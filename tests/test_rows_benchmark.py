@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from benchmarks.rows import probing, whole
 from benchmarks.rows.absent import without_phrases
 from benchmarks.rows.cases import Context, Rows, context
 from benchmarks.rows.kept import digest, every_seed, forget, is_same_run, keep, kept
-from benchmarks.rows.measure import Result, measure, scores, truth
+from benchmarks.rows.measure import Truth, Result, measure, scores, truth
 from benchmarks.rows.peers import PEERS
 from benchmarks.rows.strata import Stratum, choose
 from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject
@@ -39,9 +40,16 @@ def few_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     few(monkeypatch)
 
 
-def aliases(subject: Subject) -> Stratum:
+@cache
+def chosen(name: str, wanted: int) -> Stratum:
+    return choose(small_subject(), name, background=600, wanted=wanted)
+
+
+@cache
+def aliases() -> tuple[Stratum, Truth]:
     """Tokens that stand for one existing piece each."""
-    found = choose(subject, "S2", background=600, wanted=4)
+    subject = small_subject()
+    found = chosen("S2", 6)
     counts = np.bincount(np.concatenate(list(subject.parts[TEST])), minlength=4000)
     words = subject.words
     often = [i for i in np.argsort(-counts) if words.begins_V[i] and len(words.bytes_V[i]) > 3][:5]
@@ -51,21 +59,22 @@ def aliases(subject: Subject) -> Stratum:
         encoded = list(subject.parts[part])
         places = list(places_of(encoded, phrases, words.goes_on_V))
         windows[part] = cut_windows(encoded, places[:60], phrases, before=24, after=12)
-    return Stratum("alias", phrases, windows, found.backgrounds, np.full(len(phrases), 1e-3))
+    told = Stratum("alias", phrases, windows, found.backgrounds, np.full(len(phrases), 1e-3))
+    return told, truth(subject, told)
 
 
 def test_an_alias_reads_exactly_like_its_token_and_takes_half_of_its_mass(subject: Subject) -> None:
-    stratum = aliases(subject)
+    stratum, against = aliases()
     ids = [p.pieces[0] for p in stratum.phrases]
     model = subject.model
     rows = Rows(model.input_VD()[ids].astype(float), model.output_VD()[ids].astype(float))
-    arrays, _ = scores(subject, stratum, truth(subject, stratum), rows)
+    arrays, _ = scores(subject, stratum, against, rows)
     assert float(arrays["read_kl"].max()) < 1e-9
     mean = context(subject, stratum, 0)
     reference, _ = scores(
         subject,
         stratum,
-        truth(subject, stratum),
+        against,
         Rows(mean.mean_of_all(mean.input_VD), mean.mean_of_all(mean.output_VD)),
     )
     assert recovery(arrays["read_kl"], reference["read_kl"]) == pytest.approx(1.0, abs=1e-9)
@@ -76,19 +85,19 @@ def test_an_alias_reads_exactly_like_its_token_and_takes_half_of_its_mass(subjec
 
 
 def test_another_tokens_row_does_not_read_like_an_alias(subject: Subject) -> None:
-    stratum = aliases(subject)
+    stratum, against = aliases()
     ids = [p.pieces[0] for p in stratum.phrases]
     model = subject.model
     wrong = Rows(
         model.input_VD()[ids[::-1]].astype(float), model.output_VD()[ids[::-1]].astype(float)
     )
-    arrays, _ = scores(subject, stratum, truth(subject, stratum), wrong)
+    arrays, _ = scores(subject, stratum, against, wrong)
     middle = len(ids) // 2
     assert (np.delete(arrays["read_kl"], middle) > 0.01).all()
 
 
 def test_permuted_descriptions_recover_nothing_of_what_their_own_do(subject: Subject) -> None:
-    stratum = choose(subject, "S3", background=600, wanted=16)
+    stratum = chosen("S3", 16)
     against = truth(subject, stratum)
     given = context(subject, stratum, 0)
     own = PEERS["subword-mean"](given)
@@ -104,7 +113,7 @@ def test_permuted_descriptions_recover_nothing_of_what_their_own_do(subject: Sub
 
 
 def test_hidden_rows_of_resplit_words_reach_no_method(subject: Subject) -> None:
-    stratum = choose(subject, "S1", background=600, wanted=6)
+    stratum = chosen("S1", 6)
     given = context(subject, stratum, 0)
     hidden = [p.without for p in stratum.phrases]
     assert np.isnan(given.input_VD[hidden]).all()
@@ -120,7 +129,7 @@ def test_hidden_rows_of_resplit_words_reach_no_method(subject: Subject) -> None:
 
 
 def test_true_rows_are_the_ceiling_of_resplit_words(subject: Subject) -> None:
-    stratum = choose(subject, "S1", background=600, wanted=6)
+    stratum = chosen("S1", 6)
     model = subject.model
     hidden = [p.without for p in stratum.phrases]
     gold = Rows(model.input_VD()[hidden].astype(float), model.output_VD()[hidden].astype(float))
@@ -135,7 +144,7 @@ def test_documents_are_in_one_part_only(subject: Subject) -> None:
 
 
 def test_a_window_holds_its_phrase_once_and_merges_it_into_one_id(subject: Subject) -> None:
-    stratum = choose(subject, "S2", background=600, wanted=6)
+    stratum = chosen("S2", 6)
     windows = stratum.windows[TEST]
     assert len(windows) >= 12
     merged = windows.merged(subject.model.n_rows)
@@ -155,7 +164,7 @@ def test_a_method_is_measured_or_says_why_not(
     monkeypatch.setattr(probing, "STEPS", 2)  # how it is probed has tests of its own
     monkeypatch.setattr(probing, "BATCH", 2)
     monkeypatch.setattr(whole, "CHUNKS", 8)
-    stratum = choose(subject, "S2", background=600, wanted=6)
+    stratum = chosen("S2", 6)
     methods = {name: (PEERS[name], [0]) for name in ("mean", "eeve", "tokens2words", "omp")}
     results = []
     for seed, found in measure(subject, stratum, methods, say=lambda _: None):
@@ -225,14 +234,14 @@ def test_a_run_goes_on_where_another_stopped(
 
 
 def test_other_windows_are_another_measurement(subject: Subject) -> None:
-    stratum = choose(subject, "S2", background=600, wanted=6)
-    assert digest(stratum) == digest(choose(subject, "S2", background=600, wanted=6))
+    stratum = chosen("S2", 6)
+    assert digest(stratum) == digest(chosen("S2", 6))
     moved = replace(stratum.windows[TEST], at_W=stratum.windows[TEST].at_W + 1)
     assert digest(stratum) != digest(replace(stratum, windows={**stratum.windows, TEST: moved}))
 
 
 def test_a_token_that_stands_for_a_description_is_read_and_never_due(subject: Subject) -> None:
-    stratum = choose(subject, "S3", background=600, wanted=8)
+    stratum = chosen("S3", 8)
     methods = {name: (PEERS[name], [0]) for name in ("mean", "lf-description", "first-last")}
     results = [r for _, found in measure(subject, stratum, methods, say=str) for r in found]
     lines = {line["method"]: line for line in summarise(results)}
@@ -249,7 +258,7 @@ def test_a_token_that_stands_for_a_description_is_read_and_never_due(subject: Su
 def test_text_behind_a_phrase_that_is_not_there_is_told_from_what_stands_before(
     subject: Subject,
 ) -> None:
-    stratum = choose(subject, "S3", background=600, wanted=4)
+    stratum = chosen("S3", 4)
     windows = stratum.windows[TEST]
     kl_N, nats_N = without_phrases(subject, stratum)
     kl, nats = np.zeros(len(windows)), np.zeros(len(windows))
@@ -272,7 +281,7 @@ def test_text_behind_a_phrase_that_is_not_there_is_told_from_what_stands_before(
 
 
 def test_every_training_free_peer_gives_rows_that_can_be_stored(subject: Subject) -> None:
-    given = context(subject, choose(subject, "S2", background=600, wanted=6), 0)
+    given = context(subject, chosen("S2", 6), 0)
     for name, peer in PEERS.items():
         if name == "omp":
             continue  # it has no donor here

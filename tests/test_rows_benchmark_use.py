@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ pytest.importorskip("peft", reason="needs tokengraft[train]")
 
 from benchmarks.rows import generating, probing, trained_peers, whole
 from benchmarks.rows.cases import Context, Rows, context
-from benchmarks.rows.generating import generated, prompts, sampled
+from benchmarks.rows.generating import Prompts, generated, prompts, sampled
 from benchmarks.rows.mapped_peers import NotApplicable
 from benchmarks.rows.ours_trained import first, passes
 from benchmarks.rows.peers import PEERS
@@ -56,6 +57,13 @@ def told() -> tuple[Subject, Stratum, Context]:
         return subject, stratum, context(subject, stratum, 0)
 
 
+@cache
+def asked_of(subject: Subject, stratum: Stratum) -> Prompts:
+    found = prompts(subject, stratum)
+    assert found is not None
+    return found
+
+
 def seldom_written(given: Context, leak: float) -> np.ndarray:
     """Output rows whose tokens have this mean probability in neutral text."""
     model, text = given.subject.model, given.background
@@ -72,8 +80,7 @@ def test_rows_that_are_never_written_leave_generated_text_as_it_is(
     told: tuple[Subject, Stratum, Context],
 ) -> None:
     subject, stratum, given = told
-    asked = prompts(subject, stratum)
-    assert asked is not None
+    asked = asked_of(subject, stratum)
     n = len(asked.due_PT)
     silent = seldom_written(given, 1e-9)
     rows = Rows(PEERS["mean"](given).input_ND, silent)
@@ -89,8 +96,7 @@ def test_tokens_written_everywhere_are_found_in_generated_text(
     told: tuple[Subject, Stratum, Context],
 ) -> None:
     subject, stratum, given = told
-    asked = prompts(subject, stratum)
-    assert asked is not None
+    asked = asked_of(subject, stratum)
     read = PEERS["subword-mean"](given).input_ND
     loud = 30 * PEERS["eeve"](given).output_ND
     figures = generated(subject, asked, stratum.phrases, Rows(read, loud))
