@@ -19,7 +19,7 @@ from benchmarks.rows import probing, whole
 from benchmarks.rows.absent import without_phrases
 from benchmarks.rows.cases import Context, Rows, context
 from benchmarks.rows.kept import digest, every_seed, forget, is_same_run, keep, kept
-from benchmarks.rows.measure import Truth, Result, measure, scores, truth
+from benchmarks.rows.measure import Result, Truth, measure, scores, truth
 from benchmarks.rows.peers import PEERS
 from benchmarks.rows.strata import Stratum, choose
 from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject
