@@ -145,6 +145,18 @@ def clean_environ(monkeypatch: pytest.MonkeyPatch, _hub_home: Path) -> None:
     monkeypatch.setenv("HF_HOME", str(_hub_home))
 
 
+@pytest.fixture
+def whole_corpus() -> None:
+    """For tests that want all of the built-in corpus."""
+
+
+@pytest.fixture(autouse=True)
+def short_corpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the built-in corpus, with everything that is always in it, for `verify`."""
+    if "whole_corpus" not in request.fixturenames:
+        monkeypatch.setattr("tokengraft.verifying.texts.MIN_BYTES", 100_000)
+
+
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a socket reach this machine alone."""

@@ -36,6 +36,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few passes, little text of the model's own."""
     monkeypatch.setattr(distil_stage, "Settings", lambda: Settings(passes=6))
     monkeypatch.setattr(sampling, "NEUTRAL", {"fit": 5, "validation": 5})
+    monkeypatch.setattr(sampling, "PER_TOKEN", {"fit": 10, "validation": 4})
 
 
 def test_rows_are_distilled_and_written(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_undo_gives_the_base_back_bit_for_bit(home: Path, tmp_path: Path) -> Non
     assert grafts.tree(home / "base") == grafts.tree(tmp_path / "back")
 
 
-def test_verify_passes_alone_on_the_built_in_corpus(home: Path) -> None:
+def test_verify_passes_alone_on_the_built_in_corpus(home: Path, whole_corpus: None) -> None:
     verified = proving.verify(home / "out")
     assert verified.passed
     proved = {c.name for c in verified.checks if c.status == "pass"}

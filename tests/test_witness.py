@@ -218,6 +218,7 @@ def test_a_named_pipe_is_not_read(made: Made, out: Path) -> None:
 NEW = ("<|my_agi_mode|>", "<tool_start>", "</tool_end>", "<|pad|>")
 
 
+@pytest.mark.usefixtures("whole_corpus")
 def test_the_corpus_is_more_than_a_megabyte_and_always_the_same() -> None:
     texts = list(corpora.built_in(NEW))
     kept, _ = corpora.leave_out(texts, NEW, folded=False)
@@ -226,6 +227,7 @@ def test_the_corpus_is_more_than_a_megabyte_and_always_the_same() -> None:
     assert hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16] == "3aaf3f2c09e5258d"
 
 
+@pytest.mark.usefixtures("whole_corpus")
 @pytest.mark.parametrize(
     "part",
     [
@@ -390,6 +392,7 @@ def test_an_environment_without_transformers_is_said_to_be_one(
     assert evidence(found, "transformers") == "transformers is not installed"
 
 
+@pytest.mark.usefixtures("whole_corpus")
 def test_qwen3_is_proved_with_every_witness(tmp_path: Path, data: Path) -> None:
     source = qwen_shapes.build_qwen3_base(tmp_path / "src", data, hidden=16)
     recipe = RECIPE.replace("<tool_call>", "<|fim_pad|>").replace("<call>", "<|spare_1|>")

@@ -28,7 +28,8 @@ SIGNS_AT_ONCE = (
     4096  # rows whose signs are numbers at a time; products of fewer keep threads waiting
 )
 # The eight signs of each byte, [256, 8].
-BYTE_SIGNS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) * 2.0 - 1.0
+_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+BYTE_SIGNS: Floats = _BITS.astype(np.float64) * 2 - 1
 DIGITS = 6  # of a measured length: more of them would differ between machines
 
 
@@ -109,5 +110,5 @@ def _signs(bits_NV: NDArray[np.uint8], rows: slice) -> Floats:
     """The signs [N, B] of some rows, out of bits that lie eight to a byte."""
     begin = rows.start // 8
     bytes_N8 = bits_NV[:, begin : -(-rows.stop // 8)]
-    signs_NB = BYTE_SIGNS.take(bytes_N8, axis=0).reshape(len(bits_NV), -1)
+    signs_NB: Floats = BYTE_SIGNS.take(bytes_N8, axis=0).reshape(len(bits_NV), -1)
     return signs_NB[:, rows.start - 8 * begin : rows.stop - 8 * begin]

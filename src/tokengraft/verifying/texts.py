@@ -48,16 +48,16 @@ def built_in(new: Sequence[str]) -> Iterator[str]:
     """Make the corpus, with near misses of the `new` tokens; texts that hold one are not left out."""
     yield from fixed()
     yield from near_misses(new)
-    yield from _paragraphs()
+    yield from _paragraphs(MIN_BYTES)
 
 
 @lru_cache(maxsize=1)
-def _paragraphs() -> tuple[str, ...]:
-    """More than a megabyte, drawn once a process."""
+def _paragraphs(min_bytes: int) -> tuple[str, ...]:
+    """So many bytes or a few more, drawn once a process."""
     dice = Dice(20)
     drawn: list[str] = []
     size_bytes = 0
-    while size_bytes < MIN_BYTES:
+    while size_bytes < min_bytes:
         drawn.append(_paragraph(dice))
         size_bytes += len(drawn[-1].encode())
     return tuple(drawn)
