@@ -218,8 +218,7 @@ def test_a_named_pipe_is_not_read(made: Made, out: Path) -> None:
 NEW = ("<|my_agi_mode|>", "<tool_start>", "</tool_end>", "<|pad|>")
 
 
-@pytest.mark.usefixtures("whole_corpus")
-def test_the_corpus_is_more_than_a_megabyte_and_always_the_same() -> None:
+def test_the_corpus_is_more_than_a_megabyte_and_always_the_same(whole_corpus: None) -> None:
     texts = list(corpora.built_in(NEW))
     kept, _ = corpora.leave_out(texts, NEW, folded=False)
     assert sum(len(text.encode()) for text in kept) > 1 << 20
@@ -227,7 +226,6 @@ def test_the_corpus_is_more_than_a_megabyte_and_always_the_same() -> None:
     assert hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16] == "3aaf3f2c09e5258d"
 
 
-@pytest.mark.usefixtures("whole_corpus")
 @pytest.mark.parametrize(
     "part",
     [
@@ -253,7 +251,7 @@ def test_the_corpus_is_more_than_a_megabyte_and_always_the_same() -> None:
     ],
     ids=ascii,
 )
-def test_the_corpus_holds_what_tokenizers_stumble_over(part: str) -> None:
+def test_the_corpus_holds_what_tokenizers_stumble_over(part: str, whole_corpus: None) -> None:
     assert any(part in text for text in corpora.built_in(()))
 
 
@@ -392,8 +390,7 @@ def test_an_environment_without_transformers_is_said_to_be_one(
     assert evidence(found, "transformers") == "transformers is not installed"
 
 
-@pytest.mark.usefixtures("whole_corpus")
-def test_qwen3_is_proved_with_every_witness(tmp_path: Path, data: Path) -> None:
+def test_qwen3_is_proved_by_every_witness(tmp_path: Path, data: Path, whole_corpus: None) -> None:
     source = qwen_shapes.build_qwen3_base(tmp_path / "src", data, hidden=16)
     recipe = RECIPE.replace("<tool_call>", "<|fim_pad|>").replace("<call>", "<|spare_1|>")
     base = graft(source, tmp_path / "out", recipe=recipe, copy="link")
