@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from operator import itemgetter
 
 from tokengraft.errors import RecipeError
 from tokengraft.planning.draft import Draft, Word
@@ -79,7 +80,9 @@ def try_out(draft: Draft, library: Library | None, tokenizer: bytes | None) -> N
     learned = [token for token in tokens if token.use != "word"]
     texts = [text for text in _texts(draft, learned) if not _holds_others(draft, text)]
     old = {int(row.token_id): row.pieces for row in draft.new_rows if row.pieces is not None}
-    words = {word: int(draft.vocab[word.piece]) for word in draft.words}
+    words: dict[int, list[tuple[Word, int]]] = {}
+    for word in draft.words:
+        words.setdefault(word.pieces[0], []).append((word, int(draft.vocab[word.piece])))
     stand_for = {token.id: old[token.id] for token in learned}
     made = library.encode_with(tokenizer, texts)
     for text, spans, ours in zip(texts, library.spans(texts), made, strict=True):
@@ -146,26 +149,28 @@ def _holds_others(draft: Draft, text: str) -> bool:
 
 
 def _with_words(
-    text: str, spans: Sequence[tuple[int, int, int]], words: Mapping[Word, int]
+    text: str,
+    spans: Sequence[tuple[int, int, int]],
+    words: Mapping[int, Sequence[tuple[Word, int]]],
 ) -> list[int]:
-    """The old ids with every whole word replaced: the definition, on what the library gave before."""
+    """The old ids with every whole word replaced: the definition, on what the library gave before.
+
+    Args:
+        words: by the first of their pieces, each with its new id.
+    """
     ids = [token_id for token_id, _, _ in spans]
     found: list[int] = []
     at = 0
     while at < len(ids):
         there = [
-            word
-            for word in words
+            (len(word.pieces), new)
+            for word, new in words.get(ids[at], ())
             if tuple(ids[at : at + len(word.pieces)]) == word.pieces
             and _is_whole(text, word, spans[at][1], spans[at + len(word.pieces) - 1][2])
         ]
-        if there:
-            word = max(there, key=lambda word: len(word.pieces))
-            found.append(words[word])
-            at += len(word.pieces)
-        else:
-            found.append(ids[at])
-            at += 1
+        n_pieces, token_id = max(there, key=itemgetter(0), default=(1, ids[at]))
+        found.append(token_id)
+        at += n_pieces
     return found
 
 

