@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tokengraft.boundaries import stop_ids
 from tokengraft.checkpoint import Checkpoint, JsonValue
 from tokengraft.families import context_of
 from tokengraft.families.configs import read_claims
@@ -74,20 +75,8 @@ def ids_at(checkpoint: Checkpoint, file: str, pointer: str) -> tuple[int, ...]:
 
 
 def stop_ids_of(checkpoint: Checkpoint) -> tuple[tuple[int, ...], str, str]:
-    """The ids that end generation, and the file and pointer that say so ("" if none does).
-
-    generation_config.json counts where it names any; else config.json, the language model's part
-    of it first. Source: transformers 4.57 and 5.23, `GenerationConfig.from_model_config`.
-    """
-    for file, pointer in (
-        (GENERATION, "/eos_token_id"),
-        (CONFIG, f"{checkpoint.text_config}/eos_token_id"),
-        (CONFIG, "/eos_token_id"),
-    ):
-        ids = ids_at(checkpoint, file, pointer)
-        if ids:
-            return ids, file, pointer
-    return (), "", ""
+    """The ids that end generation, and the file and pointer that say so; see `stop_ids`."""
+    return stop_ids(checkpoint.value, checkpoint.text_config)
 
 
 def named_ids(checkpoint: Checkpoint, name: str) -> Iterator[tuple[int, str, str]]:

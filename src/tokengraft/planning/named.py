@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from tokengraft import boundaries
 from tokengraft.checkpoint import JsonValue
 from tokengraft.formats.chat_template import turn_end
 from tokengraft.formats.template_text import MARKER
@@ -182,18 +183,8 @@ def _kept(draft: Draft) -> Draft:
 
 
 def stop_ids(draft: Draft) -> list[int]:
-    """The ids that end generation now: generation_config.json's, else config.json's."""
-    for file, pointer in (
-        ("generation_config.json", "/eos_token_id"),
-        ("config.json", "/eos_token_id"),
-        ("config.json", f"{draft.checkpoint.text_config}/eos_token_id"),
-    ):
-        value = draft.value(file, pointer)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return [value]
-        if isinstance(value, list) and value:
-            return [entry for entry in value if isinstance(entry, int)]
-    return []
+    """The ids that end generation now."""
+    return list(boundaries.stop_ids(draft.value, draft.checkpoint.text_config)[0])
 
 
 def _write_generation_config(draft: Draft, stop: list[int]) -> Draft:

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Self
 
+from tokengraft.boundaries import generation_ends, opening_ids
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import ChildFailed, ConflictingFiles, MalformedFile
 from tokengraft.formats.template_text import chosen_template
@@ -43,7 +44,7 @@ class Encoder:
     """Encodes with the template and the tokenizer of a folder; a context manager.
 
     Attributes:
-        stop_ids: what ends generation: of generation_config.json, and the tokenizer's eos.
+        stop_ids: what ends generation.
         pad_id: of the tokenizer; None without.
     """
 
@@ -59,12 +60,11 @@ class Encoder:
             )
         self._data = data
         self._tokenizer = tokenizer
-        self.stop_ids = stop_ids(checkpoint)
+        self.stop_ids = frozenset(generation_ends(checkpoint))
         self.pad_id = tokenizer.named_id("pad")
         names = {name: tokenizer.named_content(name) for name in NAMED_TOKENS}
         self._named = {name: content for name, content in names.items() if content is not None}
-        adds_bos = checkpoint.value("tokenizer_config.json", "/add_bos_token") is True
-        self._start = self._named.get("bos", "") if adds_bos else ""
+        self._opening = opening_ids(checkpoint.value("tokenizer.json", "/post_processor"))
         self._opened = ExitStack()
         self._template: TemplateChild | None = None
 
@@ -102,11 +102,15 @@ class Encoder:
         good = [one for one in written if not isinstance(one, BadRow)]
         spans = iter(self._library.encode_spans([text for text, _ in good]))
         return [
-            one if isinstance(one, BadRow) else self._marked(next(spans), one[1]) for one in written
+            one if isinstance(one, BadRow) else self._marked(example, next(spans), one[1])
+            for example, one in zip(examples, written, strict=True)
         ]
 
     def _marked(
-        self, spans: list[tuple[int, int, int]], said: tuple[tuple[int, int], ...]
+        self,
+        example: Example,
+        spans: list[tuple[int, int, int]],
+        said: tuple[tuple[int, int], ...],
     ) -> Encoded | BadRow:
         begins = [begin for begin, _ in said]
         marks = []
@@ -117,16 +121,18 @@ class Encoder:
             return BadRow(
                 "nothing in it is said by the model, so there is nothing to learn from it"
             )
-        ids = tuple(token_id for token_id, _, _ in spans)
+        # A template writes what a conversation begins with itself.
+        opening = self._opening if isinstance(example, Continued) else ()
+        marks = [False] * len(opening) + marks
+        ids = (*opening, *(token_id for token_id, _, _ in spans))
         last = ids[len(marks) - 1 - marks[::-1].index(True)]
         return Encoded(ids, tuple(marks), last in self.stop_ids)
 
     def _written(self, example: Example) -> tuple[str, tuple[tuple[int, int], ...]]:
         """The text of an example, and the characters that are in the loss."""
         if isinstance(example, Continued):
-            prompt = self._start + example.prompt
-            text = prompt + example.completion + self._named.get("eos", "")
-            return text, ((len(prompt), len(text)),)
+            text = example.prompt + example.completion + self._named.get("eos", "")
+            return text, ((len(example.prompt), len(text)),)
         text, said = self._rendered(example)
         if example.n_given:
             prompt, _ = self._rendered(
@@ -175,12 +181,3 @@ class Encoder:
                 "as prompt and completion",
             )
         return chosen.text
-
-
-def stop_ids(checkpoint: Checkpoint) -> frozenset[int]:
-    """What ends generation: of generation_config.json, and the tokenizer's eos."""
-    given = checkpoint.value("generation_config.json", "/eos_token_id")
-    values = given if isinstance(given, list) else [given]
-    found = {value for value in values if isinstance(value, int) and not isinstance(value, bool)}
-    eos = None if checkpoint.tokenizer is None else checkpoint.tokenizer.named_id("eos")
-    return frozenset(found if eos is None else found | {eos})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tokengraft.boundaries import generation_ends
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.data_audits import DataAudit
 from tokengraft.errors import UsageError
@@ -153,9 +154,7 @@ def ids_of_new_tokens(job: Job) -> dict[str, int]:
 
 def _pad(checkpoint: Checkpoint) -> tuple[int, tuple[str, ...]]:
     """What fills sequences up; never a stop token, though no filling is in the loss anyway."""
-    from tokengraft.training.sft_encoding import stop_ids
-
-    stops = stop_ids(checkpoint)
+    stops = generation_ends(checkpoint)
     tokenizer = checkpoint.tokenizer
     pad = None if tokenizer is None else tokenizer.named_id("pad")
     if pad is not None and pad not in stops:

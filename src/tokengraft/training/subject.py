@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tokengraft.boundaries import opening_ids
 from tokengraft.errors import UnsupportedFormat
 from tokengraft.training.language_model import LanguageModel, load_model
 from tokengraft.training.word_pieces import WordPieces, word_pieces
@@ -51,11 +52,10 @@ def open_subject(folder: Path, *, two_rows: bool = False) -> Subject:
     if two_rows and model.tied:  # the old rows of both are the same, so one matrix serves for them
         model = replace(model, tied=False)
     words = word_pieces(tokenizer, model.n_rows)
-    marked = tokenizer.encode("a").ids
-    plain = tokenizer.encode("a", add_special_tokens=False).ids
-    bos = marked[0] if len(marked) > len(plain) and marked[0] != plain[0] else None
+    told = json.loads(tokenizer.to_str())
+    bos = next(iter(opening_ids(told["post_processor"])), None)
     used = np.array([bool(raw) for raw in words.bytes_V])
-    return Subject(model, tokenizer, words, _ranks(tokenizer), bos, used)
+    return Subject(model, tokenizer, words, _ranks(told["model"]), bos, used)
 
 
 def open_tokenizer(folder: Path) -> Any:
@@ -79,7 +79,7 @@ def open_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def _ranks(tokenizer: Any) -> dict[tuple[str, str], int]:
-    told = json.loads(tokenizer.to_str())["model"].get("merges") or []
+def _ranks(model: Mapping[str, Any]) -> dict[tuple[str, str], int]:
+    told = model.get("merges") or []
     pairs = (tuple(pair.split(" ", 1)) if isinstance(pair, str) else tuple(pair) for pair in told)
     return {(left, right): n for n, (left, right) in enumerate(pairs)}

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from tokengraft.behaviour import Behaviour, Measured, NeutralBits, Rate, Suite
+from tokengraft.boundaries import generation_ends, opening_ids
+from tokengraft.checkpoint import Checkpoint
+from tokengraft.formats import loading
 from tokengraft.results import Check
 from tokengraft.verifying.behaviour_figures import measured, neutral_bits
 from tokengraft.verifying.memory import available_bytes
@@ -98,12 +101,14 @@ def _asked(graft: Graft, questions: Questions) -> Mapping[str, Any]:
     assert graft.checkpoint is not None
     assert graft.checkpoint.tensors is not None
     has_prompts, has_texts = bool(suite.prompts), bool(suite.texts)
-    folders = [{"path": str(graft.out), "prompts": has_prompts, "texts": has_texts}]
+    folders = [{"prompts": has_prompts, "texts": has_texts, **_model(graft.checkpoint)}]
     if questions.before is not None:
         reads = has_texts and questions.base is None
-        folders.append({"path": str(questions.before), "prompts": has_prompts, "texts": reads})
+        folders.append(
+            {"prompts": has_prompts, "texts": reads, **_model(_loaded(questions.before))}
+        )
     if questions.base is not None and has_texts:
-        folders.append({"path": str(questions.base), "prompts": False, "texts": True})
+        folders.append({"prompts": False, "texts": True, **_model(_loaded(questions.base))})
     wish = {
         "folders": folders,
         "prompts": [_prompt(one.model_dump(mode="json")) for one in suite.prompts],
@@ -116,6 +121,19 @@ def _asked(graft: Graft, questions: Questions) -> Mapping[str, Any]:
         asked = Path(folder, "asked.json")
         asked.write_text(json.dumps(wish), encoding="utf-8")
         return run_child([sys.executable, "-P", str(SCRIPT), str(asked)], seconds=MAX_SECONDS)
+
+
+def _loaded(folder: Path) -> Checkpoint:
+    return loading.load(folder, weights=False)
+
+
+def _model(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A folder as the child is told it: what it cannot know without us."""
+    return {
+        "path": str(checkpoint.root),
+        "opening": opening_ids(checkpoint.value("tokenizer.json", "/post_processor")),
+        "stops": generation_ends(checkpoint),
+    }
 
 
 def _prompt(whole: dict[str, Any]) -> dict[str, Any]:

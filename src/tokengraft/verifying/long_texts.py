@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tokengraft.boundaries import opening_ids
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import ChildFailed, RefusedError, UsageError
 from tokengraft.formats.recipe_file import parse_recipe
@@ -38,7 +39,7 @@ from tokengraft.verifying.memory import available_bytes
 from tokengraft.verifying.records import Graft, failed, skipped
 from tokengraft.verifying.texts import from_file
 from tokengraft.verifying.transformers_witness import run_child
-from tokengraft.verifying.windows import CHARS_A_TOKEN, MAX_TOKENS, opening, passkeys, windows
+from tokengraft.verifying.windows import CHARS_A_TOKEN, MAX_TOKENS, passkeys, windows
 
 NAME = "long-texts"
 SCRIPT = Path(__file__).with_name("run_long_texts.py")
@@ -104,7 +105,7 @@ def _asked(after: Checkpoint, base: Checkpoint, paths: Sequence[Path]) -> Asked 
     assert config is not None
     trained, wanted = start_of(config), reach_of(config)
     length = min(max(trained, wanted), MAX_TOKENS)
-    begin = opening(base)
+    begin = opening_ids(base.value("tokenizer.json", "/post_processor"))
     texts = ["".join(from_file(path)) for path in paths]
     names = tuple(path.name for path in paths)
     with TokenizerChild() as child:

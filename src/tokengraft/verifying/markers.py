@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from tokengraft.boundaries import stop_ids
 from tokengraft.checkpoint import Checkpoint, JsonValue
 from tokengraft.errors import RecipeError
 from tokengraft.formats.json_text import escape_key, parse_json
@@ -162,7 +163,7 @@ def _beside(
     if recipe.stop.tokens == "keep":
         return passed(name, f"{said}; no template writes the old markers; [stop] keeps its list")
     ends = {text: tokenizer.id_of(text) for text in (old.end, protocol.turn_end) if text}
-    stop = _stop_ids(out)
+    stop, _, _ = stop_ids(out.value, out.text_config)
     missing = [f"{text!r} ({token_id})" for text, token_id in ends.items() if token_id not in stop]
     if missing:
         return failed(name, f"generation does not end at {several(missing)}")
@@ -175,12 +176,3 @@ def _beside(
 def _written(text: str, finder: re.Pattern[str]) -> set[str]:
     literal = [meaning(text, span) for span in spans(text) if span.kind in LITERAL]
     return {match for said in literal for match in finder.findall(said)}
-
-
-def _stop_ids(out: Checkpoint) -> set[int]:
-    """Ids that end generation: generation_config.json's, else config.json's."""
-    value = out.value("generation_config.json", "/eos_token_id")
-    if value is None:
-        value = out.config("/eos_token_id")
-    values = value if isinstance(value, list) else [value]
-    return {entry for entry in values if isinstance(entry, int)}

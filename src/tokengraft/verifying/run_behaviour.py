@@ -62,17 +62,26 @@ def ask(folder: dict[str, Any], wish: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with torch.inference_mode():
         if folder["prompts"]:
-            found["answers"] = answers(model, tokenizer, wish)
+            found["answers"] = answers(model, tokenizer, folder, wish)
         if folder["texts"]:
-            found["texts"] = [cost(model, tokenizer, text) for text in wish["texts"]]
+            opening = folder["opening"]
+            found["texts"] = [cost(model, tokenizer, text, opening) for text in wish["texts"]]
     return found
 
 
-def answers(model: Any, tokenizer: Any, wish: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: ANN401
+def answers(
+    model: Any,  # noqa: ANN401
+    tokenizer: Any,  # noqa: ANN401
+    folder: dict[str, Any],
+    wish: dict[str, Any],
+) -> list[dict[str, Any]]:
     """Answer every prompt, the shortest first, as many together as fit."""
     written = [render(tokenizer, prompt) for prompt in wish["prompts"]]
     ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in written]
-    stops = stop_ids(model, tokenizer)
+    for prompt, one in zip(wish["prompts"], ids, strict=True):
+        if prompt["prompt"] is not None:  # a template writes what a conversation begins with
+            one[:0] = folder["opening"]
+    stops = folder["stops"]
     pad = next(i for i in range(len(stops) + 1) if i not in stops)  # outside the attention anyway
     found: list[dict[str, Any]] = [{} for _ in ids]
     waiting = sorted(range(len(ids)), key=lambda n: len(ids[n]))
@@ -101,13 +110,6 @@ def render(tokenizer: Any, prompt: dict[str, Any]) -> str:  # noqa: ANN401
             **prompt["chat_template_kwargs"],
         )
     )
-
-
-def stop_ids(model: Any, tokenizer: Any) -> list[int]:  # noqa: ANN401
-    """Where generation ends: as the folder says."""
-    told = model.generation_config.eos_token_id
-    told = tokenizer.eos_token_id if told is None else told
-    return list(told) if isinstance(told, list | tuple) else [] if told is None else [told]
 
 
 def generate(
@@ -202,13 +204,18 @@ def _pattern(field: dict[str, Any], end: str) -> str | None:
     return None if not literals else "|".join(map(re.escape, literals))
 
 
-def cost(model: Any, tokenizer: Any, text: str) -> dict[str, float]:  # noqa: ANN401
-    """Bits and bytes of a text behind its first token, which nothing foretells."""
+def cost(
+    model: Any,  # noqa: ANN401
+    tokenizer: Any,  # noqa: ANN401
+    text: str,
+    opening: list[int],
+) -> dict[str, float]:
+    """Bits and bytes of a text; behind its first token, which nothing foretells without an opening."""
     import math
 
     import torch
 
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids = [*opening, *tokenizer(text, add_special_tokens=False)["input_ids"]]
     bits = 0.0
     most = getattr(model.config, "max_position_embeddings", None) or WINDOW_TOKENS
     window = min(WINDOW_TOKENS, most)
@@ -217,7 +224,7 @@ def cost(model: Any, tokenizer: Any, text: str) -> dict[str, float]:  # noqa: AN
         logits = model(input_ids=part[:, :-1], use_cache=False).logits[0].float()
         losses = torch.nn.functional.cross_entropy(logits, part[0, 1:], reduction="none")
         bits += float(losses.double().sum()) / math.log(2)
-    first = len(tokenizer.decode(ids[:1]).encode("utf-8", "replace")) if ids else 0
+    first = 0 if opening else len(tokenizer.decode(ids[:1]).encode("utf-8", "replace"))
     return {"bits": bits, "bytes": max(len(text.encode("utf-8", "replace")) - first, 0)}
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from tokengraft.checkpoint import Checkpoint, JsonValue
 from tokengraft.verifying.texts import Dice
 
 MAX_WINDOWS = 8
@@ -31,12 +30,6 @@ class Hidden:
     ids: tuple[int, ...]
     depth_percent: int
     n_answer: int
-
-
-def opening(checkpoint: Checkpoint) -> tuple[int, ...]:
-    """The ids that tokenizer.json puts before every text, such as bos; most put none."""
-    found = checkpoint.value("tokenizer.json", "/post_processor")
-    return tuple(_opening(found))
 
 
 def windows(
@@ -78,24 +71,6 @@ def passkeys(
             cut = room * depth // 100
             ids = (*begin, *head, *text[:cut], *hint, *text[cut:room], *ending)
             yield Hidden(ids, depth, len(ending) - n_same)
-
-
-def _opening(step: JsonValue) -> Iterator[int]:
-    if not isinstance(step, dict):
-        return
-    if step.get("type") == "Sequence":
-        steps = step.get("processors")
-        for one in steps if isinstance(steps, list) else ():
-            yield from _opening(one)
-    single = step.get("single") if step.get("type") == "TemplateProcessing" else None
-    known = step.get("special_tokens")
-    for piece in single if isinstance(single, list) else ():
-        special = piece.get("SpecialToken") if isinstance(piece, dict) else None
-        if not isinstance(special, dict):
-            return  # the text itself
-        entry = known.get(str(special.get("id"))) if isinstance(known, dict) else None
-        ids = entry.get("ids") if isinstance(entry, dict) else None
-        yield from (one for one in (ids if isinstance(ids, list) else ()) if type(one) is int)
 
 
 def _spread(text: str, encode: Encode, n_tokens: int) -> list[list[int]]:
