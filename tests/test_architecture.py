@@ -27,6 +27,7 @@ NOUNS = {
     *("checkpoint", "vocabulary", "tensors", "layout"),
     *("recipes", "plans", "findings", "results", "documents", "answers"),
     "behaviour",
+    "boundaries",
     "padding",
     "row_findings",
     "row_sets",

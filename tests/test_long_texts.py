@@ -20,7 +20,7 @@ from tokengraft.results import Estimate, LongTexts, Loss, Passkeys
 from tokengraft.verifying import windows
 from tokengraft.verifying.long_texts_jobs import CUT, KEYS, LONG, LONG_KEYS, SHORT, Asked, ranges
 from tokengraft.verifying.long_texts_told import mean, told
-from tokengraft.verifying.windows import MAX_WINDOWS, N_KEYS, Hidden, opening, passkeys
+from tokengraft.verifying.windows import MAX_WINDOWS, N_KEYS, Hidden, passkeys
 
 Json = dict[str, Any]
 SHORT_TOKENS, LONG_TOKENS = 256, 512  # of a tiny model, and twice that
@@ -89,29 +89,6 @@ def test_where_there_is_no_room_no_key_is_hidden() -> None:
 
 
 SPECIAL = {"SpecialToken": {"id": "<s>", "type_id": 0}}
-TEMPLATE = {
-    "type": "TemplateProcessing",
-    "single": [SPECIAL, {"Sequence": {"id": "A", "type_id": 0}}, SPECIAL],
-    "pair": [],
-    "special_tokens": {"<s>": {"id": "<s>", "ids": [3], "tokens": ["<s>"]}},
-}
-
-
-@pytest.mark.parametrize(
-    ("step", "expected"),
-    [
-        (TEMPLATE, (3,)),
-        ({"type": "Sequence", "processors": [{"type": "ByteLevel"}, TEMPLATE]}, (3,)),
-        ({"type": "ByteLevel"}, ()),
-        ({**TEMPLATE, "special_tokens": {}}, ()),
-        (None, ()),
-    ],
-)
-def test_texts_open_with_what_the_post_processor_puts_there(
-    step: Json | None, expected: tuple[int, ...], tmp_path: Path
-) -> None:
-    base = tiny.build(tmp_path / "a", files={"tokenizer.json": {"post_processor": step}})
-    assert opening(load(base)) == expected
 
 
 def test_ranges_are_halves_of_the_short_length_and_then_its_doubles() -> None:
