@@ -17,6 +17,7 @@ from tokengraft.training.sft_forms import Continued
 
 Json = dict[str, Any]
 EOS = "<|endoftext|>"
+SPECIAL = {"SpecialToken": {"id": "<s>", "type_id": 0}}
 TEMPLATE = {
     "type": "TemplateProcessing",
     "single": [SPECIAL, {"Sequence": {"id": "A", "type_id": 0}}, SPECIAL],
@@ -77,13 +78,13 @@ def test_trained_texts_begin_as_texts_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({}, (264, 262)),
+        ({}, (289, 287)),
         ({"generation_config.json": {"eos_token_id": 262}}, (262,)),
         ({"generation_config.json": None, "config.json": {"eos_token_id": 264}}, (264,)),
         (
             {
                 "generation_config.json": {"eos_token_id": tiny.DROP},
-                "config.json": {"eos_token_id": [1, True, 2]},
+                "config.json": {"eos_token_id": [1, 2]},
             },
             (1, 2),
         ),

@@ -88,9 +88,6 @@ def test_where_there_is_no_room_no_key_is_hidden() -> None:
     assert list(passkeys([tuple(range(50))], letters, 50, ())) == []
 
 
-SPECIAL = {"SpecialToken": {"id": "<s>", "type_id": 0}}
-
-
 def test_ranges_are_halves_of_the_short_length_and_then_its_doubles() -> None:
     assert ranges(512, 512) == [(1, 256), (256, 512)]
     assert ranges(512, 2048) == [(1, 256), (256, 512), (512, 1024), (1024, 2048)]
