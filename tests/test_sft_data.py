@@ -243,7 +243,7 @@ def test_the_audit_counts_tokens_rows_and_reasons(made: Job, tmp_path: Path) -> 
     (tmp_path / "data.jsonl").write_text("\n".join(lines) + "\n")
     told = audit(made, tmp_path)
     assert (told.rows.read, told.rows.train, told.rows.dropped) == (13, 10, 3)
-    assert [4, 6, 5] == [row.line for row in told.dropped]
+    assert [4, 5, 6] == [row.line for row in told.dropped]
     assert told.forms == {"messages": 11}
     seen = {token.text: (token.in_loss, token.given, token.rows) for token in told.tokens}
     # The template's instructions show the markers once in every conversation with tools.
