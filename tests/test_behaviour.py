@@ -315,7 +315,7 @@ def test_a_run_whose_data_ask_nothing_is_verified_without_asking(
     monkeypatch.setattr(story, "verify", verify)
     notes: list[object] = []
     done = SimpleNamespace(folder=tmp_path / "out.training")
-    found = story._proof(tmp_path / "out", "base", done, notes.append)  # type: ignore[arg-type]
+    found = story._proof(tmp_path / "out", "base", done, tmp_path, notes.append)  # type: ignore[arg-type]
     assert found is proof
     assert asked_for == ["auto", None]
     assert len(notes) == 1
