@@ -87,14 +87,15 @@ def _sidecar(plan: Any, folder: Path) -> Reader:
     packed = parse_plan(text, file="p")
     path = folder / "fuzzed.rows.safetensors"
     show = Shown()
-    path.write_bytes(sidecar)
+    whole = b"".join(sidecar.blocks())
+    path.write_bytes(whole)
     assert unpack(packed, path).tokens == plan.tokens
 
     def read(data: bytes) -> None:
         path.write_bytes(data)
         show(unpack(packed, path))
 
-    return Reader(fuzzing.of_safetensors([sidecar]), read)
+    return Reader(fuzzing.of_safetensors([whole]), read)
 
 
 def _receipt(records: Path, folder: Path) -> Reader:

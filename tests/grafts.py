@@ -17,6 +17,7 @@ from tokengraft import applying
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.formats.loading import load
 from tokengraft.formats.plan_files import pack
+from tokengraft.formats.sidecars import PackedSidecar
 from tokengraft.plans import (
     CopyCost,
     Edit,
@@ -47,7 +48,11 @@ class Graft:
     checkpoint: Checkpoint
     plan: Plan
     text: bytes
-    sidecar: bytes | None
+    sidecar: PackedSidecar | None
+
+    @property
+    def sidecar_bytes(self) -> bytes:
+        return b"" if self.sidecar is None else b"".join(self.sidecar.blocks())
 
     def apply(self, target: Path, **options: Any) -> Receipt:
         return applying.apply(

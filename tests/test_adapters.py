@@ -183,7 +183,7 @@ def test_forged_factors_are_refused(bench: Bench, tmp_path: Path) -> None:
     text = forged.model_copy(update={"sidecar": made.plan.sidecar}).to_json().encode()
     (tmp_path / "plan.json").write_bytes(text)
     assert made.sidecar is not None
-    (tmp_path / "plan.rows.safetensors").write_bytes(made.sidecar)
+    (tmp_path / "plan.rows.safetensors").write_bytes(b"".join(made.sidecar.blocks()))
     with pytest.raises(MalformedFile, match="do not fit"):
         flow.apply(tmp_path / "plan.json", base=str(bench.folder / "base"), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -27,6 +27,7 @@ from tokengraft.errors import (
 )
 from tokengraft.events import Done, Event, Progress, Started
 from tokengraft.formats.loading import load
+from tokengraft.formats.sidecars import PackedSidecar
 from tokengraft.plans import (
     AddLowRank,
     DropFile,
@@ -56,7 +57,7 @@ def test_the_result_is_the_base_with_the_planned_changes(tmp_path: Path) -> None
     records = {"plan.json", "rows.safetensors", "recipe.toml", "receipt.json", "undo.safetensors"}
     assert set(out) - set(base) == {"MANIFEST.sha256"} | {f"tokengraft/{r}" for r in records}
     assert out["tokengraft/plan.json"] == graft.text
-    assert out["tokengraft/rows.safetensors"] == graft.sidecar
+    assert out["tokengraft/rows.safetensors"] == graft.sidecar_bytes
     assert out["tokengraft/recipe.toml"].decode() == graft.plan.recipe
     told = {file.path: (file.before, file.after) for file in receipt.files}
     assert told == {
@@ -246,19 +247,23 @@ def test_a_low_rank_update_that_makes_no_sense_is_refused(
 
 def test_a_sidecar_must_be_there_and_be_the_right_one(tmp_path: Path) -> None:
     graft = grafts.tiny_graft(tmp_path / "base")
-    assert graft.sidecar is not None
     missing = grafts.Graft(graft.checkpoint, graft.plan, graft.text, None)
     with pytest.raises(PreconditionError, match="sidecar"):
         missing.apply(tmp_path / "out")
-    wrong = grafts.Graft(graft.checkpoint, graft.plan, graft.text, graft.sidecar[:-1] + b"\xff")
+    whole = graft.sidecar_bytes
+    wrong = grafts.Graft(
+        graft.checkpoint, graft.plan, graft.text, PackedSidecar(whole[:-1] + b"\xff")
+    )
     with pytest.raises(StalePlan, match="sidecar"):
         wrong.apply(tmp_path / "out")
     file = tmp_path / "rows.safetensors"
-    file.write_bytes(graft.sidecar)
+    file.write_bytes(whole)
     applying.apply(
         graft.checkpoint, graft.plan, target=tmp_path / "out", plan_text=graft.text, sidecar=file
     )
-    assert (tmp_path / "out" / "tokengraft" / "rows.safetensors").read_bytes() == graft.sidecar
+    assert (
+        tmp_path / "out" / "tokengraft" / "rows.safetensors"
+    ).read_bytes() == graft.sidecar_bytes
 
 
 # ── what is told ─────────────────────────────────────────────────────────────────────────────────

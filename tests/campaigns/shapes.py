@@ -96,7 +96,7 @@ def build(folder: Path, shape: str, action: str, copy: str = "copy") -> Case:
     graft = grafts.tiny_graft(folder / "base", **fields)
     (folder / "plan.json").write_bytes(graft.text)
     if graft.sidecar is not None:
-        (folder / "plan.rows.safetensors").write_bytes(graft.sidecar)
+        (folder / "plan.rows.safetensors").write_bytes(graft.sidecar_bytes)
     (folder / "recipe.toml").write_text(RECIPE)
     (folder / "place").mkdir()
     target = folder / "place" / "out"

@@ -7,6 +7,8 @@ receipt what every file was and is.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tokengraft.applying.hashing import Hashing, Tally
 from tokengraft.applying.places import Destination, refuse_existing, refuse_place, require_room
 from tokengraft.applying.reading import Meter
 from tokengraft.applying.records import (
+    NO_SIDECAR,
     PLAN,
     RECEIPT,
     RECIPE,
@@ -23,9 +26,12 @@ from tokengraft.applying.records import (
     TOOL,
     UNDO_RECORD,
     Sidecar,
-    open_sidecar,
+    SidecarSource,
+    as_planned,
+    sidecar_in,
+    sidecar_source,
 )
-from tokengraft.applying.single import write_document
+from tokengraft.applying.single import write_blocks, write_document
 from tokengraft.applying.store import Stage, staging
 from tokengraft.applying.syscalls import SYSTEM, Syscalls
 from tokengraft.applying.undo import undo
@@ -33,11 +39,13 @@ from tokengraft.applying.weights import write_shard
 from tokengraft.applying.work import Work, lay_out, ranges_in
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.events import Done, Listen, Started, ignore
+from tokengraft.formats.sidecars import PackedSidecar
 from tokengraft.formats.undo_file import undo_blocks, undo_size
+from tokengraft.formats.whole_files import let_go
 from tokengraft.plans import Fingerprint, Plan
 from tokengraft.results import Receipt, ReceiptFile
 
-__all__ = ["CopyMode", "apply", "check", "undo", "write_document"]
+__all__ = ["CopyMode", "apply", "check", "undo", "write_document", "write_sidecar"]
 
 STEP = "apply"
 
@@ -48,7 +56,7 @@ def apply(  # noqa: PLR0913 - the plan's parts lie in as many files
     *,
     target: Path,
     plan_text: bytes,
-    sidecar: Path | bytes | None = None,
+    sidecar: Path | PackedSidecar | None = None,
     copy: CopyMode = "auto",
     replace: bool = False,
     cache: Path | None = None,
@@ -60,7 +68,7 @@ def apply(  # noqa: PLR0913 - the plan's parts lie in as many files
     Args:
         plan: whole, as `read_plan` gives it.
         plan_text: the plan as it is written; the receipt names it by its digest.
-        sidecar: the plan's sidecar, a file or its bytes.
+        sidecar: the plan's sidecar, a file or as it was packed; it is read once.
         copy: how files that stay get there; the bytes are the same in every way.
         replace: whether an earlier output at `target` may go.
         cache: the Hugging Face cache, into which nothing is written.
@@ -73,7 +81,7 @@ def apply(  # noqa: PLR0913 - the plan's parts lie in as many files
     destination = Destination(target, checkpoint.root, replace=replace, cache=cache)
     total = work.copied_bytes + sum(shard.size_bytes for shard in work.shards)
     with (
-        open_sidecar(sidecar, plan_text) as values,
+        sidecar_source(sidecar, plan_text) as values,
         Hashing() as hashing,
         staging(destination, hashing, syscalls) as stage,
     ):
@@ -83,6 +91,17 @@ def apply(  # noqa: PLR0913 - the plan's parts lie in as many files
         stage.publish()
     listen(Done(STEP, str(target)))
     return receipt
+
+
+def write_sidecar(path: Path, sidecar: PackedSidecar, plan: Plan) -> None:
+    """Write the sidecar of a plan as `write_document` writes.
+
+    Raises:
+        StalePlan: what it is made of has changed since the plan was made.
+        DiskFull, WriteFailed, ReadFailed: the operating system refuses.
+    """
+    assert plan.sidecar is not None, "a plan says what its sidecar is"
+    write_blocks(path, as_planned(sidecar.blocks(), plan.sidecar.sha256))
 
 
 def check(
@@ -127,24 +146,26 @@ class _Run:
         self._old_and_new: list[tuple[str, Tally, Tally]] = []
         self._history: list[tuple[str, Tally]] = []
 
-    def carry_out(self, copier: Copier, plan_text: bytes, sidecar: Sidecar | None) -> Receipt:
-        """Fill the stage: files first, then what says of them what they were and are."""
+    def carry_out(self, copier: Copier, plan_text: bytes, sidecar: SidecarSource | None) -> Receipt:
+        """Fill the stage: files first, then what says of them what they were and are.
+
+        The sidecar comes before the weights, which are then computed from what OUT will hold.
+        """
         self.require_room(copier, sidecar, len(plan_text))
         self.write_documents()
-        self.write_shards(sidecar)
+        with self.written(sidecar) as values:
+            self.write_shards(values)
         self.copy(copier)
         self._stage.settle()
         files = self.compare_with_base()
         receipt = Receipt(plan=sha256(plan_text).hexdigest(), tool=TOOL, files=files)
         self._stage.write(PLAN, [plan_text])
-        if sidecar is not None:
-            self._stage.write(ROWS, sidecar.blocks())
         self._stage.write(RECIPE, [self._plan.recipe.encode()])
         self._stage.write(UNDO_RECORD, undo_blocks(self._work.undoings()))
         self._stage.write(RECEIPT, [receipt.to_json().encode()])
         return receipt
 
-    def require_room(self, copier: Copier, sidecar: Sidecar | None, n_text: int) -> None:
+    def require_room(self, copier: Copier, sidecar: SidecarSource | None, n_text: int) -> None:
         entries = (*self._work.copies, *self._work.history)
         largest = max(entries, key=lambda entry: entry.size_bytes, default=None)
         size = self._work.written_bytes + undo_size(self._work.undoings()) + n_text
@@ -158,7 +179,20 @@ class _Run:
             if document.data is not None:
                 self._stage.write(document.path, [document.data])
 
-    def write_shards(self, sidecar: Sidecar | None) -> None:
+    @contextmanager
+    def written(self, sidecar: SidecarSource | None) -> Iterator[Sidecar]:
+        """Write the sidecar, and read values and factors from there."""
+        if sidecar is None:
+            yield NO_SIDECAR
+            return
+        self._stage.write(ROWS, sidecar.blocks())
+        file = self._stage.open(ROWS)
+        try:
+            yield sidecar_in(file)
+        finally:
+            let_go(file)
+
+    def write_shards(self, sidecar: Sidecar) -> None:
         for shard in self._work.shards:
             path = shard.entry.path
             old, new = write_shard(

@@ -23,13 +23,45 @@ OUT_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Factors:
-    """One update, made ready: rows from `first` to before `end` get scale · b [n, R] · a [R, D]."""
+    """One update, made ready: rows from `first` on get scale · b [n, R] · a [R, D]."""
 
     first: int
-    end: int
     b: Floats
     a: Floats
     scale: float
+
+
+class _Ready:
+    """Factors as numbers, while their rows are written: those of a fused tensor's experts come and go."""
+
+    def __init__(
+        self, ref: TensorRef, updates: Sequence[AddLowRank], factors: Mapping[str, Rows]
+    ) -> None:
+        self._ref = ref
+        self._updates = updates
+        self._stored = factors
+        n_rows = prod(ref.shape[:-1])
+        self._spans = [update.slice or (0, n_rows) for update in updates]
+        for update, (first, end) in zip(updates, self._spans, strict=True):
+            if not 0 <= first < end <= n_rows:
+                raise _unfit(ref, update, f"for rows {first} to {end - 1} of {n_rows}")
+        self._at_hand: dict[int, _Factors] = {}
+
+    def between(self, first: int, end: int) -> list[_Factors]:
+        """The updates of these rows, in the plan's order; rows are asked for in order."""
+        here = [n for n, (begin, stop) in enumerate(self._spans) if begin < end and first < stop]
+        self._at_hand = {n: self._at_hand.get(n) or self._read(n) for n in here}
+        return list(self._at_hand.values())
+
+    def _read(self, n: int) -> _Factors:
+        update, (first, end) = self._updates[n], self._spans[n]
+        a, b = _read(update.a, self._stored), _read(update.b, self._stored)
+        if update.transpose:
+            a, b = np.ascontiguousarray(b.T), np.ascontiguousarray(a.T)
+        if a.shape[1] != self._ref.shape[-1] or b.shape != (end - first, a.shape[0]):
+            sizes = f"A is {list(a.shape)}, B {list(b.shape)}, for rows {first} to {end - 1}"
+            raise _unfit(self._ref, update, sizes)
+        return _Factors(first, b, a, update.scale)
 
 
 def updated(
@@ -50,7 +82,7 @@ def updated(
         )
     width = ref.shape[-1]
     n_rows = prod(ref.shape[:-1])
-    ready = [_ready(update, ref, factors) for update in updates]
+    ready = _Ready(ref, updates, factors)
     row_bytes = ref.size_bytes // n_rows
     step = max(1, BLOCK_ELEMENTS // width)
     waiting: list[bytes] = []
@@ -58,7 +90,7 @@ def updated(
         end = min(first + step, n_rows)
         begin = ref.begin + first * row_bytes
         data = read_range(tensor.file, begin, begin + (end - first) * row_bytes, subject=ref.file)
-        here = [one for one in ready if one.first < end and first < one.end]
+        here = ready.between(first, end)
         if here:
             rows_ND = widen(data, ref.dtype).reshape(end - first, width)
             for one in here:
@@ -73,7 +105,7 @@ def updated(
 
 def _add(rows_ND: Floats, first: int, one: _Factors) -> None:
     """Add one update to rows from `first` on, in place."""
-    low, high = max(first, one.first), min(first + len(rows_ND), one.end)
+    low, high = max(first, one.first), min(first + len(rows_ND), one.first + len(one.b))
     b_NR = one.b[low - one.first : high - one.first]
     sum_ND = np.zeros((high - low, rows_ND.shape[1]), np.float64)
     product_ND = np.empty_like(sum_ND)
@@ -85,22 +117,13 @@ def _add(rows_ND: Floats, first: int, one: _Factors) -> None:
         rows_ND[low - first : high - first] += sum_ND
 
 
-def _ready(update: AddLowRank, ref: TensorRef, factors: Mapping[str, Rows]) -> _Factors:
-    n_rows, width = prod(ref.shape[:-1]), ref.shape[-1]
-    first, end = update.slice or (0, n_rows)
-    a, b = _read(update.a, factors), _read(update.b, factors)
-    if update.transpose:
-        a, b = np.ascontiguousarray(b.T), np.ascontiguousarray(a.T)
-    fits = a.shape[1] == width and b.shape == (end - first, a.shape[0])
-    if not 0 <= first < end <= n_rows or not fits:
-        raise MalformedFile(
-            f"the factors of {ref.name} do not fit it",
-            detail=f"A is {list(a.shape)}, B {list(b.shape)}, for rows {first} to {end - 1} of "
-            f"[{n_rows}, {width}]",
-            subject=f"rows.safetensors#{update.a}",
-            hint="plan again, or copy plan and sidecar together",
-        )
-    return _Factors(first, end, b, a, update.scale)
+def _unfit(ref: TensorRef, update: AddLowRank, detail: str) -> MalformedFile:
+    return MalformedFile(
+        f"the factors of {ref.name} do not fit it",
+        detail=f"{detail}; the tensor is {list(ref.shape)}",
+        subject=f"rows.safetensors#{update.a}",
+        hint="plan again, or copy plan and sidecar together",
+    )
 
 
 def _read(name: str, factors: Mapping[str, Rows]) -> Floats:

@@ -14,13 +14,14 @@ from tokengraft.applying.documents import stale
 from tokengraft.applying.hashing import MIB
 from tokengraft.checkpoint import MANIFEST, RECORD_FOLDER, FileEntry
 from tokengraft.errors import PreconditionError
+from tokengraft.formats.byte_ranges import OpenBytes
 from tokengraft.formats.folders import is_graft_record
 from tokengraft.formats.plan_files import parse_plan
-from tokengraft.formats.rows import MemoryRows, RowReader, Rows, read_range
-from tokengraft.formats.safetensors_file import parse_header, read_header
+from tokengraft.formats.rows import RowReader, Rows, read_range
+from tokengraft.formats.safetensors_file import fetch_header
+from tokengraft.formats.sidecars import PackedSidecar
 from tokengraft.formats.undo_file import UNDO
 from tokengraft.formats.whole_files import let_go, open_regular
-from tokengraft.tensors import TensorRef
 
 TOOL = f"tokengraft {__version__}"
 PLAN = f"{RECORD_FOLDER}/plan.json"
@@ -53,31 +54,42 @@ def restored_history(files: Mapping[str, FileEntry]) -> list[FileEntry]:
 
 
 @dataclass(frozen=True, slots=True)
+class SidecarSource:
+    """Where the bytes of a plan's sidecar come from.
+
+    Attributes:
+        blocks: gives all of them, once, and raises StalePlan behind the last if they are not those
+            that the plan was written with.
+    """
+
+    size_bytes: int
+    blocks: Callable[[], Iterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
 class Sidecar:
-    """The sidecar of a plan.
+    """The sidecar of a plan as the output holds it.
 
     Attributes:
         rows: its values, by the tensor that they are for.
         factors: of low-rank updates, by the names that the plan gives them.
-        blocks: gives all its bytes, as often as asked.
     """
 
-    size_bytes: int
     rows: Mapping[str, Rows]
     factors: Mapping[str, Rows]
-    blocks: Callable[[], Iterator[bytes]]
 
 
-NO_SIDECAR = Sidecar(0, {}, {}, lambda: iter(()))
+NO_SIDECAR = Sidecar({}, {})
 
 
 @contextmanager
-def open_sidecar(place: Path | bytes | None, plan_text: bytes) -> Iterator[Sidecar | None]:
-    """Open the sidecar that a plan was written with; None if the plan has none.
+def sidecar_source(
+    place: Path | PackedSidecar | None, plan_text: bytes
+) -> Iterator[SidecarSource | None]:
+    """Find the sidecar that a plan was written with; None if the plan has none.
 
     Raises:
         PreconditionError: it is missing.
-        StalePlan: it is another one.
     """
     about = parse_plan(plan_text, file=PLAN).sidecar
     if about is None:
@@ -89,53 +101,48 @@ def open_sidecar(place: Path | bytes | None, plan_text: bytes) -> Iterator[Sidec
             subject=PLAN,
             hint="a plan with values travels with its sidecar; copy both",
         )
-    elif isinstance(place, bytes):
-        yield _require(about.sha256, _in_memory(place))
+    elif isinstance(place, PackedSidecar):
+        yield SidecarSource(place.size_bytes, lambda: as_planned(place.blocks(), about.sha256))
     else:
         file = open_regular(place)
         try:
-            yield _require(about.sha256, _on_disk(place, file))
+            size = os.fstat(file).st_size
+            yield SidecarSource(size, lambda: as_planned(_blocks(file, size), about.sha256))
         finally:
             let_go(file)
 
 
-def _in_memory(data: bytes) -> Sidecar:
-    length = int.from_bytes(data[:8], "little")
-    refs = parse_header(data[: 8 + length], file=ROWS, size_bytes=len(data)).tensors
-    rows, factors = _sorted(refs, lambda ref: MemoryRows(data, ref))
-    return Sidecar(len(data), rows, factors, lambda: iter([data]))
+def _blocks(file: int, size: int) -> Iterator[bytes]:
+    for begin in range(0, size, MIB):
+        yield read_range(file, begin, min(begin + MIB, size), subject=ROWS)
 
 
-def _on_disk(path: Path, file: int) -> Sidecar:
-    size = os.fstat(file).st_size
-    refs = read_header(path, file=str(path), size_bytes=size).tensors
+def as_planned(blocks: Iterable[bytes], sha256_wanted: str) -> Iterator[bytes]:
+    """Hand on the blocks of a sidecar.
 
-    def blocks() -> Iterator[bytes]:
-        for begin in range(0, size, MIB):
-            yield read_range(file, begin, min(begin + MIB, size), subject=ROWS)
+    Raises:
+        StalePlan: when all have passed, they were not those that the plan was written with.
+    """
+    digest = sha256()
+    for block in blocks:
+        digest.update(block)
+        yield block
+    if digest.hexdigest() != sha256_wanted:
+        raise stale("the sidecar is not the one that the plan was written with", subject=ROWS)
 
-    rows, factors = _sorted(refs, lambda ref: RowReader(file, ref))
-    return Sidecar(size, rows, factors, blocks)
 
+def sidecar_in(file: int) -> Sidecar:
+    """What lies in an open sidecar; values and factors are read when they are asked for.
 
-def _sorted(
-    refs: Iterable[TensorRef], reader: Callable[[TensorRef], Rows]
-) -> tuple[dict[str, Rows], dict[str, Rows]]:
-    """Values by tensor, and factors by name."""
+    Raises:
+        RefusedError: it is no such file.
+    """
+    source = OpenBytes(file, os.fstat(file).st_size, ROWS)
     rows: dict[str, Rows] = {}
     factors: dict[str, Rows] = {}
-    for ref in refs:
+    for ref in fetch_header(source, file=ROWS).tensors:
         if ref.name.startswith("values."):
-            rows[ref.name.removeprefix("values.")] = reader(ref)
+            rows[ref.name.removeprefix("values.")] = RowReader(file, ref)
         elif ref.name.startswith("lora."):
-            factors[ref.name] = reader(ref)
-    return rows, factors
-
-
-def _require(expected: str, sidecar: Sidecar) -> Sidecar:
-    digest = sha256()
-    for block in sidecar.blocks():
-        digest.update(block)
-    if digest.hexdigest() != expected:
-        raise stale("the sidecar is not the one that the plan was written with", subject=ROWS)
-    return sidecar
+            factors[ref.name] = RowReader(file, ref)
+    return Sidecar(rows, factors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,12 @@ from tokengraft.applying.syscalls import SYSTEM, Syscalls
 
 
 def write_document(path: Path, data: bytes, system: Syscalls = SYSTEM) -> None:
-    """Write a plan or its sidecar: beside its place, synced, then renamed over it.
+    """Write a plan or another file that is at hand; see `write_blocks`."""
+    write_blocks(path, (data,), system)
+
+
+def write_blocks(path: Path, blocks: Iterable[bytes], system: Syscalls = SYSTEM) -> None:
+    """Write a file block by block: beside its place, synced, then renamed over it.
 
     An earlier file of the name is replaced, as `-o FILE` of any compiler does.
 
@@ -26,7 +32,9 @@ def write_document(path: Path, data: bytes, system: Syscalls = SYSTEM) -> None:
             file = system.open(draft, NEW_FILE, 0o666, parent)
             try:
                 try:
-                    StagedFile(str(path), file, system).write(data)
+                    staged = StagedFile(str(path), file, system)
+                    for block in blocks:
+                        staged.write(block)
                     system.fsync(file)
                 finally:
                     system.close(file)

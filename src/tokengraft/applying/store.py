@@ -171,9 +171,7 @@ class Stage:
             waiting.reread, waiting.content = True, content
 
     def _reread(self, path: str, content: Content | None) -> None:
-        folder, name = self._folder_of(path)
-        with doing(path):
-            file = os.open(name, OLD_FILE, dir_fd=folder)
+        file = self.open(path)
         if content is not None:
             self._rereads.append((path, Comparison(path, file, content, self._hashing).agrees))
             return
@@ -185,6 +183,12 @@ class Stage:
         finally:
             tally.end(lambda: let_go(file))
         self._rereads.append((path, lambda: tally.digest() == self.digests[path]))
+
+    def open(self, path: str) -> int:
+        """Open a file of the stage for reading; the caller closes it."""
+        folder, name = self._folder_of(path)
+        with doing(path):
+            return os.open(name, OLD_FILE, dir_fd=folder)
 
     def _folder_of(self, path: str) -> tuple[int, str]:
         *above, name = split_path(path)

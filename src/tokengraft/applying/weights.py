@@ -10,7 +10,7 @@ from tokengraft.applying.hashing import Hashing, Tally
 from tokengraft.applying.low_rank import updated
 from tokengraft.applying.proving import Content
 from tokengraft.applying.reading import CHUNK_BYTES, Meter, Source, old_bytes, reading
-from tokengraft.applying.records import NO_SIDECAR, Sidecar
+from tokengraft.applying.records import Sidecar
 from tokengraft.applying.rows import RowFactory, changed_rows
 from tokengraft.applying.staged import StagedFile, doing
 from tokengraft.applying.store import Stage
@@ -170,7 +170,7 @@ def write_shard(
     hashing: Hashing,
     *,
     parts: Mapping[str, tuple[int, int]],
-    sidecar: Sidecar | None,
+    sidecar: Sidecar,
     meter: Meter,
 ) -> tuple[Tally, Tally]:
     """Write one shard into the stage.
@@ -189,7 +189,7 @@ def write_shard(
         try:
             with stage.create(path) as file:
                 writer = ShardWriter(shard, source, file, (new, again))
-                writer.write(sidecar or NO_SIDECAR, meter)
+                writer.write(sidecar, meter)
         finally:
             new.end(lambda: let_go(again))
         stage.reread(path, writer.content)

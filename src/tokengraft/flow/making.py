@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # an audit needs no arrays, and starts without them
     from numpy.typing import NDArray
 
     from tokengraft.formats.plan_files import PlanFile
+    from tokengraft.formats.sidecars import PackedSidecar
     from tokengraft.planning.trained import Trained
 
 CopyMode = Literal["auto", "reflink", "copy", "link"]
@@ -47,7 +48,7 @@ class Planned:
     recipe: Recipe
     plan: Plan
     text: bytes
-    sidecar: bytes | None
+    sidecar: PackedSidecar | None
     values: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
 
 
@@ -181,6 +182,7 @@ def write_plan(planned: Planned, path: Path) -> tuple[Path, ...]:
     Raises:
         UsageError: the place lies inside the source, which is only read.
         TargetExists: a file is there that is no plan (or no sidecar of one).
+        StalePlan: what the sidecar is made of has changed since.
     """
     from tokengraft import applying
 
@@ -189,7 +191,7 @@ def write_plan(planned: Planned, path: Path) -> tuple[Path, ...]:
     applying.write_document(path, planned.text)
     if planned.sidecar is not None:
         sidecar = path.with_name(f"{path.stem}.rows.safetensors")
-        applying.write_document(sidecar, planned.sidecar)
+        applying.write_sidecar(sidecar, planned.sidecar, planned.plan)
         written.append(sidecar)
     return tuple(written)
 

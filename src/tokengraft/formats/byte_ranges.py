@@ -45,6 +45,19 @@ class LocalBytes:
             let_go(file)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenBytes:
+    """A file that somebody holds open."""
+
+    file: int
+    size_bytes: int
+    subject: str
+
+    def read(self, begin: int, end: int) -> bytes:
+        """Read a range; raises as `LocalBytes.read`."""
+        return read_range(self.file, begin, end, subject=self.subject)
+
+
 def source_of(entry: FileEntry) -> ByteSource:
     """The bytes of a file of a checkpoint, near or far."""
     return entry.remote if entry.remote is not None else LocalBytes(entry)

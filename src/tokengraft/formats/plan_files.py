@@ -6,7 +6,6 @@ is always whole; only its file is packed.
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from tokengraft.documents import complaint
 from tokengraft.errors import MalformedFile, PreconditionError, StalePlan
 from tokengraft.formats.json_text import parse_json
 from tokengraft.formats.plan_columns import Columns, read_columns
-from tokengraft.formats.sidecars import LazyTensor, sidecar_bytes
+from tokengraft.formats.sidecars import LazyTensor, PackedSidecar, pack_tensors
 from tokengraft.formats.whole_files import digest_of, read_whole
 from tokengraft.plans import (
     COLUMNS_ABOVE,
@@ -65,8 +64,8 @@ def pack(
     plan: Plan,
     values: Mapping[str, NDArray[np.generic]],
     factors: Mapping[str, LazyTensor] | None = None,
-) -> tuple[bytes, bytes | None]:
-    """Write a plan's text, and its sidecar if it needs one.
+) -> tuple[bytes, PackedSidecar | None]:
+    """Write a plan's text, and lay out its sidecar if it needs one; factors are read once.
 
     Args:
         values: rows for `Stored` sources, by tensor, in the tensor's dtype.
@@ -88,9 +87,9 @@ def pack(
         plan = plan.model_copy(update={"tokens": (), "edits": tuple(edits)})
     if not columns and not factors:
         return plan.to_json().encode(), None
-    sidecar = sidecar_bytes(columns, factors or {})
+    sidecar = pack_tensors(columns, factors or {})
     about = Sidecar(
-        sha256=hashlib.sha256(sidecar).hexdigest(),
+        sha256=sidecar.digest(),
         values=n_values,
         columns=n_columns,
         factors=len(factors or {}),

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save as save_tensors
-
-from tokengraft.errors import LimitExceeded
-
-MAX_SIDECAR_BYTES = 4 << 30  # what `read_plan` reads
 
 
 class LazyTensor(Protocol):
@@ -30,26 +27,53 @@ class LazyTensor(Protocol):
     def data(self) -> Callable[[], bytes]: ...
 
 
-def sidecar_bytes(
-    columns: Mapping[str, NDArray[np.generic]], factors: Mapping[str, LazyTensor]
-) -> bytes:
-    """Write all tensors as one safetensors file; each factor is in memory once.
+@dataclass(frozen=True, slots=True)
+class PackedSidecar:
+    """A sidecar as its file will hold it; factors stay where they are until their turn comes.
 
-    Raises:
-        LimitExceeded: it would be larger than any sidecar that is read.
+    Attributes:
+        head: the header, and all else where there are no factors.
+        factors: what lies behind the header.
+        tail: columns and rows, behind the factors.
     """
+
+    head: bytes
+    factors: Mapping[str, LazyTensor] = field(default_factory=dict)
+    tail: bytes = b""
+
+    @property
+    def size_bytes(self) -> int:
+        n_factors = sum(factor.size_bytes for factor in self.factors.values())
+        return len(self.head) + n_factors + len(self.tail)
+
+    def blocks(self) -> Iterator[bytes]:
+        """All bytes, one factor at a time; each call reads the factors again.
+
+        Raises:
+            What reading a factor raises: its file is gone, shorter, or holds what damages weights.
+        """
+        yield self.head
+        for factor in self.factors.values():
+            yield factor.data()
+        yield self.tail
+
+    def digest(self) -> str:
+        """The sha256 of all bytes, in hexadecimal."""
+        found = hashlib.sha256()
+        for block in self.blocks():
+            found.update(block)
+        return found.hexdigest()
+
+
+def pack_tensors(
+    columns: Mapping[str, NDArray[np.generic]], factors: Mapping[str, LazyTensor]
+) -> PackedSidecar:
+    """Lay out all tensors as one safetensors file: factors first, then the others by name."""
     own = save_tensors(dict(sorted(columns.items()))) if columns else b""
     if not factors:
-        return own
+        return PackedSidecar(own)
     length = struct.unpack("<Q", own[:8])[0] if own else 0
     entries = json.loads(own[8 : 8 + length]) if own else {}
-    n_bytes = sum(factor.size_bytes for factor in factors.values())
-    if n_bytes + len(own) > MAX_SIDECAR_BYTES:
-        raise LimitExceeded(
-            "the sidecar would be too large",
-            detail=f"{n_bytes + len(own):,} bytes, at most {MAX_SIDECAR_BYTES:,} are read",
-            hint="save the adapter in bfloat16, or merge it with PEFT",
-        )
     header: dict[str, object] = {}
     at = 0
     for name, factor in factors.items():
@@ -61,11 +85,4 @@ def sidecar_bytes(
         header[name] = {**entry, "data_offsets": [at + first, at + last]}
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    written = io.BytesIO()  # which hands its bytes over without a copy
-    written.write(struct.pack("<Q", len(text)) + text)
-    for factor in factors.values():
-        made = factor.data()
-        assert len(made) == factor.size_bytes
-        written.write(made)
-    written.write(memoryview(own)[8 + length :])
-    return written.getvalue()
+    return PackedSidecar(struct.pack("<Q", len(text)) + text, factors, own[8 + length :])

@@ -19,7 +19,7 @@ from tokengraft.formats.rows import widen
 from tokengraft.planning.placing import Piece, Update
 from tokengraft.tensors import DTYPE_BITS, TensorRef
 
-RECENT = 4  # tensors of an adapter that are kept at hand
+RECENT = 2  # tensors of an adapter that are kept at hand: those of one module
 LARGEST = {"BF16": 3.3895e38, "F16": 65504.0, "F32": 3.4028e38, "F64": 1.7976e308}
 
 

@@ -78,6 +78,14 @@ def _factors(graft: Graft) -> Mapping[str, tuple[TensorRef, Span]]:
     return {ref.name: (ref, Span(entry.real, ref.begin, ref.end)) for ref in refs}
 
 
+def _pair(
+    update: AddLowRank, factors: Mapping[str, tuple[TensorRef, Span]]
+) -> tuple[Matrix, Matrix]:
+    """B [n, R] and A [R, D] of one update."""
+    b, a = _matrix(update.b, factors), _matrix(update.a, factors)
+    return (a.T, b.T) if update.transpose else (b, a)
+
+
 def _matrix(name: str, factors: Mapping[str, tuple[TensorRef, Span]]) -> Matrix:
     if name not in factors:
         raise MalformedFile("the sidecar has no such factor", detail=name, subject=SIDECAR)
@@ -99,27 +107,24 @@ def _first_wrong_row(
     ref = ours[1]
     width, n_rows = ref.shape[-1], prod(ref.shape[:-1])
     row_bytes = ref.size_bytes // n_rows
-    pairs = []
-    for update in updates:
-        b, a = _matrix(update.b, factors), _matrix(update.a, factors)
-        pairs.append((a.T, b.T) if update.transpose else (b, a))
+    spans = [update.slice or (0, n_rows) for update in updates]
+    pairs: dict[int, tuple[Matrix, Matrix]] = {}  # of the updates whose rows pass by
     step = max(1, BLOCK_ELEMENTS // width)
     for first in range(0, n_rows, step):
         count = min(step, n_rows - first)
         span = (first * row_bytes, (first + count) * row_bytes)
         wanted = read(_part(theirs, *span))
         expected = mixing.widen(wanted, ref.dtype).reshape(count, width)
-        touched = False
-        for update, (b, a) in zip(updates, pairs, strict=True):
-            begin, end = update.slice or (0, n_rows)
+        here = [n for n, (begin, end) in enumerate(spans) if begin < first + count and first < end]
+        pairs = {n: pairs[n] if n in pairs else _pair(updates[n], factors) for n in here}
+        for n, (b, a) in pairs.items():
+            begin, end = spans[n]
             low, high = max(first, begin), min(first + count, end)
-            if low < high:
-                touched = True
-                _add_rows(
-                    expected[low - first : high - first], b[low - begin : high - begin], a, update
-                )
+            _add_rows(
+                expected[low - first : high - first], b[low - begin : high - begin], a, updates[n]
+            )
         found = read(_part(ours, *span))
-        if touched:
+        if here:
             wanted = mixing.narrow(expected.reshape(-1), ref.dtype)
         if not mixing.is_same(found, wanted, ref.dtype):
             return next(
