@@ -1,13 +1,22 @@
 """Bake a LoRA over attention and experts: on the true layout of Qwen3-30B-A3B, and against PEFT.
 
-    python benchmarks/bench_bake.py large --small-files FOLDER [--shards N] [--rank R] [--work DIR]
-    python benchmarks/bench_bake.py beside [--layers N] [--work DIR]
+    python benchmarks/bench_bake.py large --small-files FOLDER [--shards N] [--rank R] [--everywhere]
+    python benchmarks/bench_bake.py growing --small-files FOLDER [--rank R]
+    python benchmarks/bench_bake.py beside [--layers N]
+
+All take `--work DIR`, and the first two `--kind BF16|F32`, the adapter's kind of number.
 
 `large` lays out 18,867 tensors, 61 GB, in sparse files, makes an adapter in PEFT's names over
-attention, routers and experts of the layers that lie whole in the first N shards, and bakes it with
-hard links: those shards are written anew, the others stay links. The weights under the adapter are
-holes, so every number that is written is the rounded sum alone, and samples of it are computed again
-with numpy. `beside` makes a small mixture of experts that fits, has PEFT train nothing but make an
+attention, routers and experts of the layers that lie whole in the first N shards, and plans, applies
+and verifies it with hard links: those shards are written anew, the others stay links. The weights
+under the adapter are holes, so every number that is written is the rounded sum alone, and samples of
+it are computed again with numpy. With `--everywhere` the adapter covers all layers, and apply is
+interrupted when the first N shards are written: its memory is measured, and nothing is left to verify.
+
+`growing` bakes adapters over 4, 12 and 48 layers of a model with as many experts and an eighth of
+the width, so that the last adapter is as large as one of rank 16 of the large model at `--rank 128`.
+
+`beside` makes a small mixture of experts that fits, has PEFT train nothing but make an
 adapter, and compares memory and numbers of `tokengraft apply` and of `merge_and_unload`
 with `save_pretrained`, each in a process of its own, one after the other.
 """
@@ -20,7 +29,9 @@ import shutil
 import struct
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -29,28 +40,31 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from processes import Cost, folder_bytes, run, tokengraft
+from processes import Cost, folder_bytes, run, stopped, tokengraft, tokengraft_command
 from sparse_30b import CONFIG, assign_shards, lay_out, tensor_shapes
 
 LIMIT_MB = 2000
 ALPHA = 16
 Floats = NDArray[np.float64]
+KINDS: dict[str, Any] = {"BF16": ml_dtypes.bfloat16, "F32": np.float32}
 RECIPE = 'version = 1\n[lora]\nadapter = "adapter"\n'
 
 
 def main() -> int:
     """Measure; exit with 1 where memory or numbers are not as promised."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("part", choices=("large", "beside"))
+    parser.add_argument("part", choices=("large", "growing", "beside"))
     parser.add_argument("--small-files", type=Path, help="folder with the model's tokenizer")
     parser.add_argument("--shards", type=int, default=16, help="of 16; each needs 4 GB of disk")
     parser.add_argument("--rank", type=int, default=8)
+    parser.add_argument("--kind", choices=tuple(KINDS), default="BF16")
+    parser.add_argument("--everywhere", action="store_true", help="an adapter over all layers")
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--work", type=Path, help="default: a temporary folder")
     wish = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="tokengraft-bake-", dir=wish.work))
     try:
-        return large(work, wish) if wish.part == "large" else beside(work, wish)
+        return {"large": large, "growing": growing, "beside": beside}[wish.part](work, wish)
     finally:
         shutil.rmtree(work)
 
@@ -60,29 +74,77 @@ def main() -> int:
 
 def large(work: Path, wish: argparse.Namespace) -> int:
     """Bake into the first shards of the true layout."""
-    base, out = work / "base", work / "out"
+    base, out, plan = work / "base", work / "out", work / "plan.json"
     made = lay_out(base, small_files=wish.small_files)
-    shapes = tensor_shapes(CONFIG)
-    where = assign_shards(shapes)
-    shards = sorted(set(where.values()))[: wish.shards]
+    where = assign_shards(tensor_shapes(CONFIG))
+    shards = sorted(set(where.values()))
+    chosen = shards if wish.everywhere else shards[: wish.shards]
     layers = [
         layer
         for layer in range(CONFIG["num_hidden_layers"])
-        if all(f in shards for n, f in where.items() if n.startswith(f"model.layers.{layer}."))
+        if all(f in chosen for n, f in where.items() if n.startswith(f"model.layers.{layer}."))
     ]
-    parameters = write_adapter(work / "adapter", layers, wish.rank)
+    adapter = Adapter(CONFIG, layers, wish.rank, wish.kind)
+    size = adapter.write(work / "adapter")
     (work / "recipe.toml").write_text(RECIPE, encoding="utf-8")
-    cost = tokengraft("apply", work / "recipe.toml", "--base", base, "-o", out, "--copy", "link")
-    new_bytes = folder_bytes(out, new_only=True)
-    worst = sampled(work, base, layers, wish.rank)
     print(
         f"{made.size_bytes:,} bytes in {made.n_shards} shards; adapter of rank {wish.rank} on "
-        f"{len(layers)} layers ({layers[0]} to {layers[-1]}), {parameters:,} parameters; "
-        f"{shards[0]} to {shards[-1]}"
+        f"{len(layers)} layers ({layers[0]} to {layers[-1]}), {size:,} bytes of {wish.kind}"
     )
-    told("apply", cost, f"{new_bytes:,} bytes written")
+    costs = [tokengraft("plan", base, work / "recipe.toml", "-o", plan)]
+    told(
+        "plan",
+        costs[-1],
+        f"{plan.with_name('plan.rows.safetensors').stat().st_size:,} bytes beside it",
+    )
+    command = ("apply", plan, "--base", base, "-o", out, "--copy", "link")
+    if wish.everywhere and wish.shards < len(shards):
+        behind = shards[wish.shards]
+        costs.append(
+            stopped(
+                tokengraft_command(*command),
+                lambda: any(work.glob(f".out.stage-*/{behind}")),
+            )
+        )
+        told("apply, interrupted", costs[-1], f"behind {shards[wish.shards - 1]}")
+        return int(max(cost.peak_mb for cost in costs) > LIMIT_MB)
+    costs.append(tokengraft(*command))
+    told("apply", costs[-1], f"{folder_bytes(out, new_only=True):,} bytes written")
+    costs.append(tokengraft("verify", out, "--against", base))
+    told("verify", costs[-1])
+    worst = sampled(work, base, adapter)
     print(f"largest difference from numpy, in steps of bfloat16: {worst:.0f}")
-    return int(cost.peak_mb > LIMIT_MB or worst > 1)
+    return int(max(cost.peak_mb for cost in costs) > LIMIT_MB or worst > 1)
+
+
+def growing(work: Path, wish: argparse.Namespace) -> int:
+    """Plan, apply and verify adapters over more and more layers of one base."""
+    narrow = {"hidden_size": 256, "head_dim": 16, "moe_intermediate_size": 128}
+    config = {**CONFIG, **narrow}
+    small = work / "small"
+    shutil.copytree(wish.small_files, small)
+    (small / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    base = work / "base"
+    made = lay_out(base, small_files=small)
+    print(f"{made.size_bytes:,} bytes; adapters of rank {wish.rank}, {wish.kind}")
+    peak = 0.0
+    for n_layers in (4, 12, 48):
+        place = work / f"over-{n_layers}"
+        place.mkdir()
+        size = Adapter(config, list(range(n_layers)), wish.rank, wish.kind).write(place / "adapter")
+        (place / "recipe.toml").write_text(RECIPE, encoding="utf-8")
+        plan, out = place / "plan.json", place / "out"
+        steps = {
+            "plan": ("plan", base, place / "recipe.toml", "-o", plan),
+            "apply": ("apply", plan, "--base", base, "-o", out),
+            "verify": ("verify", out, "--against", base),
+        }
+        for name, command in steps.items():
+            cost = tokengraft(*command)
+            told(name, cost, f"{n_layers} layers, {size:,} bytes of factors")
+            peak = max(peak, cost.peak_mb)
+        shutil.rmtree(place)
+    return int(peak > LIMIT_MB)
 
 
 def told(name: str, cost: Cost, more: str = "") -> None:
@@ -90,68 +152,81 @@ def told(name: str, cost: Cost, more: str = "") -> None:
     print(f"{name:28} {cost.seconds:8.1f} s  {cost.peak_mb:8.0f} MB  {more}")
 
 
-def factors(layer: int, rank: int) -> Iterator[tuple[str, str, NDArray[Any]]]:
-    """Module, side and values of every factor of a layer, the same ones at each call."""
-    hidden, inner, n = (
-        CONFIG["hidden_size"],
-        CONFIG["moe_intermediate_size"],
-        CONFIG["num_experts"],
-    )
-    q, kv = (
-        CONFIG[f"num_{kind}_heads"] * CONFIG["head_dim"] for kind in ("attention", "key_value")
-    )
-    modules = {
-        "self_attn.q_proj": (rank, hidden, q),
-        "self_attn.k_proj": (rank, hidden, kv),
-        "self_attn.v_proj": (rank, hidden, kv),
-        "self_attn.o_proj": (rank, q, hidden),
-        "mlp.gate": (rank, hidden, n),
-        "mlp.experts.base_layer": (n * rank, hidden, 2 * inner),  # gate and up, as PEFT nests them
-        "mlp.experts": (n * rank, inner, hidden),
-    }
-    for number, (module, (ranks, n_in, n_out)) in enumerate(modules.items()):
-        random = np.random.default_rng((layer, number))
-        for side, shape in (("A", (ranks, n_in)), ("B", (n_out, ranks))):
-            values = random.standard_normal(shape, dtype=np.float32) * np.float32(0.02)
-            yield module, side, values.astype(ml_dtypes.bfloat16)
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA over attention, routers and experts of some layers, the same at each reading."""
+
+    config: Mapping[str, Any]
+    layers: list[int]
+    rank: int
+    kind: str
+
+    def factors(self, layer: int) -> Iterator[tuple[str, str, NDArray[Any]]]:
+        """Module, side and values of every factor of a layer."""
+        config, rank = self.config, self.rank
+        hidden, inner, n = (
+            config[key] for key in ("hidden_size", "moe_intermediate_size", "num_experts")
+        )
+        q, kv = (
+            config[f"num_{kind}_heads"] * config["head_dim"] for kind in ("attention", "key_value")
+        )
+        modules = {
+            "self_attn.q_proj": (rank, hidden, q),
+            "self_attn.k_proj": (rank, hidden, kv),
+            "self_attn.v_proj": (rank, hidden, kv),
+            "self_attn.o_proj": (rank, q, hidden),
+            "mlp.gate": (rank, hidden, n),
+            "mlp.experts.base_layer": (
+                n * rank,
+                hidden,
+                2 * inner,
+            ),  # gate and up, as PEFT nests them
+            "mlp.experts": (n * rank, inner, hidden),
+        }
+        for number, (module, (ranks, n_in, n_out)) in enumerate(modules.items()):
+            random = np.random.default_rng((layer, number))
+            for side, shape in (("A", (ranks, n_in)), ("B", (n_out, ranks))):
+                values = random.standard_normal(shape, dtype=np.float32) * np.float32(0.02)
+                yield module, side, values.astype(KINDS[self.kind])
+
+    def write(self, folder: Path) -> int:
+        """Write a folder as PEFT's save_pretrained does; return the bytes of its factors."""
+        folder.mkdir()
+        settings = {
+            "peft_type": "LORA",
+            "r": self.rank,
+            "lora_alpha": ALPHA,
+            "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate"],
+            "target_parameters": ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"],
+        }
+        (folder / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
+        header: dict[str, Any] = {}
+        at = 0
+        shapes = [(m, side, values.shape) for m, side, values in self.factors(self.layers[0])]
+        for layer in self.layers:
+            for module, side, shape in shapes:
+                name = f"base_model.model.model.layers.{layer}.{module}.lora_{side}.weight"
+                offsets = [at, at := at + prod(shape) * np.dtype(KINDS[self.kind]).itemsize]
+                header[name] = {"dtype": self.kind, "shape": shape, "data_offsets": offsets}
+        text = json.dumps(header).encode()
+        with (folder / "adapter_model.safetensors").open("wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            for layer in self.layers:
+                for _, _, values in self.factors(layer):
+                    file.write(values.tobytes())
+        return at
 
 
-def write_adapter(folder: Path, layers: list[int], rank: int) -> int:
-    """Write a folder as PEFT's save_pretrained does; return the number of parameters."""
-    folder.mkdir()
-    settings = {
-        "peft_type": "LORA",
-        "r": rank,
-        "lora_alpha": ALPHA,
-        "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj", "gate"],
-        "target_parameters": ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"],
-    }
-    (folder / "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
-    header: dict[str, Any] = {}
-    at = 0
-    for layer in layers:
-        for module, side, values in factors(layer, rank):
-            name = f"base_model.model.model.layers.{layer}.{module}.lora_{side}.weight"
-            offsets = [at, at := at + values.nbytes]
-            header[name] = {"dtype": "BF16", "shape": values.shape, "data_offsets": offsets}
-    text = json.dumps(header).encode()
-    with (folder / "adapter_model.safetensors").open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for layer in layers:
-            for _, _, values in factors(layer, rank):
-                file.write(values.tobytes())
-    return at // 2
-
-
-def sampled(work: Path, base: Path, layers: list[int], rank: int) -> float:
+def sampled(work: Path, base: Path, adapter: Adapter) -> float:
     """The largest difference of some tensors from numpy's own sums, in steps of bfloat16."""
     where = json.loads((base / "model.safetensors.index.json").read_text())["weight_map"]
     random = np.random.default_rng(5)
+    layers = adapter.layers
     worst = 0.0
     for layer in sorted({layers[0], layers[len(layers) // 2], layers[-1]}):
-        found = {(module, side): values for module, side, values in factors(layer, rank)}
+        found = {(module, side): values for module, side, values in adapter.factors(layer)}
         for expert in random.choice(CONFIG["num_experts"], 2, replace=False):
-            for tensor, update in expected(found, layer, int(expert), rank):
+            for tensor, update in expected(found, layer, int(expert), adapter.rank):
                 with safe_open(work / "out" / where[tensor], "np") as file:
                     ours = file.get_tensor(tensor).astype(np.float64)
                 worst = max(worst, steps_apart(ours, update))
@@ -159,7 +234,7 @@ def sampled(work: Path, base: Path, layers: list[int], rank: int) -> float:
 
 
 def expected(
-    found: dict[tuple[str, str], NDArray[Any]], layer: int, expert: int, rank: int
+    found: Mapping[tuple[str, str], NDArray[Any]], layer: int, expert: int, rank: int
 ) -> Iterator[tuple[str, Floats]]:
     """What is added to a layer's tensors by matrix products of numpy, of one expert."""
     place = f"model.layers.{layer}"

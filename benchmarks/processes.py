@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,9 +43,31 @@ def run(command: Sequence[str | Path], *, input_text: str | None = None) -> Cost
     return Cost(seconds, usage.ru_maxrss / 1024, process.returncode, output)
 
 
+def stopped(command: Sequence[str | Path], when: Callable[[], bool]) -> Cost:
+    """Run a command until `when` says so, then interrupt it as a user would; its output is not kept."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    done = 0
+    while not done and not when():
+        time.sleep(0.2)
+        done, status, usage = os.wait4(process.pid, os.WNOHANG)
+    if not done:
+        process.send_signal(signal.SIGINT)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return Cost(time.perf_counter() - started, usage.ru_maxrss / 1024, process.returncode, "")
+
+
 def tokengraft(*arguments: str | Path) -> Cost:
     """Run the program as a user does, in a process of its own."""
-    return run([sys.executable, "-m", "tokengraft", *arguments, "--quiet"])
+    return run(tokengraft_command(*arguments))
+
+
+def tokengraft_command(*arguments: str | Path) -> list[str | Path]:
+    """What a user would type."""
+    return [sys.executable, "-m", "tokengraft", *arguments, "--quiet"]
 
 
 def folder_bytes(folder: Path, *, new_only: bool = False) -> int:
