@@ -260,6 +260,35 @@ def test_one_matrix_with_two_rows_for_a_token_is_refused(bench: Bench) -> None:
     assert f"two rows for id {FIRST}" in bench.refusal()
 
 
+@pytest.mark.parametrize("brought", [["lm_head"], ["embed_tokens", "lm_head"]])
+def test_a_tied_model_with_a_stored_head_takes_rows_from_either(
+    bench: Bench, brought: list[str]
+) -> None:
+    """By config.json it is tied, and its files hold both matrices: one row reads and writes."""
+    shutil.rmtree(bench.folder / "base")
+    files = {"config.json": {"tie_word_embeddings": True}}
+    tiny.build(bench.folder / "base", n_rows=N_ROWS, files=files)
+    rows = bench.tensors.pop(DELTA)
+    bench.config["trainable_token_indices"] = dict.fromkeys(brought, NEW)
+    for module in brought:
+        place = "lm_head" if module == "lm_head" else "model.embed_tokens"
+        name = f"base_model.model.{place}.token_adapter.trainable_tokens_delta"
+        bench.tensors[name] = rows
+    assert stored(bench.plan()) == {EMBED: 2, HEAD: 2}
+    if len(brought) > 1:
+        bench.tensors[name] = _f32(np.ones((2, tiny.D)))
+        assert f"two rows for id {FIRST}" in bench.refusal()
+
+
+def test_what_is_wrong_with_its_rows_is_told_of_the_adapter(bench: Bench) -> None:
+    bench.tensors[DELTA] = _f32(np.full((2, tiny.D), np.inf))
+    with pytest.raises(RecipeError) as refused:
+        bench.plan()
+    (problem,) = refused.value.problems
+    assert problem[0] == "[lora]"
+    assert "holds a value that is no number" in problem[1]
+
+
 def test_an_adapter_whose_rows_are_of_no_new_token_says_so(bench: Bench) -> None:
     bench.config["trainable_token_indices"] = [7, 8]
     bench.tensors[DELTA] = _f32(bench.old_rows()[7:9])

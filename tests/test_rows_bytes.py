@@ -18,10 +18,10 @@ import grafts
 import tiny
 from raw_tensors import tensor_bytes, write_safetensors
 from tokengraft.applying import mixing
-from tokengraft.applying.rows import RowFactory, changed_rows, mean_of
+from tokengraft.applying.rows import RowFactory, changed_rows
 from tokengraft.errors import MalformedFile, StalePlan, UnsupportedFormat
 from tokengraft.formats.loading import load
-from tokengraft.formats.rows import RowReader, narrow, sample_rows, widen
+from tokengraft.formats.rows import RowReader, mean_of, narrow, sample_rows, widen
 from tokengraft.formats.safetensors_file import read_header
 from tokengraft.plans import Keep, Mean, Mix, RemapRows, RowSource, Stored
 from tokengraft.tensors import TensorRef

@@ -11,14 +11,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import assert_never
 
-import numpy as np
-
 from tokengraft.applying.mixing import batches, mixed
 from tokengraft.errors import MalformedFile, StalePlan
-from tokengraft.formats.rows import Floats, RowReader, Rows, narrow
+from tokengraft.formats.rows import RowReader, Rows, mean_of, narrow
 from tokengraft.plans import Keep, Mean, Mix, RemapRows, RowSource, Stored
 
-BLOCK_BYTES = 1 << 20  # of computed rows, and of rows read for a mean
+BLOCK_BYTES = 1 << 20  # of computed rows
 
 
 @dataclass(slots=True)
@@ -53,10 +51,14 @@ class RowFactory:
             if kept:
                 yield from (source for source in sources if isinstance(source, Keep))
             else:
-                yield from _blocks(self._computed(sources))
+                yield from _blocks(self.computed(sources))
 
-    def _computed(self, sources: Iterable[RowSource]) -> Iterator[tuple[bytes, int]]:
-        """The bytes of each row, and how often it comes; neighbouring sums are made at once."""
+    def computed(self, sources: Iterable[RowSource]) -> Iterator[tuple[bytes, int]]:
+        """The bytes of each row, and how often it comes; neighbouring sums are made at once.
+
+        Raises:
+            MalformedFile: as `stream`.
+        """
         for are_sums, group in groupby(sources, lambda source: isinstance(source, Mix)):
             if are_sums:
                 mixes = (source for source in group if isinstance(source, Mix))
@@ -99,25 +101,6 @@ class RowFactory:
                 hint="plan again, or copy plan and sidecar together",
             )
         return stored.raw(source.index, 1)
-
-
-def mean_of(rows: RowReader, source: Mean, *, block_bytes: int = BLOCK_BYTES) -> Floats:
-    """The mean of the rows that a source names [D]: added in row order in float64, divided once.
-
-    The size of a block changes memory and time, never the result.
-    """
-    step = max(1, block_bytes // max(1, rows.ref.row_bytes))
-    sum_D = np.zeros(rows.width, np.float64)
-    left_out, end = frozenset(source.without), source.first + source.count
-    with np.errstate(all="ignore"):
-        for begin in range(source.first, end, step):
-            block = rows.floats(begin, min(step, end - begin))
-            # A sum over the axis may be pairwise, and then depends on blocks.
-            for row, row_D in enumerate(block, begin):
-                if row not in left_out:
-                    sum_D += row_D
-        sum_D /= source.n_parents
-    return sum_D
 
 
 def _blocks(rows: Iterable[tuple[bytes, int]]) -> Iterator[bytes]:

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tokengraft.applying.rows import RowFactory
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.families.configs import TIE_KEY
-from tokengraft.formats.byte_ranges import RangeRows, source_of
-from tokengraft.formats.rows import narrow, widen
-from tokengraft.plans import Mean, Mix, PatchJson, Plan, PlannedToken, RowSource, SetKey, Stored
+from tokengraft.formats.rows import MemoryRows, RowReader, widen
+from tokengraft.formats.whole_files import let_go, open_regular
+from tokengraft.plans import PatchJson, Plan, PlannedToken, RowSource, SetKey
 from tokengraft.row_sets import RowSet, RowsMade
+from tokengraft.tensors import TensorRef
 
 Values = NDArray[np.float64]
 
@@ -72,30 +74,14 @@ def _rows(
 ) -> Values:
     assert checkpoint.tensors is not None
     ref = checkpoint.tensors.tensors[name]
-    matrix = RangeRows(source_of(checkpoint.files[ref.file]), ref)
-    means: dict[Mean, Values] = {}
-    found = np.zeros((len(sources), matrix.width))
-    for n, source in enumerate(sources):
-        match source:
-            case Mix():
-                for parent, weight in source.parents:
-                    found[n] += weight * matrix.floats(parent, 1)[0]
-            case Mean():
-                if source not in means:
-                    means[source] = _mean(matrix, source)
-                found[n] = means[source]
-            case Stored():
-                assert values is not None
-                found[n] = widen(values[source.index].tobytes(), ref.dtype)
-            case _:
-                raise AssertionError("a new row keeps no old one")
-    return widen(narrow(found, ref.dtype), ref.dtype).reshape(found.shape)
-
-
-def _mean(matrix: RangeRows, source: Mean) -> Values:
-    total = np.zeros(matrix.width)
-    end, without = source.first + source.count, np.array(source.without, np.int64)
-    for first, block in matrix.blocks():
-        block[without[(without >= first) & (without < first + len(block))] - first] = 0.0
-        total += block[max(0, source.first - first) : max(0, end - first)].sum(axis=0)
-    return np.asarray(total / source.n_parents)
+    stored = None
+    if values is not None:
+        data = values.tobytes()
+        stored = MemoryRows(data, TensorRef(name, ref.dtype, values.shape, ref.file, 0, len(data)))
+    file = open_regular(checkpoint.files[ref.file].real)
+    try:
+        made = RowFactory(RowReader(file, ref), stored).computed(sources)
+        whole = b"".join(row * times for row, times in made)
+    finally:
+        let_go(file)
+    return widen(whole, ref.dtype).reshape(len(sources), -1)

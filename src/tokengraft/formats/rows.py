@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from tokengraft.errors import MalformedFile, ReadFailed, SourceChanged, UnsupportedFormat
 from tokengraft.formats.whole_files import let_go, open_regular
+from tokengraft.plans import Mean
 from tokengraft.tensors import ROW_DTYPES, TensorRef
 
 Floats = NDArray[np.float64]
+MEAN_BYTES = 1 << 20  # of rows that are read at once for a mean
 
 # One NaN for all: what inf - inf leaves differs in its sign between x86 and ARM.
 _BF16_NAN, _F16_NAN, _F32_NAN, _F64_NAN = 0x7FC0, 0x7E00, 0x7FC00000, 0x7FF8000000000000
@@ -32,6 +34,16 @@ class Rows(Protocol):
 
     def raw(self, first: int, count: int) -> bytes:
         """The bytes of `count` rows."""
+
+
+class FloatRows(Rows, Protocol):
+    """Rows that can be had as numbers."""
+
+    @property
+    def width(self) -> int: ...
+
+    def floats(self, first: int, count: int) -> Floats:
+        """The values of `count` rows [N, D], exactly."""
 
 
 def span(ref: TensorRef, first: int, count: int) -> tuple[int, int]:
@@ -111,6 +123,25 @@ def read_range(file: int, begin: int, end: int, *, subject: str) -> bytes:
         pieces.append(piece)
         begin += len(piece)
     return b"".join(pieces)
+
+
+def mean_of(rows: FloatRows, source: Mean, *, block_bytes: int = MEAN_BYTES) -> Floats:
+    """The mean of the rows that a source names [D]: added in row order in float64, divided once.
+
+    The size of a block changes memory and time, never the result.
+    """
+    step = max(1, block_bytes // max(1, rows.ref.row_bytes))
+    sum_D = np.zeros(rows.width, np.float64)
+    left_out, end = frozenset(source.without), source.first + source.count
+    with np.errstate(all="ignore"):
+        for begin in range(source.first, end, step):
+            block = rows.floats(begin, min(step, end - begin))
+            # A sum over the axis may be pairwise, and then depends on blocks.
+            for row, row_D in enumerate(block, begin):
+                if row not in left_out:
+                    sum_D += row_D
+        sum_D /= source.n_parents
+    return sum_D
 
 
 def sample_rows(path: Path, ref: TensorRef, ids: Sequence[int]) -> Floats:

@@ -30,8 +30,8 @@ from tokengraft.planning.library import CountCorpus, CountUses, Library, no_corp
 from tokengraft.planning.low_rank import (
     NO_UPDATES,
     LowRankPlan,
-    bake,
     no_adapter,
+    plan_low_rank,
     with_trained,
 )
 from tokengraft.planning.low_rank import WHERE as LORA
@@ -132,6 +132,7 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
     if isinstance(adapter, str):
         _raise_problems((Problem(where=LORA, what=adapter),))
     assert not isinstance(adapter, str)
+    updates = NO_UPDATES if adapter is None else plan_low_rank(checkpoint, adapter)
     asked = RowPorts(
         ports.encode,
         ports.values,
@@ -139,10 +140,9 @@ def plan(checkpoint: Checkpoint, recipe: Recipe, *, text: str, tool: str, ports:
         ports.untrained,
         ports.donor,
         ports.trained,
-        adapter,
+        None if updates.refused else adapter,
     )
     rows = plan_rows(draft, recipe.rows or Rows(), asked)
-    updates = bake(checkpoint, adapter)
     if ports.trained is not None:
         updates = with_trained(checkpoint, updates, ports.trained.adapter)
     _raise_problems((*rows.problems, *updates.problems))

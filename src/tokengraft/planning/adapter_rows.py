@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from tokengraft.checkpoint import JsonValue
 from tokengraft.formats.adapters import Adapter
@@ -95,10 +96,10 @@ def adapter_rows(draft: Draft, adapter: Adapter, matrix: OpenMatrix) -> AdapterR
         wrong = _misfit(adapter.tensors[name], target, module)
         if target is None or wrong:
             found.said.append(wrong)
-        elif _CHOSEN.fullmatch(name):
-            _take_chosen(adapter, name, module, target, new, matrix, found)
-        else:
-            _take_whole(adapter, name, target, new, matrix, found)
+        elif (ids := _ids(adapter, name, module, target, new, found)) is not None:
+            is_output = target.part == "output" and not layout.tied
+            owned = _Owned(adapter, name, ids, "output" if is_output else "input")
+            _take(owned, target, new, matrix, found)
     if found.said:
         return AdapterRows(problems=tuple(found.said))
     return _as_file(adapter, new, found)
@@ -173,31 +174,80 @@ def _misfit(ref: TensorRef, target: VocabTensor | None, module: str) -> str:
 # ── rows ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _take_chosen(  # noqa: PLR0913, PLR0917 - a step of one loop
+@dataclass(frozen=True, slots=True)
+class _Owned:
+    """A tensor of an adapter with the ids whose rows it holds, in its order.
+
+    Attributes:
+        part: what its rows are to the plan; where one matrix reads and writes, its rows are `input`
+            wherever they lie.
+    """
+
+    adapter: Adapter
+    name: str
+    ids: Sequence[int]
+    part: Literal["input", "output"]
+
+    def runs(self) -> Iterator[tuple[int, int, int]]:
+        """Rows that follow each other and whose ids do, a few megabytes at a time.
+
+        Each is (first row, its id, how many rows).
+        """
+        most = max(1, BLOCK_BYTES // self.adapter.tensors[self.name].row_bytes)
+        first = 0
+        for at in range(1, len(self.ids) + 1):
+            ends = at == len(self.ids) or self.ids[at] != self.ids[at - 1] + 1
+            if ends or at - first == most:
+                yield first, self.ids[first], at - first
+                first = at
+
+
+def _ids(
     adapter: Adapter,
     name: str,
     module: str,
     target: VocabTensor,
     new: Mapping[int, str],
+    found: _Found,
+) -> Sequence[int] | None:
+    """Whose rows a tensor holds; None, and why it cannot be told, or must not be."""
+    n_rows = adapter.tensors[name].shape[0]
+    if not _CHOSEN.fullmatch(name):
+        return range(n_rows)
+    ids = _chosen_ids(adapter.config.get(CHOSEN), module)
+    if ids is None or len(ids) != n_rows:
+        found.said.append(f"{CHOSEN} does not say whose the {n_rows} rows of {name} are")
+        return None
+    found.said += [
+        f"{name} has a row for id {token_id}, where the recipe adds no token"
+        for token_id in ids
+        if token_id >= target.n_rows and token_id not in new
+    ]
+    return ids
+
+
+def _take(
+    owned: _Owned,
+    target: VocabTensor,
+    new: Mapping[int, str],
     matrix: OpenMatrix,
     found: _Found,
 ) -> None:
-    ref = adapter.tensors[name]
-    ids = _chosen_ids(adapter.config.get(CHOSEN), module)
-    if ids is None or len(ids) != ref.shape[0]:
-        found.said.append(f"{CHOSEN} does not say whose the {ref.shape[0]} rows of {name} are")
-        return
-    data, size = adapter.raw(name), ref.row_bytes
+    """Keep rows of new tokens, and tell of rows of old ones that are not the base's."""
+    ref = owned.adapter.tensors[owned.name]
+    size = ref.row_bytes
     changed: list[int] = []
-    for at, token_id in enumerate(ids):
-        row = data[at * size : (at + 1) * size]
-        if token_id in new:
-            _keep(found, target, token_id, row, ref)
-        elif token_id >= target.n_rows:
-            found.said.append(f"{name} has a row for id {token_id}, where the recipe adds no token")
-        elif _differing(row, ref, target, token_id, matrix):
-            changed.append(token_id)
-    _tell_changed(found, name, changed, target)
+    for first, first_id, count in owned.runs():
+        data = owned.adapter.raw_rows(owned.name, first, count)
+        for token_id in range(first_id, first_id + count):
+            if token_id in new:
+                at = (token_id - first_id) * size
+                _keep(found, owned.part, token_id, data[at : at + size], ref)
+        old = min(count, target.n_rows - first_id)
+        if old > 0:
+            differing = _differing(data[: old * size], ref, target, first_id, matrix)
+            changed += [token_id for token_id in differing if token_id not in new]
+    _tell_changed(found, owned.name, changed, target)
 
 
 def _chosen_ids(indices: JsonValue, module: str) -> list[int] | None:
@@ -209,32 +259,6 @@ def _chosen_ids(indices: JsonValue, module: str) -> list[int] | None:
         return None
     ids = [one for one in indices if type(one) is int and one >= 0]
     return ids if len(ids) == len(indices) == len(set(ids)) else None
-
-
-def _take_whole(
-    adapter: Adapter,
-    name: str,
-    target: VocabTensor,
-    new: Mapping[int, str],
-    matrix: OpenMatrix,
-    found: _Found,
-) -> None:
-    ref = adapter.tensors[name]
-    changed: list[int] = []
-    step = max(1, BLOCK_BYTES // ref.row_bytes)
-    for first in range(0, ref.shape[0], step):
-        count = min(step, ref.shape[0] - first)
-        data = adapter.raw_rows(name, first, count)
-        size = ref.row_bytes
-        for token_id in range(first, first + count):
-            if token_id in new:
-                at = (token_id - first) * size
-                _keep(found, target, token_id, data[at : at + size], ref)
-        old = min(count, target.n_rows - first)
-        if old > 0:
-            differing = _differing(data[: old * size], ref, target, first, matrix)
-            changed += [token_id for token_id in differing if token_id not in new]
-    _tell_changed(found, name, changed, target)
 
 
 def _differing(
@@ -264,8 +288,7 @@ def _differing(
     ]
 
 
-def _keep(found: _Found, target: VocabTensor, token_id: int, row: bytes, ref: TensorRef) -> None:
-    part = "output" if target.part == "output" else "input"
+def _keep(found: _Found, part: str, token_id: int, row: bytes, ref: TensorRef) -> None:
     kind = found.kinds.setdefault(part, ref)
     by_id = found.rows.setdefault(part, {})
     if by_id.get(token_id, row) != row or kind.dtype != ref.dtype:

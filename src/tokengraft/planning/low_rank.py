@@ -73,12 +73,17 @@ CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga", "mica")
 
 @dataclass(frozen=True, slots=True)
 class LowRankPlan:
-    """Updates by tensor, with their factors."""
+    """Updates by tensor, with their factors.
+
+    Attributes:
+        refused: whether the adapter as a whole is of no use, so that its rows are not looked at.
+    """
 
     edits: tuple[AddLowRank, ...] = ()
     factors: Mapping[str, Factor] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    refused: bool = False
 
 
 NO_UPDATES = LowRankPlan()
@@ -89,40 +94,33 @@ def no_adapter(folder: str) -> Adapter | str:
     return f"{folder} cannot be read here"
 
 
-def bake(checkpoint: Checkpoint, adapter: Adapter | None) -> LowRankPlan:
-    """Carry out `[lora]`, if the recipe has it."""
-    return NO_UPDATES if adapter is None else plan_low_rank(checkpoint, adapter)
-
-
 def with_trained(
     checkpoint: Checkpoint, first: LowRankPlan, adapter: Adapter | None
 ) -> LowRankPlan:
     """The updates of `[lora]` and, behind them, those that training made."""
     if adapter is None:
         return first
-    more = plan_low_rank(checkpoint, adapter)
-    shift = len(first.edits)
-    names = {
-        f"lora.{side}.{n}": f"lora.{side}.{n + shift}"
-        for side in "ab"
-        for n in range(len(more.edits))
-    }
-    edits = tuple(e.model_copy(update={"a": names[e.a], "b": names[e.b]}) for e in more.edits)
+    more = plan_low_rank(checkpoint, adapter, first=len(first.edits))
     return LowRankPlan(
-        (*first.edits, *edits),
-        {**first.factors, **{names[name]: factor for name, factor in more.factors.items()}},
+        (*first.edits, *more.edits),
+        {**first.factors, **more.factors},
         (*first.notes, *more.notes[:1]),  # what it was trained on, is this base in a private folder
         (*first.problems, *(Problem(where="train", what=p.what) for p in more.problems)),
     )
 
 
-def plan_low_rank(checkpoint: Checkpoint, adapter: Adapter) -> LowRankPlan:
-    """State what an adapter adds to which tensor; all that is wrong with it is told at once."""
+def plan_low_rank(checkpoint: Checkpoint, adapter: Adapter, *, first: int = 0) -> LowRankPlan:
+    """State what an adapter adds to which tensor; all that is wrong with it is told at once.
+
+    Args:
+        first: how many updates come before its own, which are numbered from there.
+    """
     said = list(complaints(adapter))
     if checkpoint.tensors is None:
         said.append("the folder has no weights to add it to")
     if said or checkpoint.tensors is None:
-        return LowRankPlan(problems=tuple(Problem(where=WHERE, what=what) for what in said))
+        wrong = tuple(Problem(where=WHERE, what=what) for what in said)
+        return LowRankPlan(problems=wrong, refused=True)
     edits: list[AddLowRank] = []
     factors: dict[str, Factor] = {}
     tensors = checkpoint.tensors.tensors
@@ -137,16 +135,16 @@ def plan_low_rank(checkpoint: Checkpoint, adapter: Adapter) -> LowRankPlan:
             said.append(pair)
             continue
         found = places.of(pair.update)
-        wrong = found if isinstance(found, str) else _refusal(checkpoint, found)
-        if isinstance(found, str) or wrong:
-            said.append(f"{pair.update.module}: {wrong}")
+        misplaced = found if isinstance(found, str) else _refusal(checkpoint, found)
+        if isinstance(found, str) or misplaced:
+            said.append(f"{pair.update.module}: {misplaced}")
             continue
         scale = _scale(adapter.config, pair.update, found)
         if isinstance(scale, str):
             said.append(scale)
             continue
         for piece in found:
-            a, b = (f"lora.{side}.{len(edits)}" for side in "ab")
+            a, b = (f"lora.{side}.{first + len(edits)}" for side in "ab")
             factors[a], factors[b] = cutter.cut(pair, piece, scale)
             edits.append(
                 AddLowRank(

@@ -16,7 +16,6 @@ from tokengraft.documents import Problem
 from tokengraft.planning.adapter_rows import AdapterRows, adapter_rows
 from tokengraft.planning.draft import Draft
 from tokengraft.planning.low_rank import WHERE as LORA
-from tokengraft.planning.low_rank import complaints
 from tokengraft.planning.settling import NewSource
 from tokengraft.planning.started import RowPorts, StartedToken, start_rows
 from tokengraft.planning.starting import n_used
@@ -81,7 +80,7 @@ def plan_rows(draft: Draft, made: Rows, ports: RowPorts) -> RowPlan:
         given = given_rows(draft, made.values, targets, ports.values)
     elif brought.file is not None and ports.adapter is not None:
         file = brought.file
-        given = given_rows(draft, ports.adapter.name, targets, lambda _: file)
+        given = given_rows(draft, ports.adapter.name, targets, lambda _: file, where=LORA)
     given = with_trained(given, draft, ports.trained, targets)
     started = start_rows(draft, targets, given, made, ports)
     problems = (*given.problems, *started.problems)
@@ -129,8 +128,8 @@ def _copies(draft: Draft, n_rows: int | None) -> tuple[RemapRows, ...]:
 
 def _brought(draft: Draft, made: Rows, ports: RowPorts) -> AdapterRows:
     """The rows of the adapter; only one of it and a file can give them."""
-    if ports.adapter is None or any(complaints(ports.adapter)):
-        return AdapterRows()  # what is wrong with an adapter as a whole is told where it is baked
+    if ports.adapter is None:
+        return AdapterRows()
     found = adapter_rows(draft, ports.adapter, ports.matrix)
     if found.file is not None and made.values is not None:
         return AdapterRows(problems=("it brings rows, and [rows] values does too",))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tokengraft.documents import Problem
 from tokengraft.formats.byte_ranges import RangeRows
-from tokengraft.formats.rows import Floats, narrow
+from tokengraft.formats.rows import Floats, mean_of, narrow
 from tokengraft.planning.numbers import NUMPY
 from tokengraft.plans import Mean, Mix, Stored
 from tokengraft.rows import measuring
@@ -271,14 +271,7 @@ class Settling:
     def _mean_of(self, source: Mean) -> Floats:
         assert self.rows is not None
         if self._mean is None:  # all means of a plan are over the used rows
-            sum_D = np.zeros(self.rows.width, np.float64)
-            end, without = source.first + source.count, np.array(source.without, np.int64)
-            for first, block in self.rows.blocks():
-                block[without[(without >= first) & (without < first + len(block))] - first] = 0.0
-                sum_D += block[max(0, source.first - first) : end - first].sum(axis=0)
-                if first + len(block) >= end:
-                    break
-            self._mean = sum_D / source.n_parents
+            self._mean = mean_of(self.rows, source)
         return self._mean
 
     def _all_values(self) -> NDArray[np.generic] | None:

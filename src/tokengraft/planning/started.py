@@ -64,7 +64,7 @@ class RowPorts:
         untrained: which rows of a matrix were found untrained.
         donor: opens a model that rows are taken from.
         trained: what training yielded; None before, and without it.
-        adapter: what `[lora]` bakes, which may bring rows along.
+        adapter: what `[lora]` bakes, which may bring rows along; None where it is of no use.
     """
 
     encode: Encode | None

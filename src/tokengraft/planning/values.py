@@ -52,18 +52,27 @@ class Given:
 
 
 def given_rows(
-    draft: Draft, path: str, targets: Sequence[Target], open_values: OpenValues
+    draft: Draft,
+    path: str,
+    targets: Sequence[Target],
+    open_values: OpenValues,
+    *,
+    where: str = WHERE,
 ) -> Given:
-    """Read the rows that a recipe brings, and check every one of them."""
+    """Read the rows that a recipe brings, and check every one of them.
+
+    Args:
+        where: the part of the recipe that brings them.
+    """
     file = open_values(path)
     if file.problem:
-        return Given(problems=(Problem(where=WHERE, what=file.problem),))
+        return Given(problems=(Problem(where=where, what=file.problem),))
     by_text: dict[str, list[NewRow]] = {}
     for row in draft.new_rows:
         by_text.setdefault(row.text, []).append(row)
     wrong = [*_tokens_at_fault(draft, by_text, file), *_parts_at_fault(targets, file)]
     if wrong:
-        return Given(problems=tuple(Problem(where=WHERE, what=what) for what in wrong))
+        return Given(problems=tuple(Problem(where=where, what=what) for what in wrong))
     values: dict[str, NDArray[np.generic]] = {}
     notes: list[str] = []
     for target in targets:
@@ -80,7 +89,7 @@ def given_rows(
                     "are rounded once"
                 )
     if wrong:
-        return Given(problems=tuple(Problem(where=WHERE, what=what) for what in wrong))
+        return Given(problems=tuple(Problem(where=where, what=what) for what in wrong))
     ids = [by_text[text][0].token_id for text in file.tokens]
     sources = {
         token_id: {name: Stored(index=index) for name in values}
