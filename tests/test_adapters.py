@@ -37,12 +37,15 @@ class Bench:
     config: dict[str, Any]
     tensors: dict[str, Tensor]
 
-    def plan(self) -> Plan:
+    def made(self) -> flow.Planned:
         place = self.folder / "adapter"
         place.mkdir(exist_ok=True)
         (place / "adapter_config.json").write_text(json.dumps(self.config))
         write_safetensors(place / "adapter_model.safetensors", self.tensors)
-        return flow.make_plan(str(self.folder / "base"), recipe(self.folder)).plan
+        return flow.make_plan(str(self.folder / "base"), recipe(self.folder))
+
+    def plan(self) -> Plan:
+        return self.made().plan
 
     def refusal(self) -> str:
         with pytest.raises(RecipeError) as refused:
@@ -172,19 +175,23 @@ def test_wrappers_before_the_layers_may_differ(bench: Bench) -> None:
     assert edit[0].tensor == "model.layers.0.self_attn.q_proj.weight"
 
 
-def test_forged_factors_are_refused(bench: Bench, tmp_path: Path) -> None:
-    plan = bench.plan()
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [((4, 99), "rows that the base does not have"), ((2, 7), "do not fit"), ((5, 5), "does not")],
+)
+def test_forged_factors_are_refused(
+    bench: Bench, tmp_path: Path, rows: tuple[int, int], said: str
+) -> None:
+    made = bench.made()
     edits = tuple(
-        e.model_copy(update={"slice": (4, 99)}) if isinstance(e, AddLowRank) else e
-        for e in plan.edits
+        e.model_copy(update={"slice": rows}) if isinstance(e, AddLowRank) else e
+        for e in made.plan.edits
     )
-    made = flow.make_plan(str(bench.folder / "base"), recipe(bench.folder))
-    forged = plan.model_copy(update={"edits": edits})
-    text = forged.model_copy(update={"sidecar": made.plan.sidecar}).to_json().encode()
-    (tmp_path / "plan.json").write_bytes(text)
+    forged = made.plan.model_copy(update={"edits": edits})
+    (tmp_path / "plan.json").write_bytes(forged.to_json().encode())
     assert made.sidecar is not None
     (tmp_path / "plan.rows.safetensors").write_bytes(b"".join(made.sidecar.blocks()))
-    with pytest.raises(MalformedFile, match="do not fit"):
+    with pytest.raises(MalformedFile, match=said):
         flow.apply(tmp_path / "plan.json", base=str(bench.folder / "base"), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

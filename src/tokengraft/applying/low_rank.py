@@ -42,9 +42,12 @@ class _Ready:
         self._stored = factors
         n_rows = prod(ref.shape[:-1])
         self._spans = [update.slice or (0, n_rows) for update in updates]
-        for update, (first, end) in zip(updates, self._spans, strict=True):
-            if not 0 <= first < end <= n_rows:
-                raise _unfit(ref, update, f"for rows {first} to {end - 1} of {n_rows}")
+        if not all(0 <= first < end <= n_rows for first, end in self._spans):
+            raise MalformedFile(
+                "the plan takes rows that the base does not have",
+                detail=f"the tensor has {n_rows} rows",
+                subject=ref.name,
+            )
         self._at_hand: dict[int, _Factors] = {}
 
     def between(self, first: int, end: int) -> list[_Factors]:
@@ -58,9 +61,15 @@ class _Ready:
         a, b = _read(update.a, self._stored), _read(update.b, self._stored)
         if update.transpose:
             a, b = np.ascontiguousarray(b.T), np.ascontiguousarray(a.T)
-        if a.shape[1] != self._ref.shape[-1] or b.shape != (end - first, a.shape[0]):
-            sizes = f"A is {list(a.shape)}, B {list(b.shape)}, for rows {first} to {end - 1}"
-            raise _unfit(self._ref, update, sizes)
+        width = self._ref.shape[-1]
+        if a.shape[1] != width or b.shape != (end - first, a.shape[0]):
+            raise MalformedFile(
+                f"the factors of {self._ref.name} do not fit it",
+                detail=f"A is {list(a.shape)}, B {list(b.shape)}, for rows {first} to {end - 1} of "
+                f"[{prod(self._ref.shape[:-1])}, {width}]",
+                subject=f"rows.safetensors#{update.a}",
+                hint="plan again, or copy plan and sidecar together",
+            )
         return _Factors(first, b, a, update.scale)
 
 
@@ -115,15 +124,6 @@ def _add(rows_ND: Floats, first: int, one: _Factors) -> None:
             sum_ND += product_ND
         sum_ND *= one.scale
         rows_ND[low - first : high - first] += sum_ND
-
-
-def _unfit(ref: TensorRef, update: AddLowRank, detail: str) -> MalformedFile:
-    return MalformedFile(
-        f"the factors of {ref.name} do not fit it",
-        detail=f"{detail}; the tensor is {list(ref.shape)}",
-        subject=f"rows.safetensors#{update.a}",
-        hint="plan again, or copy plan and sidecar together",
-    )
 
 
 def _read(name: str, factors: Mapping[str, Rows]) -> Floats:
