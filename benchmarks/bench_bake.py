@@ -11,10 +11,12 @@ attention, routers and experts of the layers that lie whole in the first N shard
 and verifies it with hard links: those shards are written anew, the others stay links. The weights
 under the adapter are holes, so every number that is written is the rounded sum alone, and samples of
 it are computed again with numpy. With `--everywhere` the adapter covers all layers, and apply is
-interrupted when the first N shards are written: its memory is measured, and nothing is left to verify.
+interrupted when the first N shards are written, or after `--minutes`: its memory is measured, and
+nothing is left to verify.
 
-`growing` bakes adapters over 4, 12 and 48 layers of a model with as many experts and an eighth of
-the width, so that the last adapter is as large as one of rank 16 of the large model at `--rank 128`.
+`growing` bakes adapters over 4, 12 and 48 layers of a model with as many experts, all of it narrow:
+factors weigh as much there at `--rank 448 --kind F32` as those of rank 16 of the large model, and
+are computed with in minutes.
 
 `beside` makes a small mixture of experts that fits, has PEFT train nothing but make an
 adapter, and compares memory and numbers of `tokengraft apply` and of `merge_and_unload`
@@ -29,6 +31,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -59,6 +62,7 @@ def main() -> int:
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--kind", choices=tuple(KINDS), default="BF16")
     parser.add_argument("--everywhere", action="store_true", help="an adapter over all layers")
+    parser.add_argument("--minutes", type=float, default=15, help="for apply, with --everywhere")
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--work", type=Path, help="default: a temporary folder")
     wish = parser.parse_args()
@@ -100,13 +104,15 @@ def large(work: Path, wish: argparse.Namespace) -> int:
     command = ("apply", plan, "--base", base, "-o", out, "--copy", "link")
     if wish.everywhere and wish.shards < len(shards):
         behind = shards[wish.shards]
-        costs.append(
-            stopped(
-                tokengraft_command(*command),
-                lambda: any(work.glob(f".out.stage-*/{behind}")),
-            )
-        )
-        told("apply, interrupted", costs[-1], f"behind {shards[wish.shards - 1]}")
+        seen: list[str] = []
+        end = time.monotonic() + 60 * wish.minutes
+
+        def enough() -> bool:
+            seen[:] = sorted(p.name for p in work.glob(".out.stage-*/*.safetensors")) or seen
+            return behind in seen or time.monotonic() > end
+
+        costs.append(stopped(tokengraft_command(*command), enough))
+        told("apply, interrupted", costs[-1], f"while it wrote {seen[-1] if seen else 'no shard'}")
         return int(max(cost.peak_mb for cost in costs) > LIMIT_MB)
     costs.append(tokengraft(*command))
     told("apply", costs[-1], f"{folder_bytes(out, new_only=True):,} bytes written")
@@ -119,7 +125,7 @@ def large(work: Path, wish: argparse.Namespace) -> int:
 
 def growing(work: Path, wish: argparse.Namespace) -> int:
     """Plan, apply and verify adapters over more and more layers of one base."""
-    narrow = {"hidden_size": 256, "head_dim": 16, "moe_intermediate_size": 128}
+    narrow = {"hidden_size": 64, "head_dim": 16, "moe_intermediate_size": 32}
     config = {**CONFIG, **narrow}
     small = work / "small"
     shutil.copytree(wish.small_files, small)
@@ -149,7 +155,7 @@ def growing(work: Path, wish: argparse.Namespace) -> int:
 
 def told(name: str, cost: Cost, more: str = "") -> None:
     """Print one line of the table."""
-    print(f"{name:28} {cost.seconds:8.1f} s  {cost.peak_mb:8.0f} MB  {more}")
+    print(f"{name:28} {cost.seconds:8.1f} s  {cost.peak_mb:8.0f} MB  {more}", flush=True)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from benchmarks.rows.subject import FIT, TEST, VALIDATION
 from tokenizers import Tokenizer, decoders, models
 
 from row_subjects import few, small_subject
-from tokengraft.training.fitting import spread
+from tokengraft.training import refining
 from tokengraft.training.input_rows import map_rows
+from tokengraft.training.old_rows import spread
 from tokengraft.training.resplitting import known_windows, known_words
 from tokengraft.training.windows import Phrase, Place, Windows, cut_windows, places_of
 from tokengraft.training.word_pieces import word_pieces
@@ -75,6 +76,25 @@ def test_rows_that_are_not_trained_play_no_part_in_how_rows_spread() -> None:
     found = spread(rows_VD, np.arange(40))
     assert np.isfinite(found).all()
     assert found == pytest.approx(np.cov(rows_VD[:40].T))
+
+
+@pytest.mark.parametrize("block_rows", [37, 4096])
+def test_the_metric_of_predictions_is_that_of_the_whole_matrix(
+    block_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refining, "BLOCK_ROWS", block_rows)
+    model = small_subject().model
+    states_PD = np.random.default_rng(1).standard_normal((9, model.width)).astype(np.float32)
+    output_VD = model.output_VD().astype(np.float64)
+    expected = np.zeros((model.width, model.width))
+    for state_D in states_PD.astype(np.float64):
+        logits_V = output_VD @ state_D
+        p_V = np.exp(logits_V - logits_V.max())
+        p_V /= p_V.sum()
+        mean_D = p_V @ output_VD
+        expected += (output_VD * p_V[:, None]).T @ output_VD - np.outer(mean_D, mean_D)
+    found = refining.fisher(model, states_PD, np.random.default_rng(0))
+    assert found == pytest.approx(expected / 9, rel=1e-4, abs=1e-6)
 
 
 def test_without_known_words_a_map_has_no_error_and_not_one_of_zero() -> None:

@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 
 from tokengraft.events import Done, Listen, Progress, Started, ignore
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training.fitting import Evidence, Writing, fit_output, spread
+from tokengraft.training.fitting import Evidence, Writing, fit_output
 from tokengraft.training.keeping_on import Progressed, restored, stored
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.lessons import Keep, Share
+from tokengraft.training.old_rows import spread
 from tokengraft.training.partial_passes import recomputing
 from tokengraft.training.row_descent import Adam, RowLbfgs
 from tokengraft.training.row_losses import STEP, Losses
@@ -102,8 +103,7 @@ class _Run:
         self.progress = Progressed(start.input_ND.copy(), np.full(self.n, np.inf))
 
     def _descent(self) -> Adam | RowLbfgs:
-        rows_VD = self.model.input_VD().astype(np.float64)
-        shape_DD = spread(rows_VD, self.evidence.trained)
+        shape_DD = spread(self.model.input_VD(), self.evidence.trained)
         variance = float(np.trace(shape_DD)) / len(shape_DD)
         if self.settings.optimizer == "adam":
             return Adam(self.begin_ND.copy(), variance**0.5, self.settings.rate)

@@ -13,6 +13,7 @@ from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training.corpus import FIT, VALIDATION, Corpus, corpus_of
 from tokengraft.training.evidence import evidence_of, part_of_corpus
 from tokengraft.training.fitting import Evidence, fit_rows
+from tokengraft.training.old_rows import Matrix
 from tokengraft.training.phrases import Standing, standing
 from tokengraft.training.stages import Job, StageResult
 from tokengraft.training.subject import Subject, open_subject
@@ -99,11 +100,9 @@ def _without(subject: Subject, phrases: Sequence[Phrase]) -> RowSet:
     return rows_without_corpus(subject.model, phrases, _rows(subject), trained, subject.bos)
 
 
-def _rows(subject: Subject) -> tuple[Values, Values]:
-    read_VD = subject.model.input_VD().astype(np.float64)
-    if subject.model.tied:
-        return read_VD, read_VD
-    return read_VD, subject.model.output_VD().astype(np.float64)
+def _rows(subject: Subject) -> tuple[Matrix, Matrix]:
+    read_VD = subject.model.input_VD()
+    return read_VD, read_VD if subject.model.tied else subject.model.output_VD()
 
 
 def numbered(rows: RowSet) -> dict[str, tuple[RowSet, int]]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training.input_rows import Mapped, composed, map_alone, map_rows
 from tokengraft.training.language_model import LanguageModel, Written
+from tokengraft.training.old_rows import Matrix, mean_row, rows_at, spread
 from tokengraft.training.output_rows import (
     Samples,
     bias_direction,
@@ -84,12 +85,12 @@ class Writing:
 
 
 def fit_rows(
-    model: LanguageModel, evidence: Evidence, rows_VD: tuple[Values, Values], seed: int = 0
+    model: LanguageModel, evidence: Evidence, rows_VD: tuple[Matrix, Matrix], seed: int = 0
 ) -> RowSet:
     """Fit both rows of every token, or the one that does both jobs.
 
     Args:
-        rows_VD: input and output rows to start from, as float64; the same array where tied.
+        rows_VD: input and output rows to start from; the same array where tied.
     """
     rng = np.random.default_rng(seed)
     writing = prepare_writing(model, evidence, rows_VD[1], rng)
@@ -125,7 +126,7 @@ def _map_figures(mapped: Mapped) -> dict[str, float]:
 def fit_input(
     model: LanguageModel,
     evidence: Evidence,
-    rows_VD: Values,
+    rows_VD: Matrix,
     rng: np.random.Generator,
     rounds: int | None = None,
 ) -> tuple[Mapped, Refined]:
@@ -150,25 +151,20 @@ def fit_input(
 
 
 def _starts(
-    model: LanguageModel, evidence: Evidence, rows_VD: Values, found: Mapped
+    model: LanguageModel, evidence: Evidence, rows_VD: Matrix, found: Mapped
 ) -> list[Values]:
-    mean_ND = np.repeat(rows_VD[evidence.trained].mean(axis=0)[None], len(evidence.phrases), axis=0)
+    mean_ND = np.repeat(mean_row(rows_VD, evidence.trained)[None], len(evidence.phrases), axis=0)
     last = composed(rows_VD, evidence.phrases, "last")
     alone = map_alone(model, rows_VD, evidence.trained, evidence.phrases, evidence.bos)
     middle = (alone + found.rows_ND) / 2
     return [found.rows_ND, found.composed_ND, mean_ND, last, (last + mean_ND) / 2, alone, middle]
 
 
-def spread(rows_VD: Values, trained: Ids) -> Values:
-    """Covariance of the rows that are trained: others are where they began, and say nothing."""
-    return np.asarray(np.cov(rows_VD[trained], rowvar=False))
-
-
 # ── write ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def prepare_writing(
-    model: LanguageModel, evidence: Evidence, rows_VD: Values, rng: np.random.Generator
+    model: LanguageModel, evidence: Evidence, rows_VD: Matrix, rng: np.random.Generator
 ) -> Writing:
     """The passes that writing needs, and calibrated first pieces."""
     phrases = evidence.phrases
@@ -188,7 +184,8 @@ def prepare_writing(
         if phrase.is_described:
             start.append(quiet(model.written, samples, bias_D, rng))
         else:
-            start.append(calibrated(model.written, samples, rows_VD[phrase.pieces[0]], bias_D))
+            (first_D,) = rows_at(rows_VD, phrase.pieces[:1])
+            start.append(calibrated(model.written, samples, first_D, bias_D))
     second = hidden_PD.T @ hidden_PD / len(hidden_PD)
     return Writing(parts[0], parts[1], np.array(start), second, bias_D)
 
@@ -255,7 +252,7 @@ def fit_tied(
     model: LanguageModel,
     evidence: Evidence,
     writing: Writing,
-    rows_VD: Values,
+    rows_VD: Matrix,
     rng: np.random.Generator,
     rounds: int | None = None,
 ) -> tuple[Mapped, Refined]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokengraft.training.language_model import LanguageModel
+from tokengraft.training.old_rows import Matrix, rows_at
 from tokengraft.training.states import states_at
 from tokengraft.training.windows import Phrase, Windows
 
@@ -67,7 +68,7 @@ def layers_read(model: LanguageModel) -> tuple[int, ...]:
 
 def map_rows(
     model: LanguageModel,
-    rows_VD: Values,
+    rows_VD: Matrix,
     known: tuple[Sequence[Phrase], Windows],
     new: tuple[Sequence[Phrase], Windows],
 ) -> Mapped:
@@ -79,7 +80,7 @@ def map_rows(
     phrases, windows = new
     has = np.flatnonzero(np.bincount(known_windows.token_W, minlength=len(known_phrases)))
     kept = [known_phrases[n] for n in has.tolist()]
-    truth_KD = rows_VD[[int(p.without or 0) for p in kept]]
+    truth_KD = rows_at(rows_VD, [int(p.without or 0) for p in kept])
     errors = (
         {
             name: float(np.mean((composed(rows_VD, kept, name) - truth_KD) ** 2))
@@ -107,7 +108,7 @@ def map_rows(
 
 def map_alone(
     model: LanguageModel,
-    rows_VD: Values,
+    rows_VD: Matrix,
     pieces_K: NDArray[np.int64],
     phrases: Sequence[Phrase],
     bos: int | None,
@@ -134,18 +135,18 @@ def map_alone(
         [states[:, 0].astype(np.float64) for states in states_at(model, ids, places, layers=layers)]
         for ids, places in ((singles, at), (words, ends))
     )
-    predicted, _, _ = _ridge(of_pieces, rows_VD[pieces_K], of_words)
+    predicted, _, _ = _ridge(of_pieces, rows_at(rows_VD, pieces_K), of_words)
     return predicted
 
 
-def composed(rows_VD: Values, phrases: Sequence[Phrase], name: str) -> Values:
+def composed(rows_VD: Matrix, phrases: Sequence[Phrase], name: str) -> Values:
     """A weighted mean of each phrase's pieces (`sum`: their sum)."""
     found = []
     for phrase in phrases:
         weights = COMPOSITIONS[name](len(phrase.pieces))
         share = 1.0 if name == "sum" else weights.sum()
         scale = 1.0 / len(phrase.pieces) if name == "sum" else 1.0
-        found.append(scale * (weights @ rows_VD[list(phrase.pieces)]) / share)
+        found.append(scale * (weights @ rows_at(rows_VD, phrase.pieces)) / share)
     return np.array(found)
 
 
@@ -170,12 +171,12 @@ def _mean_states(model: LanguageModel, windows: Windows, n: int) -> Values:
     return np.asarray(sums / counts)
 
 
-def _features(rows_VD: Values, phrases: Sequence[Phrase], states_NF: Values) -> list[Values]:
+def _features(rows_VD: Matrix, phrases: Sequence[Phrase], states_NF: Values) -> list[Values]:
     """Blocks that are scaled alike: rows of pieces, states by layer, the number of pieces."""
     width = rows_VD.shape[1]
     mean = composed(rows_VD, phrases, "mean")
-    first = rows_VD[[p.pieces[0] for p in phrases]]
-    last = rows_VD[[p.pieces[-1] for p in phrases]]
+    first = rows_at(rows_VD, [p.pieces[0] for p in phrases])
+    last = rows_at(rows_VD, [p.pieces[-1] for p in phrases])
     counts = np.array([[len(p.pieces) == n for n in (2, 3, 4)] for p in phrases], np.float64)
     layers = [states_NF[:, at : at + width] for at in range(0, states_NF.shape[1], width)]
     return [mean, first, last, *layers, counts]

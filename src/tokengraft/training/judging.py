@@ -24,6 +24,7 @@ from tokengraft.row_sets import RowSet
 from tokengraft.training.corpus import TEST, Corpus, corpus_of
 from tokengraft.training.evidence import Part, part_of_corpus, uses
 from tokengraft.training.language_model import LanguageModel
+from tokengraft.training.old_rows import mean_row
 from tokengraft.training.output_rows import divergence
 from tokengraft.training.output_samples import choose_neutral, samples_of
 from tokengraft.training.phrases import Standing, standing
@@ -233,7 +234,7 @@ def read_recovery(
     """1 - KL of these rows over KL of the mean of all rows, by token; NaN without windows."""
     if not len(windows):
         return np.full(len(phrases), np.nan)
-    mean_ND = np.repeat(model.input_VD().astype(np.float64).mean(axis=0)[None], len(phrases), 0)
+    mean_ND = np.repeat(mean_row(model.input_VD())[None], len(phrases), 0)
     judge = Judge(model, windows, phrases, None)
     (_, ours_N), (_, theirs_N) = judge(rows_ND), judge(mean_ND)
     with np.errstate(all="ignore"):
@@ -257,7 +258,7 @@ def write_recovery(
     due = due_states(model, part.windows, phrases)
     frequency = np.maximum(part.counts_N, 1) / max(1, part.n_positions)
     told = samples_of(model, phrases, (due, neutral), chosen, frequency)
-    mean_D = model.output_VD().astype(np.float64).mean(axis=0)
+    mean_D = mean_row(model.output_VD())
     for n, (phrase, samples) in enumerate(zip(phrases, told, strict=True)):
         if phrase.is_described:
             continue

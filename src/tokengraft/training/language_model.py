@@ -100,6 +100,10 @@ class LanguageModel:
         """Output rows, as stored."""
         return _array(self.head.weight)
 
+    def output_row(self, old_id: int) -> Singles:
+        """One of them [D]."""
+        return _array(self.head.weight[old_id])
+
     def embed(self, ids_BT: Any, new_ND: Any | None = None) -> Any:
         """Look ids up; id `n_rows + i` is row i of `new_ND`. A tensor [B, T, D]."""
         import torch

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokengraft.training.language_model import LanguageModel, Written
+from tokengraft.training.old_rows import BLOCK_ROWS
 from tokengraft.training.output_rows import Samples, divergence, slopes
 from tokengraft.training.resplitting import at_most
 from tokengraft.training.secants import Answers, curvature_of_all, towards_and_curvature
@@ -181,13 +182,18 @@ def judged(
 def fisher(model: LanguageModel, states_PD: Singles, rng: np.random.Generator) -> Values:
     """Mean Fisher information of the prediction about the final state: U'(diag p - p p')U."""
     chosen = states_PD[rng.permutation(len(states_PD))[:_FISHER_STATES]]
-    output_VD = model.output_VD().astype(np.float64) * model.written.scale
     logits = masked_logits(model, chosen, None).double().numpy()
     p_PV = np.exp(logits - logits.max(axis=1, keepdims=True))
     p_PV /= p_PV.sum(axis=1, keepdims=True)
-    means_PD = p_PV @ output_VD
-    second = (output_VD * p_PV.sum(axis=0)[:, None]).T @ output_VD
-    return np.asarray((second - means_PD.T @ means_PD) / len(chosen))
+    means_PD = np.zeros((len(chosen), model.width))
+    second_DD = np.zeros((model.width, model.width))
+    output_VD = model.output_VD()
+    for first in range(0, model.n_rows, BLOCK_ROWS):
+        rows_BD = output_VD[first : first + BLOCK_ROWS].astype(np.float64) * model.written.scale
+        p_PB = p_PV[:, first : first + BLOCK_ROWS]
+        means_PD += p_PB @ rows_BD
+        second_DD += (rows_BD * p_PB.sum(axis=0)[:, None]).T @ rows_BD
+    return np.asarray((second_DD - means_PD.T @ means_PD) / len(chosen))
 
 
 class Judge:

@@ -22,6 +22,7 @@ from tokengraft.training.objectives import (
     predictions_loss,
     sensitivity,
 )
+from tokengraft.training.old_rows import mean_row
 from tokengraft.training.output_rows import divergence, loss_and_gradient
 from tokengraft.training.partial_passes import aligned, is_shared_safely
 from tokengraft.training.training_settings import Settings
@@ -88,8 +89,7 @@ class Losses:
         if given is not None:
             return given
         rng = np.random.default_rng(self.seed)
-        output_VD = self.model.output_VD().astype(np.float64)
-        return prepare_writing(self.model, self.evidence, output_VD, rng)
+        return prepare_writing(self.model, self.evidence, self.model.output_VD(), rng)
 
     def _place_loss(self) -> PlaceLoss:
         import torch
@@ -138,8 +138,8 @@ class Losses:
         """What a nat of either job counts for: where one row has both, what uninformed rows lose."""
         if not self.model.tied or self.writing is None:
             return 1.0, None
-        rows_VD = self.model.input_VD()[self.evidence.trained].astype(np.float64)
-        mean_ND = np.repeat(rows_VD.mean(axis=0)[None], self.n, axis=0)
+        mean_D = mean_row(self.model.input_VD(), self.evidence.trained)
+        mean_ND = np.repeat(mean_D[None], self.n, axis=0)
         read, _ = self._read(self.fit, mean_ND, wants_slopes=False)
         phrases, samples = self.evidence.phrases, self.writing.fit
         write_N = writing_weights(self.model, phrases, samples, mean_ND[0])

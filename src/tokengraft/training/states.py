@@ -172,7 +172,7 @@ class Neutral:
 
     def _log_p(self, model: LanguageModel, old_id: int) -> Values:
         written = model.written
-        products = self.hidden_PD @ model.output_VD()[old_id]
+        products = self.hidden_PD @ model.output_row(old_id)
         bias = 0.0 if written.bias_V is None else float(written.bias_V[old_id])
         if bias:
             products = products + bias / written.scale

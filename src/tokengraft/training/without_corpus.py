@@ -15,6 +15,7 @@ from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training.fitting import quiet
 from tokengraft.training.input_rows import MOST_PIECES, composed
 from tokengraft.training.language_model import LanguageModel
+from tokengraft.training.old_rows import Matrix, rows_at
 from tokengraft.training.output_rows import Samples, bias_direction
 from tokengraft.training.states import log_scores, states_at
 from tokengraft.training.windows import Phrase, windows_of
@@ -25,7 +26,7 @@ Values = NDArray[np.float64]
 def rows_without_corpus(
     model: LanguageModel,
     phrases: Sequence[Phrase],
-    rows_VD: tuple[Values, Values],
+    rows_VD: tuple[Matrix, Matrix],
     trained: NDArray[np.int64],
     bos: int | None,
 ) -> RowSet:
@@ -34,7 +35,7 @@ def rows_without_corpus(
     Where one row does both jobs, it is the mean of the pieces: there is nothing to weigh them by.
 
     Args:
-        rows_VD: input and output rows, as float64; the same array where tied.
+        rows_VD: input and output rows; the same array where tied.
         trained: ids that occur in text; their states on their own say what is constant in states.
     """
     read_ND = composed(rows_VD[0], phrases, "mean")
@@ -52,7 +53,7 @@ def rows_without_corpus(
             written.append(quiet(model.written, states, bias_D, rng))
             made_of.append(RowsMade("mean", "budget", notes=(note,)))
         else:
-            first_D = rows_VD[1][phrase.pieces[0]]
+            (first_D,) = rows_at(rows_VD[1], phrase.pieces[:1])
             moved = float(model.written.products(np.array([log_rest]))[0])
             written.append(first_D + moved * bias_D)
             made_of.append(RowsMade("mean", "biased", notes=(note,)))
