@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 import tiny
 from oracles import asking
@@ -220,6 +221,9 @@ def test_a_graft_with_an_adapter_is_applied_elsewhere_and_cannot_be_undone(
     flow.apply_planned(planned, out=tmp_path / "out")
     manifests = {(f / "MANIFEST.sha256").read_bytes() for f in (again, tmp_path / "out")}
     assert len(manifests) == 1
+    with safe_open(str(tmp_path / "plan.rows.safetensors"), "np") as file:
+        factors = [file.get_tensor(n).tobytes() for n in file.keys() if n.startswith("lora.")]  # noqa: SIM118
+    assert len(factors) == len(set(factors)), "gate and up projection share one A"
     with pytest.raises(PreconditionError, match="without its base"):
         flow.undo(again, target=tmp_path / "back")
 

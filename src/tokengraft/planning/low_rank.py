@@ -143,9 +143,12 @@ def plan_low_rank(checkpoint: Checkpoint, adapter: Adapter, *, first: int = 0) -
         if isinstance(scale, str):
             said.append(scale)
             continue
+        shared: dict[int, str] = {}  # the gate and up projection of an expert have one A
         for piece in found:
             a, b = (f"lora.{side}.{first + len(edits)}" for side in "ab")
-            factors[a], factors[b] = cutter.cut(pair, piece, scale)
+            of_a, factors[b] = cutter.cut(pair, piece, scale)
+            a = shared.setdefault(piece.expert, a)
+            factors.setdefault(a, of_a)
             edits.append(
                 AddLowRank(
                     tensor=piece.tensor,
