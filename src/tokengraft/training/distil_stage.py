@@ -74,7 +74,7 @@ def run(job: Job) -> StageResult:
 
 def _begun(subject: Subject, phrases: Sequence[Phrase], start_ND: Values) -> Values:
     """Where training begins: beyond the last piece; a description's last piece says little of it."""
-    read_VD = subject.model.input_VD().astype(np.float64)
+    read_VD = subject.model.input_VD()
     is_described = np.array([phrase.is_described for phrase in phrases])
     return np.where(is_described[:, None], start_ND, beyond_last(read_VD, phrases))
 

@@ -150,7 +150,7 @@ def composed(rows_VD: Matrix, phrases: Sequence[Phrase], name: str) -> Values:
     return np.array(found)
 
 
-def beyond_last(rows_VD: Values, phrases: Sequence[Phrase]) -> Values:
+def beyond_last(rows_VD: Matrix, phrases: Sequence[Phrase]) -> Values:
     """The last piece's row, moved on by half of what parts it from the mean of the pieces.
 
     A token stands where its last piece would, and says more than that piece alone. Rows that are
