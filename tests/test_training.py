@@ -7,7 +7,7 @@ import json
 import random
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from tokengraft.errors import (
     UnsupportedFormat,
     UsageError,
 )
-from tokengraft.events import Event, Note
+from tokengraft.events import Event, Note, Progress
 from tokengraft.flow import stage_records, training
 from tokengraft.flow.starting_rows import starting_rows
 from tokengraft.formats.byte_ranges import RangeRows, source_of
@@ -121,6 +121,7 @@ class Made:
     out: Path
     done: training.TrainedOut
     story: flow.Story
+    events: list[Event]
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +130,10 @@ def _kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         _few(patch)
         folder = tmp_path_factory.mktemp("trained")
         recipe = write(folder)
-        story = flow.run(recipe, base=str(BASE), out=folder / "out")
+        events: list[Event] = []
+        story = flow.run(recipe, base=str(BASE), out=folder / "out", listen=events.append)
         assert story.trained is not None
-        yield Made(recipe, folder / "out", story.trained, story)
+        yield Made(recipe, folder / "out", story.trained, story, events)
 
 
 @pytest.fixture
@@ -139,7 +141,7 @@ def made(_kept: Made, tmp_path: Path) -> Made:
     """A training that is done, in a folder of the test's own."""
     folder = tmp_path / "own"
     shutil.copytree(_kept.recipe.parent, folder)
-    return Made(folder / "recipe.toml", folder / "out", _kept.done, _kept.story)
+    return replace(_kept, recipe=folder / "recipe.toml", out=folder / "out")
 
 
 def rows(folder: Path, tensor: str, ids: list[int]) -> np.ndarray:
@@ -184,6 +186,8 @@ def test_the_plan_says_what_words_save_before_anything_is_trained(made: Made) ->
     saved = {token.text: token.positions_saved for token in made.done.tokens.tokens}
     total = sum(saved[word] or 0 for word in WORDS)
     assert f"would have {total:,} fewer" in note
+    counted = [e for e in made.events if isinstance(e, Progress) and e.step == "count"]
+    assert 1 == sum(event.done == event.total for event in counted)  # for both plans
 
 
 def test_every_token_has_a_verdict_with_its_reasons(made: Made) -> None:

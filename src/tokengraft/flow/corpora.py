@@ -6,6 +6,7 @@ import codecs
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -93,8 +94,8 @@ def corpus_port(tokenizer: bytes | None, folder: Path, listen: Listen) -> CountC
 
 
 def glance_port(tokenizer: bytes | None, folder: Path, listen: Listen) -> CountCorpus:
-    """Count a corpus as `corpus_port` does, if that takes seconds."""
-    count = corpus_port(tokenizer, folder, listen)
+    """Count a corpus as `corpus_port` does, if that takes seconds; what was counted is remembered."""
+    count = cache(corpus_port(tokenizer, folder, listen))
 
     def glance(corpus: str, spaces: bool) -> Counted:  # noqa: FBT001 - a port is called by position
         path = folder / corpus

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # an audit needs no arrays, and starts without them
 
     from tokengraft.formats.plan_files import PlanFile
     from tokengraft.formats.sidecars import PackedSidecar
+    from tokengraft.planning.library import CountCorpus
     from tokengraft.planning.trained import Trained
 
 CopyMode = Literal["auto", "reflink", "copy", "link"]
@@ -151,6 +152,7 @@ def plan_recipe(  # noqa: PLR0913 - what is planned, and where it comes from
     source: str,
     folder: Path | None = None,
     trained: Trained | None = None,
+    glance: CountCorpus | None = None,
     listen: Listen = ignore,
 ) -> Planned:
     """Plan a recipe that was read already.
@@ -158,13 +160,14 @@ def plan_recipe(  # noqa: PLR0913 - what is planned, and where it comes from
     Args:
         folder: where the paths in the recipe start; by default, the present folder.
         trained: what training yielded for this recipe.
+        glance: counts what words save; one's own remembers it from plan to plan.
     """
     listen(Started("plan", source))
     from tokengraft import auditing, planning
     from tokengraft.formats.plan_files import pack, parse_plan
 
     with asked_ports(checkpoint, folder or Path(), listen) as asked:
-        ports = replace(asked, trained=trained)
+        ports = replace(asked, trained=trained, glance=glance or asked.glance)
         outcome = planning.plan(checkpoint, recipe, text=text, tool=TOOL, ports=ports)
     findings = auditing.audit(outcome.after, goal=None, source=source).findings
     # Where a plan changes nothing, what is wrong with the base stays the audit's business.

@@ -20,6 +20,7 @@ from tokengraft.applying.places import Destination, refuse_place
 from tokengraft.applying.syscalls import SYSTEM
 from tokengraft.errors import TargetExists, UsageError
 from tokengraft.events import Done, Event, Listen, Note, Started, ignore
+from tokengraft.flow.corpora import glance_port
 from tokengraft.flow.launches import dismiss
 from tokengraft.flow.made_before import apply_once
 from tokengraft.flow.making import (
@@ -56,6 +57,7 @@ from tokengraft.trainings import (
 )
 
 if TYPE_CHECKING:
+    from tokengraft.planning.library import CountCorpus
     from tokengraft.training.stages import Job
 
 STEP = "train"
@@ -69,12 +71,14 @@ class Asked:
         start: the plan without training.
         stages: in the order in which they run.
         folder: where the paths of the recipe start.
+        glance: counts what words save in the text, once for all plans.
     """
 
     start: Planned
     stages: tuple[StageName, ...]
     folder: Path
     out: Path
+    glance: CountCorpus
 
     @property
     def seed(self) -> int:
@@ -142,8 +146,15 @@ def ask(
             hint=f"tokengraft train SRC {quoted} -o OUT, or base = in the recipe",
         )
     checkpoint = load(source, listen)
+    glance = glance_port(checkpoint.small_files.get("tokenizer.json"), recipe.parent, listen)
     start = plan_recipe(
-        checkpoint, wish, text=text, source=source, folder=recipe.parent, listen=listen
+        checkpoint,
+        wish,
+        text=text,
+        source=source,
+        folder=recipe.parent,
+        glance=glance,
+        listen=listen,
     )
     if checkpoint.tensors is None:
         raise UsageError(
@@ -160,7 +171,7 @@ def ask(
             hint=f"tokengraft apply {quoted} -o OUT does what it asks for",
         )
     stages = tuple(name for name in STAGE_NAMES if name in wish.train.stages)
-    return Asked(start, stages, recipe.parent, out)
+    return Asked(start, stages, recipe.parent, out, glance)
 
 
 def train(  # noqa: PLR0913 - one keyword an option of the command
@@ -353,6 +364,7 @@ def _planned(asked: Asked, done: Sequence[Finished], listen: Listen) -> Planned:
         source=start.source,
         folder=asked.folder,
         trained=yielded(done),
+        glance=asked.glance,
         listen=listen,
     )
 
