@@ -258,6 +258,7 @@ def test_one_matrix_with_two_rows_for_a_token_is_refused(bench: Bench) -> None:
     assert stored(bench.plan()) == {EMBED: 2}
     bench.tensors[name] = _f32(np.ones((2, tiny.D)))
     assert f"two rows for id {FIRST}" in bench.refusal()
+    assert stored(bench.plan(ADD + "[rows]\nuntie = true\n")) == {EMBED: 2, HEAD: 2}
 
 
 @pytest.mark.parametrize("brought", [["lm_head"], ["embed_tokens", "lm_head"]])

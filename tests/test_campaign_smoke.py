@@ -24,6 +24,7 @@ from shapes import quick_case
 from test_kills import changing_points, kill_everywhere
 
 SHAPE = "single file, tied"
+RICHEST = "a second matrix"  # two shards, an index, and a tensor that the base does not have
 
 
 def test_the_page_of_figures_is_what_the_results_make() -> None:
@@ -33,7 +34,7 @@ def test_the_page_of_figures_is_what_the_results_make() -> None:
 def test_a_killed_run_damages_nothing(tmp_path: Path) -> None:
     needs_strace()
     with (
-        quick_case(tmp_path, SHAPE, "apply --replace") as case,
+        quick_case(tmp_path, RICHEST, "apply --replace") as case,
         serving(tmp_path / "log") as server,
     ):
         points = changing_points(case, server)

@@ -347,6 +347,30 @@ def test_a_rewritten_header_is_read_as_it_was_meant(
     assert is_accepted_by_the_library(new + bytes(end - len(new)))
 
 
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(honest_headers(), st.data())
+def test_a_new_tensor_lies_behind_the_one_that_it_is_made_of_and_moves_nothing_else(
+    made: tuple[dict[str, Any], int], data: st.DataObject
+) -> None:
+    header, size = made
+    weights = parse(header, size)
+    whole = [name for name in sorted(header) if header[name]["shape"][-1] % 4 == 0]
+    behind = data.draw(st.sampled_from(whole)) if whole else None
+    if behind is None:
+        return
+    shape = tuple(header[behind]["shape"])
+    new, tensors = rewrite_header(weights, {}, {"n\u00e9w": (behind, shape)})
+    names = [ref.name for ref in tensors]
+    (mine,) = [ref for ref in tensors if ref.name == "n\u00e9w"]
+    (there,) = [ref for ref in tensors if ref.name == behind]
+    assert (there.dtype, there.shape, there.end) == (mine.dtype, mine.shape, mine.begin)
+    assert sorted([*header, "n\u00e9w"]) == sorted(names)
+    before = {ref.name: (ref.dtype, ref.shape, ref.size_bytes) for ref in weights.tensors}
+    after = {ref.name: (ref.dtype, ref.shape, ref.size_bytes) for ref in tensors}
+    assert before == {name: after[name] for name in before}
+    assert is_accepted_by_the_library(new + bytes(max(r.end for r in tensors) - len(new)))
+
+
 @pytest.mark.parametrize("shapes", [{"none": (1,)}, {"a": (-1,)}, {"a": (2**70,)}])
 def test_a_shape_that_cannot_be_is_refused(shapes: dict[str, tuple[int, ...]]) -> None:
     with pytest.raises(UsageError):

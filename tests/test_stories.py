@@ -38,7 +38,10 @@ token = "<|pad|>"
 
 @pytest.fixture(scope="module")
 def home(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tied` as it is published, `spare` with an output matrix and unused rows; both grafted."""
+    """`tied` as it is published, `spare` with an output matrix and unused rows; both grafted.
+
+    `apart-out` is `tied` with a second matrix, which the recipe asks for.
+    """
 
     def make(folder: Path) -> None:
         published = data / "models" / "stories260K"
@@ -49,6 +52,8 @@ def home(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         untie(folder / "tied", folder / "spare")
         for name in ("tied", "spare"):
             making.apply(recipe, base=str(folder / name), out=folder / f"{name}-out")
+        wish = ("rows.untie=true",)
+        making.apply(recipe, base=str(folder / "tied"), out=folder / "apart-out", overrides=wish)
 
     return shared(tmp_path_factory, "stories", make)
 
@@ -69,8 +74,8 @@ def untie(source: Path, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def written(home: Path, tf5: Path) -> dict[str, Any]:
-    """What each of the four models writes, greedily, after each prompt."""
-    names = ("tied", "tied-out", "spare", "spare-out")
+    """What each of the five models writes, greedily, after each prompt."""
+    names = ("tied", "tied-out", "spare", "spare-out", "apart-out")
     jobs = [
         {"do": "greedy", "folder": str(home / name), "prompts": PROMPTS, "n": N} for name in names
     ]
@@ -94,6 +99,29 @@ def test_with_tokens_added_it_writes_the_same_token_for_token(
     assert before["texts"] == after["texts"]
     assert after["rows"] == 576
     assert before["rows"] == (512 if name == "tied" else 576)
+
+
+def test_with_a_second_matrix_it_writes_the_same_token_for_token(written: dict[str, Any]) -> None:
+    before, after = written["tied"], written["apart-out"]
+    assert before["ids"] == after["ids"]
+    assert (512, 576) == (before["rows"], after["rows"])
+
+
+def test_two_matrices_stay_apart_through_save_pretrained(
+    home: Path, tf5: Path, tmp_path: Path
+) -> None:
+    job = {
+        "do": "apart",
+        "base": str(home / "tied"),
+        "ours": str(home / "apart-out"),
+        "again": str(tmp_path / "again"),
+        "old_ids": [[1, 403, 407, 261, 378], [1, *range(3, 200)]],
+        "kept": 512,
+    }
+    (found,) = ask(tf5, "ask_models.py", [job], home=tmp_path / "asked")
+    assert {"apart": [True, True], "logits": 0.0, "kept": [True, True]} == found
+    saved, ours = tensor_bytes(tmp_path / "again"), tensor_bytes(home / "apart-out")
+    assert {EMBED: ours[EMBED], HEAD: ours[HEAD]} == {n: saved[n] for n in (EMBED, HEAD)}
 
 
 def test_the_tied_matrix_grows_from_512_rows_to_576_and_stays_tied(home: Path) -> None:

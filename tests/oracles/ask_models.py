@@ -5,6 +5,7 @@ Usage: python ask_models.py JOBS.json ANSWERS.json. A job is one of
     {"do": "shapes", "folder": F, "ids": [...]}
     {"do": "resize", "base": F, "ours": F, "tokens": [[content, flags], ...], "rows": N,
      "kept": N, "texts": [...], "old_ids": [[...], ...]}
+    {"do": "apart", "base": F, "ours": F, "again": F, "old_ids": [[...], ...], "kept": N}
 """
 
 from __future__ import annotations
@@ -114,7 +115,22 @@ def logits_apart(models: tuple[Any, ...], texts: list[list[int]], kept: int) -> 
     return apart
 
 
-DO = {"greedy": greedy, "resize": resize, "shapes": shapes}
+def apart(job: Job) -> Job:
+    """Compare a model of two matrices with its tied base, and with itself once it was saved again."""
+    base, ours = model_of(job["base"]), model_of(job["ours"])
+    ours.save_pretrained(job["again"])
+    again = model_of(job["again"])
+    matrices = [
+        (m.get_input_embeddings().weight, m.get_output_embeddings().weight) for m in (ours, again)
+    ]
+    return {
+        "apart": [reads.data_ptr() != writes.data_ptr() for reads, writes in matrices],
+        "logits": logits_apart((base, ours), job["old_ids"], job["kept"]),
+        "kept": [torch.equal(a, b) for a, b in zip(*matrices, strict=True)],
+    }
+
+
+DO = {"apart": apart, "greedy": greedy, "resize": resize, "shapes": shapes}
 
 if __name__ == "__main__":
     main(*sys.argv[1:3])

@@ -292,7 +292,10 @@ def _keep(found: _Found, part: str, token_id: int, row: bytes, ref: TensorRef) -
     kind = found.kinds.setdefault(part, ref)
     by_id = found.rows.setdefault(part, {})
     if by_id.get(token_id, row) != row or kind.dtype != ref.dtype:
-        what = f"embeddings and head are one matrix here, and the adapter has two rows for id {token_id}"
+        what = (
+            f"embeddings and head are one matrix here, and the adapter has two rows for id {token_id}; "
+            "[rows] untie = true makes it two"
+        )
         if what not in found.said:
             found.said.append(what)
     by_id[token_id] = row

@@ -123,7 +123,7 @@ def _parts_at_fault(targets: Sequence[Target], file: RowFile) -> Iterator[str]:
         if part not in takes:
             yield (
                 f"it holds `{part}`, and this model is tied: one row reads and writes a token, "
-                "given as `input`"
+                "given as `input` ([rows] untie = true makes it two)"
                 if tied
                 else f"it holds `{part}`, and the model has no such matrix"
             )

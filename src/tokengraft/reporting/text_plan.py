@@ -89,6 +89,9 @@ def summary(say: Words, value: Plan) -> str:
                 rows=_rows(say, value),
             )
         )
+    new = sum(edit.of is not None for edit in value.row_edits().values())
+    if new:
+        parts.append(say("{tensors} added", tensors=say.count(new, "tensor")))
     patched = len(value.file_edits())
     if patched:
         parts.append(say("{files} edited", files=say.count(patched, "file")))

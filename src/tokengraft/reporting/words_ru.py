@@ -254,6 +254,7 @@ TEXTS: Final = {
     "Low-rank updates": "Низкоранговые поправки",
     "... and {count} more": "... и ещё {count}",
     "{rows} rows, as before": "строк: {rows}, как и было",
+    "{tensors} added": "{tensors} добавлено",
     "{rows} rows, new: made of {tensor}": "строк: {rows}; новая, сделана из {tensor}",
     "{before} {arrow} {after} rows": "строк: {before} {arrow} {after}",
     "Files": "Файлы",
