@@ -162,15 +162,16 @@ def distil_step(wish: argparse.Namespace, *, is_taught: bool) -> Callable[[], fl
     from tokengraft.training.partial_passes import aligned, read_behind, taught
 
     model = language_model(network(wish))
-    layer = max(1, round(wish.layers / 3))
+    layers = (max(1, round(wish.layers / 3)),)
     group = aligned(windows(wish), V)
-    known = taught(model, group, layer)
+    known = taught(model, group, layers)
     rows = first_rows(wish).requires_grad_()
     optimizer = torch.optim.AdamW([rows], lr=1e-4)
 
     def step() -> float:
-        told, past = taught(model, group, layer) if is_taught else known
-        loss = (read_behind(model, group, past, rows, layer) - told).square().mean()
+        told = taught(model, group, layers) if is_taught else known
+        (found,) = read_behind(model, group, told.past, rows, layers)
+        loss = (found - told.told_WSD).square().mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -254,6 +255,7 @@ def main() -> int:
     finally:
         for process in [*children.values(), *busy]:
             process.kill()
+            process.wait()
     return shown(wish, seconds, costs, first)
 
 

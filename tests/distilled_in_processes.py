@@ -6,7 +6,6 @@ python tests/distilled_in_processes.py OUT.npz
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,12 +13,15 @@ import torch
 from accelerate import Accelerator
 from test_distilling import HOW, some_rows, started, told_of, windows
 from test_fitting import small
+from tokengraft.recipes import Distillation
 from tokengraft.training.distilling import distil_rows
 from tokengraft.training.language_model import language_model
 from tokengraft.training.lessons import share_of
-from tokengraft.training.training_settings import Settings
 
-SETTINGS: dict[str, Settings] = {name: HOW[name] for name in ("predictions", "adam")}
+SETTINGS: dict[str, Distillation] = {
+    **{name: HOW[name] for name in ("predictions", "adam")},
+    "text": HOW["adam"].model_copy(update={"cross_entropy": "auto"}),
+}
 
 
 def trained(accelerator: Accelerator | None) -> dict[str, np.ndarray]:
@@ -33,10 +35,10 @@ def trained(accelerator: Accelerator | None) -> dict[str, np.ndarray]:
             model,
             told_of(model, windows(25)),
             start,
-            replace(settings, passes=8),
+            wish.model_copy(update={"passes": 8}),
             share=share,
         ).input_ND
-        for name, settings in SETTINGS.items()
+        for name, wish in SETTINGS.items()
     }
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +22,9 @@ from benchmarks.rows.strata import choose
 from row_subjects import few, small_subject
 from test_fitting import small
 from tokengraft.events import Event, Progress
+from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training import objectives, refining
+from tokengraft.training import distilling, objectives, refining
 from tokengraft.training.distilling import distil_rows
 from tokengraft.training.fitting import Evidence
 from tokengraft.training.keeping_on import STATE
@@ -41,7 +42,6 @@ from tokengraft.training.partial_passes import (
 )
 from tokengraft.training.row_descent import Adam, RowLbfgs
 from tokengraft.training.states import NOBODY, states_at
-from tokengraft.training.training_settings import Settings
 from tokengraft.training.windows import Phrase, Windows
 
 torch.set_num_threads(1)  # passes of these models are too short for two
@@ -89,8 +89,10 @@ def test_passes_from_the_token_on_give_what_whole_ones_give(name: str, layer: in
     model = language_model(small(name))
     seen, rows = windows(), some_rows(model)
     group = aligned(seen, model.n_rows)
-    told, past = taught(model, group, layer)
-    found = read_behind(model, group, past, torch.from_numpy(rows.astype(np.float32)), layer)
+    known = taught(model, group, (layer,))
+    told, past = known.told_WSD, known.past
+    given = torch.from_numpy(rows.astype(np.float32))
+    (found,) = read_behind(model, group, past, given, (layer,))
     places, exists = seen.following()
     (expected,) = states_at(model, seen.ids_WT, places, layers=(layer,))
     assert told.numpy()[exists] == pytest.approx(expected[exists], abs=1e-4)
@@ -105,7 +107,7 @@ def test_passes_from_the_token_on_give_what_whole_ones_give(name: str, layer: in
 def test_a_past_that_is_not_the_windows_own_is_noticed() -> None:
     model = language_model(small("llama"))
     group = aligned(windows(), model.n_rows)
-    _, past = taught(model, group, FINAL)
+    past = taught(model, group, (FINAL,)).past
     assert past is not None
     rows = torch.from_numpy(some_rows(model).astype(np.float32))
     assert is_shared_safely(model, group, past, rows, FINAL)
@@ -119,10 +121,13 @@ def test_a_pass_ends_at_its_layer() -> None:
     ran: list[int] = []
     for n, layer in enumerate(model.network.base_model.layers):
         layer.register_forward_hook(lambda *_, n=n: ran.append(n))
-    states = states_after(model, model.embed(ids), 1)
+    (states,) = states_after(model, model.embed(ids), (1,))
     assert ran == [0]
     (expected,) = model.hidden(ids, layers=(1,))
     assert torch.equal(states, expected)
+    both = states_after(model, model.embed(ids), (1, FINAL))
+    assert torch.equal(both[0], expected)
+    assert torch.equal(both[1], model.hidden(ids)[0])
 
 
 def test_states_that_are_computed_again_have_the_same_gradients() -> None:
@@ -133,9 +138,9 @@ def test_states_that_are_computed_again_have_the_same_gradients() -> None:
         rows = torch.from_numpy(some_rows(model).astype(np.float32)).requires_grad_()
         if how:
             with recomputing(model):
-                read_behind(model, group, None, rows, 1).square().sum().backward()
+                read_behind(model, group, None, rows, (1,))[0].square().sum().backward()
         else:
-            read_behind(model, group, None, rows, 1).square().sum().backward()
+            read_behind(model, group, None, rows, (1,))[0].square().sum().backward()
         slopes.append(rows.grad)
     assert torch.allclose(*slopes, rtol=1e-4)
     assert not any(layer.training for layer in model.network.base_model.layers)
@@ -237,7 +242,7 @@ def test_states_beyond_the_memory_lie_in_files(tmp_path: Path) -> None:
     model, seen = language_model(small("llama")), windows()
     kept = []
     for keep in (Keep(None), Keep(tmp_path / "states", most_bytes=0)):
-        (lesson,) = lessons(model, seen, PHRASES, 1, size=99, share=Share(), keep=keep)
+        (lesson,) = lessons(model, seen, PHRASES, (1,), size=99, share=Share(), keep=keep)
         kept.append(lesson)
     assert len(list((tmp_path / "states").iterdir())) == 3  # states, keys, values
     assert torch.equal(kept[0].told_WSD, kept[1].told_WSD)
@@ -247,10 +252,12 @@ def test_states_beyond_the_memory_lie_in_files(tmp_path: Path) -> None:
 # ── rows ─────────────────────────────────────────────────────────────────────────────────────────
 
 HOW = {
-    "predictions": Settings(writing="keep", objective="predictions", optimizer="lbfgs", passes=40),
-    "last": Settings(writing="keep", layer=-1, metric="plain", optimizer="lbfgs", passes=40),
-    "layer": Settings(writing="keep", optimizer="lbfgs", passes=40),
-    "adam": Settings(writing="keep", passes=60, group=3),
+    "predictions": Distillation(
+        writing="keep", objective="predictions", optimizer="lbfgs", passes=40
+    ),
+    "last": Distillation(writing="keep", layer=-1, metric="plain", optimizer="lbfgs", passes=40),
+    "layer": Distillation(writing="keep", optimizer="lbfgs", passes=40),
+    "adam": Distillation(writing="keep", passes=60, batch=3),
 }
 
 
@@ -286,7 +293,7 @@ def test_training_begins_where_it_is_told_and_keeps_given_rows_that_validate_bet
         np.repeat(row[None], 3, axis=0).astype(float)
         for row in (model.input_VD()[30], model.input_VD().mean(axis=0))
     )
-    brief = replace(HOW["predictions"], passes=1)
+    brief = HOW["predictions"].model_copy(update={"passes": 1})
     kept = distil_rows(model, told, started(model, own), brief, begin_ND=mean)
     assert np.array_equal(kept.input_ND, own)
     assert kept.made[2].read == "mean"
@@ -296,16 +303,11 @@ def test_training_begins_where_it_is_told_and_keeps_given_rows_that_validate_bet
     assert np.array_equal(found.input_ND[0], mean[0])  # no window: it stays as given
 
 
-@pytest.mark.parametrize(("n_layers", "layer"), [(1, FINAL), (2, 1), (4, 3), (5, 4), (36, 27)])
-def test_states_after_three_quarters_of_the_layers_are_compared(n_layers: int, layer: int) -> None:
-    class Deep:
-        def __init__(self) -> None:
-            self.n_layers = n_layers
+def test_a_training_that_was_stopped_ends_with_the_same_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distilling, "SAVE_SECONDS", 0.0)
 
-    assert Settings().layer_of(cast("LanguageModel", Deep())) == layer
-
-
-def test_a_training_that_was_stopped_ends_with_the_same_rows(tmp_path: Path) -> None:
     class Stopped(Exception):
         pass
 
@@ -316,20 +318,20 @@ def test_a_training_that_was_stopped_ends_with_the_same_rows(tmp_path: Path) -> 
     model = language_model(small("llama"))
     told, start = told_of(model, windows(24)), started(model, some_rows(model))
     for how in ("predictions", "adam"):
-        settings = replace(HOW[how], passes=9, save_seconds=0.0)
-        whole = distil_rows(model, told, start, settings, work=tmp_path / how / "whole")
+        wish = HOW[how].model_copy(update={"passes": 9})
+        whole = distil_rows(model, told, start, wish, work=tmp_path / how / "whole")
         work = tmp_path / how / "stopped"
         with pytest.raises(Stopped):
-            distil_rows(model, told, start, settings, work=work, listen=stop)
+            distil_rows(model, told, start, wish, work=work, listen=stop)
         assert (work / STATE).is_file()
-        again = distil_rows(model, told, start, settings, work=work)
+        again = distil_rows(model, told, start, wish, work=work)
         assert np.array_equal(whole.input_ND, again.input_ND)
         lines = [json.loads(line) for line in (work / "curves.jsonl").read_text().splitlines()]
         assert [line["step"] for line in lines] == list(range(1, 10))
         assert all(line["stage"] == "distil" for line in lines)
         assert lines[-1]["loss"] < lines[0]["loss"]
         # Another training does not go on from this one's state.
-        other = distil_rows(model, told, start, settings, work=work, seed=1)
+        other = distil_rows(model, told, start, wish, work=work, seed=1)
         assert other.figures["distil_passes"] == 9
 
 
@@ -347,7 +349,7 @@ def test_a_small_models_rows_are_trained_and_it_is_left_alone(
     made = (RowsMade("mean", "mean"),) * len(rows)
     texts = tuple(p.text for p in given.phrases)
     start = RowSet(texts, rows, None if tied else given.pieces_mean(given.output_VD), made)
-    found = distil_rows(model, told, start, Settings(passes=10))
+    found = distil_rows(model, told, start, Distillation(passes=10))
     after = model.network.state_dict()
     assert all(torch.equal(before[name], value) for name, value in after.items())
     assert found.is_tied == tied
@@ -370,10 +372,8 @@ def test_rows_are_the_same_for_every_listener(tmp_path: Path) -> None:
     told, start = told_of(model, windows(12)), started(model, some_rows(model))
     heard: list[Event] = []
     listeners: list[Callable[[Event], None]] = [heard.append, lambda _: None]
-    rows = [
-        distil_rows(model, told, start, replace(HOW["layer"], passes=3), listen=listen).input_ND
-        for listen in listeners
-    ]
+    few = HOW["layer"].model_copy(update={"passes": 3})
+    rows = [distil_rows(model, told, start, few, listen=listen).input_ND for listen in listeners]
     assert np.array_equal(*rows)
     done = [event.done for event in heard if isinstance(event, Progress)]
     assert done == [1, 2, 3]

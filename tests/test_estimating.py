@@ -13,8 +13,9 @@ import pytest
 import tiny
 from tokengraft import flow
 from tokengraft.errors import UsageError
-from tokengraft.flow.estimating import Shapes, sft_need, shapes_of
+from tokengraft.flow.estimating import Shapes, distil_need, sft_need, shapes_of
 from tokengraft.formats.loading import load
+from tokengraft.recipes import Distillation
 
 BASE = Path(__file__).resolve().parents[1] / "models" / "tiny-qwen3-moe-base"
 # Qwen3-30B-A3B: 48 layers of 128 experts, 8 of them used; its card says 30.5 B and 3.3 B.
@@ -103,3 +104,28 @@ def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert [] == json.loads(done.stdout)
+
+
+def test_settings_of_distillation_are_in_its_need() -> None:
+    shapes = Shapes(
+        n_rows=1000,
+        width=64,
+        n_layers=8,
+        inner=256,
+        matrices=((64, 64),) * 32,
+        other=0,
+        experts=0,
+        active_share=1.0,
+        tied=False,
+    )
+    plain = distil_need(shapes, 4)
+    half = distil_need(shapes, 4, Distillation(dtype="bfloat16"))
+    assert 2 * half.parts["weights"] == plain.parts["weights"]
+    few = distil_need(shapes, 4, Distillation(gradient_checkpointing=True))
+    assert few.parts["activations"] < plain.parts["activations"]
+    assert plain.seconds is not None
+    for deep in (Distillation(layer=-1), Distillation(objective="predictions")):
+        need = distil_need(shapes, 4, deep)
+        assert need.seconds is not None
+        assert need.seconds > plain.seconds
+        assert need.parts["activations"] > plain.parts["activations"]

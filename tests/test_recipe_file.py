@@ -58,6 +58,8 @@ def test_every_section_of_the_contract_is_read() -> None:
         [train]
         stages = ["fit", "distil", "sft"]
         data = "chat.jsonl"
+        [train.distil]
+        layer = -1
         [train.sft]
         method = "rows"
         [rows]
@@ -86,6 +88,20 @@ def test_every_section_of_the_contract_is_read() -> None:
         ('version = 1\n[context]\nlength = 5\nmethod = "magic"', "context.method"),
         ('version = 1\n[stop]\ntokens = "all"', "stop.tokens"),
         ("version = 1\n[thinking]\nmodules = []", "thinking.modules"),
+        ("version = 1\n[train.distil]\npasses = 0", "train.distil.passes"),
+        ("version = 1\n[train.distil]\nrate = 1000.0", "less than or equal to 100"),
+        ('version = 1\n[train.distil]\ndtype = "int8"', "train.distil.dtype"),
+        ("version = 1\n[train.distil]\ngroup = 8", "train.distil.group: no such key"),
+        ("version = 1\n[train.distil]\nlayer = 0", "layers are counted from 1"),
+        ("version = 1\n[train.distil]\ncross_entropy = -1.0", "train.distil.cross_entropy"),
+        (
+            'version = 1\n[train.distil]\noptimizer = "lbfgs"\ncross_entropy = "auto"',
+            "new tokens compete",
+        ),
+        (
+            'version = 1\n[train.distil]\nobjective = "predictions"\nlayer = 2',
+            "predictions are those of the last layer",
+        ),
         ("version = 1\n[pad]\ntoken = 1979-05-27", None),
         ("version = [", "is not TOML"),
     ],

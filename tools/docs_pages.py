@@ -200,7 +200,7 @@ def recipe_page() -> str:
         model: type[BaseModel] = getattr(recipes, name)
         section = SECTION_OF.get(name, name.lower())
         parts.append(f"\n## {section}\n\n{escaped(inspect.getdoc(model) or '')}\n")
-        if name in ("Train", "Supervised"):
+        if name in ("Train", "Distillation", "Supervised"):
             parts.append(f"\n{NOT_YET_TRAIN}\n")
         rows = []
         for key, field in model.model_fields.items():
@@ -218,6 +218,7 @@ SECTION_OF = {
     "Rename": "[[rename]]",
     "RoleToken": "[roles.NAME]",
     "Extend": "[[extend]]",
+    "Distillation": "[train.distil]",
     "Supervised": "[train.sft]",
     **{name: f"[{name.lower()}]" for name in ("Protocol", "Tools", "Thinking", "Pad", "Stop")},
     **{name: f"[{name.lower()}]" for name in ("Context", "Train", "Rows", "Lora")},

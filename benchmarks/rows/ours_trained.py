@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from benchmarks.rows import trained_peers
@@ -12,13 +14,14 @@ from benchmarks.rows.ours import evidence, fit
 from benchmarks.rows.reading import divergences
 from benchmarks.rows.trained_peers import BATCH, Swept, Train
 
+from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training.distilling import distil_rows
 from tokengraft.training.fitting import Writing, fit_output, prepare_writing
 from tokengraft.training.input_rows import beyond_last
-from tokengraft.training.training_settings import Settings
 
 Start = Callable[[Context], Rows]
+CrossEntropy = float | Literal["auto"]
 
 
 def passes(context: Context) -> int:
@@ -39,52 +42,57 @@ def first(context: Context) -> Rows:
     return Rows(start, start, both_ND=start)
 
 
-def _trained(start: Start) -> Train:
+def _trained(start: Start, cross_entropy: CrossEntropy = 0.0) -> Train:
     """Read rows trained by Adam, written as solved; where one row does both jobs, both at once."""
 
     def train(context: Context, rate: float) -> Rows:
         model, rows = context.subject.model, start(context)
         told, rng = evidence(context, has_known=False), np.random.default_rng(context.seed)
-        read = _distilled(context, rows.input_ND, rate)
         writing = prepare_writing(model, told, context.output_VD, rng)
+        output = fit_output(model, writing)
+        read = _distilled(context, rows.input_ND, rate, cross_entropy, output_ND=output)
         both = None
         if model.tied:
-            both = _distilled(context, rows.tied().input_ND, rate, writing)
-        return Rows(read, fit_output(model, writing), both_ND=both)
+            both = _distilled(context, rows.tied().input_ND, rate, cross_entropy, writing=writing)
+        return Rows(read, output, both_ND=both)
 
     return train
 
 
 def _tried(start: Start) -> Train:
     def train(context: Context, rate: float) -> Rows:
-        read = _distilled(context, start(context).input_ND, rate)
+        rows = start(context)
+        read = _distilled(context, rows.input_ND, rate, output_ND=rows.input_ND)
         return Rows(read, read)
 
     return train
 
 
 def _distilled(
-    context: Context, start_ND: Values, rate: float, writing: Writing | None = None
+    context: Context,
+    start_ND: Values,
+    rate: float,
+    cross_entropy: CrossEntropy = 0.0,
+    *,
+    output_ND: Values | None = None,
+    writing: Writing | None = None,
 ) -> Values:
-    model = context.subject.model
+    """Rows to read beside `output_ND`; without them, rows for both jobs."""
+    model = replace(context.subject.model, tied=output_ND is None)
     names = tuple(p.text for p in context.phrases)
-    rows = RowSet(
-        names,
-        start_ND,
-        None if model.tied else start_ND,
-        tuple(RowsMade("start", "start") for _ in names),
-    )
+    made = tuple(RowsMade("start", "start") for _ in names)
     spread = float(np.nanstd(context.input_VD[context.known_V]))
-    settings = Settings(
-        optimizer="adam",
-        group=BATCH,
+    wish = Distillation(
+        batch=BATCH,
         rate=rate / spread,
         passes=passes(context),
         validate_each=1,
-        writing="keep" if writing is None else "solve",
+        cross_entropy=cross_entropy,
+        writing="solve" if output_ND is None else "keep",
     )
+    rows = RowSet(names, start_ND, output_ND, made)
     told = evidence(context, has_known=False)
-    return distil_rows(model, told, rows, settings, seed=context.seed, writing=writing).input_ND
+    return distil_rows(model, told, rows, wish, seed=context.seed, writing=writing).input_ND
 
 
 def _reading(context: Context, rows: Rows) -> float:
@@ -95,6 +103,7 @@ def _reading(context: Context, rows: Rows) -> float:
 OURS_TRAINED: Mapping[str, Method] = MappingProxyType(
     {
         "distil": Swept(_trained(first), _reading, _tried(first)),
+        "distil+ntp": Swept(_trained(first, "auto"), _reading, _tried(first)),
         "distil+fit": Swept(_trained(fit), _reading, _tried(fit)),
     }
 )

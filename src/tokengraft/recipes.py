@@ -14,6 +14,7 @@ from tokengraft.documents import Document, Value
 
 Use = Literal["role", "tool", "thinking", "marker", "word"]
 ContextMethod = Literal["linear", "dynamic", "yarn", "llama3", "longrope"]
+Log = Literal["jsonl", "trackio", "tensorboard", "wandb"]
 Factor = Annotated[float, Field(gt=0, lt=1e6)]  # what a rotary frequency is divided by
 
 
@@ -148,6 +149,37 @@ class Extend(Value):
     tokens: int = Field(gt=0)
 
 
+class Distillation(Value):
+    """How to distil: what is compared, how rows descend, and on what machine."""
+
+    objective: Literal["states", "predictions"] = "states"
+    layer: int | None = Field(default=None, ge=-1, le=10_000)
+    metric: Literal["fisher", "plain"] = "fisher"
+    cross_entropy: Annotated[float, Field(ge=0, le=1e6)] | Literal["auto"] = 0.0
+    writing: Literal["solve", "keep"] = "solve"
+    optimizer: Literal["adam", "lbfgs"] = "adam"
+    passes: int = Field(default=10, gt=0, le=100_000)
+    patience: int = Field(default=3, gt=0, le=100_000)
+    validate_each: int = Field(default=2, gt=0, le=100_000)
+    rate: float = Field(default=0.5, gt=0, le=100)
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    batch: int = Field(default=32, gt=0, le=100_000)
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    device: Literal["cpu", "cuda"] = "cpu"
+    gradient_checkpointing: bool = False
+    log: Log = "jsonl"
+
+    @model_validator(mode="after")
+    def _layers_are_those_compared(self) -> Self:
+        if self.layer == 0:
+            raise ValueError("layers are counted from 1; -1 is the last one")
+        if self.objective == "predictions" and self.layer not in (None, -1):
+            raise ValueError("predictions are those of the last layer: leave layer out")
+        if self.optimizer == "lbfgs" and self.cross_entropy:
+            raise ValueError("new tokens compete in cross_entropy, and lbfgs moves each alone")
+        return self
+
+
 class Supervised(Value):
     """How to fine-tune: what is trained, how far a step goes, and what is kept."""
 
@@ -172,7 +204,7 @@ class Supervised(Value):
     validation: float = Field(default=0.05, ge=0, le=0.5)
     max_rows: int | None = Field(default=None, gt=0)
     checkpoints: int = Field(default=10, ge=0, le=1000)
-    log: Literal["jsonl", "trackio", "tensorboard", "wandb"] = "jsonl"
+    log: Log = "jsonl"
     save: Literal["baked", "adapter"] = "baked"
 
     @model_validator(mode="after")
@@ -190,6 +222,7 @@ class Train(Value):
 
     stages: tuple[Literal["fit", "distil", "sft"], ...] = ()
     data: str | None = None
+    distil: Distillation | None = None
     sft: Supervised | None = None
 
 

@@ -16,10 +16,10 @@ from benchmarks.rows.ours import evidence
 from benchmarks.rows.strata import choose
 from benchmarks.rows.subject import TEST, load_subject
 
+from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training.distilling import distil_rows
 from tokengraft.training.refining import judged
-from tokengraft.training.training_settings import Settings
 
 
 def test_rows_of_descriptions_mean_their_own_description_and_no_other(data: Path) -> None:
@@ -32,7 +32,7 @@ def test_rows_of_descriptions_mean_their_own_description_and_no_other(data: Path
     made = (RowsMade("mean", "mean"),) * len(told.phrases)
     texts = tuple(phrase.text for phrase in told.phrases)
     start = RowSet(texts, given.pieces_mean(given.input_VD), None, made)
-    rows = distil_rows(subject.model, told, start, Settings(writing="keep", passes=6)).input_ND
+    rows = distil_rows(subject.model, told, start, Distillation(writing="keep", passes=6)).input_ND
 
     def loss(rows_ND: np.ndarray) -> float:
         return float(judged(subject.model, stratum.windows[TEST], told.phrases, rows_ND).sum())

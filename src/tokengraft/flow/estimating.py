@@ -19,7 +19,7 @@ from tokengraft.events import Listen, ignore
 from tokengraft.flow.making import load
 from tokengraft.formats.recipe_file import read_recipe
 from tokengraft.planning.wishes import wishes
-from tokengraft.recipes import Recipe
+from tokengraft.recipes import Distillation, Recipe
 from tokengraft.tensors import DTYPE_BITS, TensorRef
 from tokengraft.trainings import Need, TrainingEstimate
 
@@ -31,7 +31,7 @@ SMALL_RATE, WIDE_RATE, WIDE = 4e9, 4e10, 1024
 FITTED_WINDOWS, WINDOW, REFINED, PASSES = 33, 52, 10, 33
 NEUTRAL = 24_000
 KEPT_STATES = 17
-DISTIL_PASSES = 20  # steps over the windows of a token
+DISTIL_A_PASS = 2  # what a pass over the windows costs, with what is prepared and validated
 FORWARD_BATCH = 4096  # positions of a forward pass
 QUANTISED_BITS = 4.5  # NF4 with double quantisation of its scales
 
@@ -97,7 +97,12 @@ def estimate(
     sft = "" if train is None or train.sft is None or "sft" not in stages else train.sft.method
     needs = (
         fit_need(shapes, n_new, asked="fit" in stages),
-        distil_need(shapes, n_new, asked="distil" in stages),
+        distil_need(
+            shapes,
+            n_new,
+            (None if train is None else train.distil) or Distillation(),
+            asked="distil" in stages,
+        ),
         *(
             sft_need(shapes, n_new, method, corpus_tokens=tokens, asked=method == sft)
             for method in ("rows", "lora", "qlora")
@@ -186,18 +191,27 @@ def fit_need(shapes: Shapes, n_new: int, *, asked: bool = False) -> Need:
     return _need("fit", parts, shapes, 2 * shapes.active * positions, asked=asked)
 
 
-def distil_need(shapes: Shapes, n_new: int, *, asked: bool = False) -> Need:
-    """Rows by distillation, to half of the layers: states cached, no gradient of old weights."""
-    d = shapes.width
+def distil_need(
+    shapes: Shapes, n_new: int, wish: Distillation | None = None, *, asked: bool = False
+) -> Need:
+    """Rows by distillation, up to the layer that is compared: states cached, no gradient of old weights."""
+    wish = wish or Distillation()
+    d, size = shapes.width, 4 if wish.dtype == "float32" else 2
     windows = n_new * FITTED_WINDOWS
-    depth = (shapes.n_layers + 1) // 2  # where `Settings.layer` is not set
+    depth = (3 * shapes.n_layers + 1) // 4 if wish.layer is None else wish.layer
+    if depth < 0 or wish.objective == "predictions":
+        depth = shapes.n_layers
+    depth = min(depth, shapes.n_layers)
+    kept = 2 if wish.gradient_checkpointing else 14  # numbers of a position and layer, by widths
+    inner = 0 if wish.gradient_checkpointing else 3
     parts = {
-        "weights": 4 * shapes.parameters,
-        "states": 4 * d * windows * KEPT_STATES * 2,
+        "weights": size * shapes.parameters,
+        "states": size * d * windows * KEPT_STATES * 2,
         "rows and optimizer": 4 * 4 * shapes.jobs * n_new * d,
-        "activations": 4 * FORWARD_BATCH * depth * (14 * d + 3 * shapes.inner) + (256 << 20),
+        "activations": size * FORWARD_BATCH * depth * (kept * d + inner * shapes.inner)
+        + (256 << 20),
     }
-    positions = windows * WINDOW * DISTIL_PASSES
+    positions = windows * WINDOW * DISTIL_A_PASS * wish.passes
     share = depth / shapes.n_layers
     return _need("distil", parts, shapes, 4 * shapes.active * share * positions, asked=asked)
 

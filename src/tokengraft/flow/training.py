@@ -302,14 +302,14 @@ def _run(
     listen: Listen,
 ) -> Finished:
     from tokengraft.training.stages import needs_staged, stage_named
-    from tokengraft.training.subject import open_subject
+    from tokengraft.training.subject import forget_subject
 
     place = asked.place
     stage = stage_named(name)
     planned = asked.start  # whose ids hold for every stage; rows come with the job
     if needs_staged(name):
         planned = _planned(asked, done, listen) if done else asked.start
-        open_subject.cache_clear()  # it loads a model of its own: two would not fit where one does
+        forget_subject()  # it loads a model of its own: two would not fit where one does
         # Never by hard links: what reads the stage may be a program that also writes.
         way: CopyMode = "auto" if copy == "link" else copy
         place.clear_stage()

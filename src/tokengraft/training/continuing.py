@@ -25,7 +25,7 @@ def continued(
     """
     import torch
 
-    device = model.embedding.weight.device
+    device = model.device
     generator = torch.Generator(device=device).manual_seed(seed)
     unwritten = torch.from_numpy(without).to(device)
     found: list[Ids] = []

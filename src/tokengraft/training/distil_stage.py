@@ -10,31 +10,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tokengraft.events import Note
+from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
+from tokengraft.training import ranks
 from tokengraft.training.corpus import corpus_of
-from tokengraft.training.distilling import distil_rows
+from tokengraft.training.distil_training import Task, subject_for
 from tokengraft.training.fit_stage import evidence_in, listed
-from tokengraft.training.fitting import Evidence
-from tokengraft.training.input_rows import beyond_last
+from tokengraft.training.fitting import SOLVED, Evidence
+from tokengraft.training.partial_passes import layer_of
 from tokengraft.training.phrases import Standing, standing
 from tokengraft.training.row_losses import STEP
 from tokengraft.training.sampling import sampled_corpus
 from tokengraft.training.stages import Job, StageResult
-from tokengraft.training.subject import Subject, open_subject
-from tokengraft.training.training_settings import Settings
+from tokengraft.training.trackers import require_tracker
 from tokengraft.training.windows import Phrase
 
 NEEDS_STAGED = False
-Values = NDArray[np.float64]
 SAMPLED = "trained on text that the model wrote itself"
 
 
 def run(job: Job) -> StageResult:
-    """Train the rows of all tokens that stand for something; others keep theirs and say so."""
-    subject = open_subject(job.base, two_rows=not job.rows.is_tied)
+    """Train the rows of all tokens that stand for something; others keep theirs and say so.
+
+    Raises:
+        MissingExtra, EnvironmentProblem: what the settings ask for is not on this machine.
+        UsageError: the model has no such layer.
+    """
+    train = job.recipe.train
+    wish = (train.distil if train is not None else None) or Distillation()
+    require_tracker(wish.log, "train.distil.log")
+    subject = subject_for(job.base, wish, two_rows=not job.rows.is_tied)
+    layer_of(wish, subject.model)
     stand = standing(job.plan, job.recipe, subject)
     phrases = [one.phrase for one in stand if one.phrase is not None]
     parts: list[tuple[Evidence, str]] = []
@@ -57,26 +65,20 @@ def run(job: Job) -> StageResult:
     made: dict[str, _One] = {}
     for number, (evidence, note) in enumerate(parts):
         texts = tuple(phrase.text for phrase in evidence.phrases)
+        work = job.work / str(number) if number else job.work
         start = _some(job.rows, texts)
-        rows = distil_rows(
-            subject.model,
-            evidence,
-            start,
-            Settings(),
-            begin_ND=_begun(subject, evidence.phrases, start.input_ND),
-            work=job.work / str(number) if number else job.work,
-            seed=job.seed,
-            listen=job.listen,
-        )
+        Task(job.base, evidence, start, _as_left(wish, start), job.seed).save(work)
+        rows = ranks.train_together("distil", work, job.listen)
         made |= {text: _One(rows, at, note) for at, text in enumerate(texts)}
     return StageResult(_put_together(job.rows, stand, made), notes=tuple(notes))
 
 
-def _begun(subject: Subject, phrases: Sequence[Phrase], start_ND: Values) -> Values:
-    """Where training begins: beyond the last piece; a description's last piece says little of it."""
-    read_VD = subject.model.input_VD()
-    is_described = np.array([phrase.is_described for phrase in phrases])
-    return np.where(is_described[:, None], start_ND, beyond_last(read_VD, phrases))
+def _as_left(wish: Distillation, start: RowSet) -> Distillation:
+    """The settings; output rows that a fit has solved on the same text are not solved again."""
+    solved = all(one.n_contexts and one.write in SOLVED for one in start.made)
+    if wish.writing == "solve" and solved and start.output_ND is not None:
+        return wish.model_copy(update={"writing": "keep"})
+    return wish
 
 
 @dataclass(frozen=True, slots=True, eq=False)

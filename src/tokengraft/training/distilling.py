@@ -4,7 +4,7 @@ The teacher is the model with the pieces (or with a description) in the text, th
 with the one new id. Only the N new rows are parameters: no copy of a matrix is made, no gradient of
 an old row is computed, and the model keeps its bits.
 
-    rows = distil_rows(model, evidence, start, Settings(), work=folder, seed=0)
+    rows = distil_rows(model, evidence, start, Distillation(), work=folder, seed=0)
 
 Read: states or predictions behind the token (`objectives`), computed from the token on and up to the
 layer that is compared (`partial_passes`). Written: an output row of its own is solved in closed form,
@@ -18,23 +18,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokengraft.events import Done, Listen, Progress, Started, ignore
+from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training.fitting import Evidence, Writing, fit_output
-from tokengraft.training.keeping_on import Progressed, restored, stored
+from tokengraft.training.fitting import Evidence, Writing
+from tokengraft.training.keeping_on import SAVE_SECONDS, Progressed, restored, stored
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.lessons import Keep, Share
 from tokengraft.training.old_rows import spread
 from tokengraft.training.partial_passes import recomputing
 from tokengraft.training.row_descent import Adam, RowLbfgs
 from tokengraft.training.row_losses import STEP, Losses
-from tokengraft.training.training_settings import Settings
+from tokengraft.training.trackers import tracked
 
 Values = NDArray[np.float64]
 
@@ -45,7 +46,7 @@ def distil_rows(  # noqa: PLR0913 - what is trained on what, and where it is kep
     model: LanguageModel,
     evidence: Evidence,
     start: RowSet,
-    settings: Settings | None = None,
+    wish: Distillation | None = None,
     *,
     work: Path | None = None,
     seed: int = 0,
@@ -60,22 +61,27 @@ def distil_rows(  # noqa: PLR0913 - what is trained on what, and where it is kep
         evidence: `start.texts` are the texts of its phrases, in the same order.
         work: a folder for the state of training, from which it goes on after an interruption, for
             `curves.jsonl` and for large states; None keeps nothing.
-        share: of one process among several (`share_of(Accelerator())`).
+        share: of one process among several (`share_of`). The first one alone keeps the state, solves
+            output rows and tells how far it is.
         begin_ND: rows to train from; those of `start` if None.
         writing: what writing needs, where it is prepared already.
 
     Returns:
-        Rows of the same tokens. `figures` has the losses before and after, by job.
+        Rows of the same tokens, the same in every process. `figures` has the losses before and after.
+
+    Raises:
+        UsageError: the model has no such layer.
     """
-    settings = settings or Settings()
+    wish = wish or Distillation()
     assert start.texts == tuple(phrase.text for phrase in evidence.phrases)
     share = share or Share()
-    keep = Keep(None if work is None else work / f"states-{share.rank}", settings.in_memory)
+    keep = Keep(None if work is None else work / f"states-{share.rank}")
+    listen = ignore if share.rank else listen
     losses = Losses(
         model,
         evidence,
-        settings,
-        start_ND=start.input_ND,
+        wish,
+        start=start,
         seed=seed,
         share=share,
         keep=keep,
@@ -84,7 +90,7 @@ def distil_rows(  # noqa: PLR0913 - what is trained on what, and where it is kep
     )
     run = _Run(losses, start, start.input_ND if begin_ND is None else begin_ND, work)
     try:
-        with recomputing(model) if settings.recompute else contextlib.nullcontext():
+        with recomputing(model) if wish.gradient_checkpointing else contextlib.nullcontext():
             run.train()
         return run.answer()
     finally:
@@ -96,17 +102,18 @@ class _Run:
 
     def __init__(self, losses: Losses, start: RowSet, begin_ND: Values, work: Path | None) -> None:
         self.losses, self.start, self.begin_ND, self.work = losses, start, begin_ND, work
-        self.model, self.evidence, self.settings = losses.model, losses.evidence, losses.settings
+        self.model, self.evidence, self.wish = losses.model, losses.evidence, losses.wish
         self.seed, self.share, self.listen = losses.seed, losses.share, losses.listen
         self.n = losses.n
         self.descent = self._descent()
-        self.progress = Progressed(start.input_ND.copy(), np.full(self.n, np.inf))
+        unknown_N = np.full(self.n, np.inf)
+        self.progress = Progressed(start.input_ND.copy(), unknown_N, unknown_N)
 
     def _descent(self) -> Adam | RowLbfgs:
         shape_DD = spread(self.model.input_VD(), self.evidence.trained)
         variance = float(np.trace(shape_DD)) / len(shape_DD)
-        if self.settings.optimizer == "adam":
-            return Adam(self.begin_ND.copy(), variance**0.5, self.settings.rate)
+        if self.wish.optimizer == "adam":
+            return Adam(self.begin_ND.copy(), variance**0.5, self.wish.rate)
         values, vectors = np.linalg.eigh(shape_DD)
         rooted = vectors * np.sqrt(np.maximum(values, 0) + _WHITENED * variance)
         return RowLbfgs(self.begin_ND.copy(), rooted @ vectors.T)
@@ -115,29 +122,44 @@ class _Run:
 
     def train(self) -> None:
         """Descend until nothing gets better, from where an earlier run was stopped."""
-        settings, progress = self.settings, self.progress
-        self.listen(Started(STEP, "", settings.passes, "passes"))
+        wish, progress = self.wish, self.progress
+        self.listen(Started(STEP, "", wish.passes, "passes"))
         key = self._key()
-        self.progress = progress = restored(self.work, key, self.descent, progress)
+        is_first = self.share.rank == 0
+        if is_first:  # the others may not see its folder
+            self.progress = progress = restored(self.work, key, self.descent, progress)
+        progress.passes = self._agreed(progress.passes)
+        if not progress.passes:
+            progress.balance = self.losses.balanced(self.share.same(self.descent.rows_ND))
+        self.losses.balance = float(self.share.same(np.array([progress.balance]))[0])
         if not progress.passes:
             self._validate(self.start.input_ND)
             progress.first_N = progress.best_N.copy()
-        while self._goes_on():
-            loss_N = self._pass(progress.passes)
-            progress.passes += 1
-            told = {"loss": float(loss_N.mean())}
-            if progress.passes % settings.validate_each == 0 or progress.passes == settings.passes:
-                self._validate(self.descent.rows_ND)
-                told["validation"] = float(progress.best_N.mean())
-            progress.note(STEP, told)
-            self.listen(Progress(STEP, "", progress.passes, settings.passes, "passes"))
-            if self.share.rank == 0:
-                stored(self.work, key, self.descent, progress, every=settings.save_seconds)
-        if self.share.rank == 0:
+        with tracked(wish.log if is_first and self.work else "jsonl", self.work or Path()) as track:
+            while self._goes_on():
+                loss_N, text_N = self._pass(progress.passes)
+                progress.passes += 1
+                told = {"loss": float(loss_N.mean())}
+                if wish.cross_entropy:
+                    told["cross_entropy"] = float(text_N.mean())
+                if progress.passes % wish.validate_each == 0 or progress.passes == wish.passes:
+                    self._validate(self.descent.rows_ND)
+                    told["validation"] = float(progress.best_N.mean())
+                progress.note(STEP, told)
+                track(told, progress.passes)
+                self.listen(Progress(STEP, "", progress.passes, wish.passes, "passes"))
+                if is_first:
+                    stored(self.work, key, self.descent, progress, every=SAVE_SECONDS)
+        if is_first:
             stored(self.work, key, self.descent, progress, every=0.0)
         for name in ("best_ND", "best_N", "first_N"):
-            setattr(progress, name, self.share.same(getattr(progress, name)))
+            own = getattr(progress, name) if is_first else np.zeros_like(getattr(progress, name))
+            setattr(progress, name, self.share.same(own))
         self.listen(Done(STEP))
+
+    def _agreed(self, number: int) -> int:
+        """The first process's number, in every process."""
+        return int(self.share.same(np.array([float(number)]))[0])
 
     def _validate(self, rows_ND: Values) -> None:
         rows_ND = self.share.same(rows_ND)
@@ -145,40 +167,39 @@ class _Run:
 
     def _goes_on(self) -> bool:
         """Whether there is another pass; the first process decides it for all."""
-        progress, settings = self.progress, self.settings
-        goes_on = progress.passes < settings.passes and progress.idle < settings.patience
+        progress, wish = self.progress, self.wish
+        goes_on = progress.passes < wish.passes and progress.idle < wish.patience
         if isinstance(self.descent, RowLbfgs):
             goes_on = goes_on and not bool(self.descent.rests_N.all())
-        return bool(self.share.same(np.array([float(goes_on)]))[0])
+        return bool(self._agreed(goes_on))
 
-    def _pass(self, number: int) -> Values:
+    def _pass(self, number: int) -> tuple[Values, Values]:
+        """One pass over all windows: each token's loss, and its part of next tokens."""
         if isinstance(self.descent, RowLbfgs):
-            loss_N, slope_ND = self.losses.losses(
-                self.losses.fit, self.share.same(self.descent.asked_ND)
-            )
-            self.descent.told(loss_N, slope_ND)
-            return self.descent.loss_N
-        total = np.zeros(self.n)
+            found = self.losses.losses(self.losses.fit, self.share.same(self.descent.asked_ND))
+            self.descent.told(found.loss_N, found.slope_ND)
+            return self.descent.loss_N, found.text_N
+        total, text = np.zeros(self.n), np.zeros(self.n)
         order = np.random.default_rng([self.seed, number]).permutation(len(self.losses.fit))
         for at, n in enumerate(order.tolist()):
             lesson = self.losses.fit[n]
-            loss_N, slope_ND = self.losses.losses([lesson], self.share.same(self.descent.rows_ND))
-            self.descent.step(slope_ND, lesson.has_N, self._pace(number * len(order) + at))
-            total += loss_N / len(order)
-        return total
+            found = self.losses.losses([lesson], self.share.same(self.descent.rows_ND))
+            self.descent.step(found.slope_ND, lesson.has_N, self._pace(number * len(order) + at))
+            total += found.loss_N / len(order)
+            text += found.text_N / len(order)
+        return total, text
 
     def _pace(self, step: int) -> float:
         """The share of the rate at a step: it rises, then falls along a cosine."""
-        total = self.settings.passes * len(self.losses.fit)
-        rising = max(1.0, self.settings.warm_up * total)
+        total = self.wish.passes * len(self.losses.fit)
+        rising = max(1.0, self.wish.warmup * total)
         if step < rising:
             return (step + 1) / rising
         return 0.5 * (1 + float(np.cos(np.pi * (step - rising) / max(1.0, total - rising))))
 
     def _key(self) -> str:
         """What an earlier state must have been trained on, to be gone on from."""
-        kept = asdict(self.settings)
-        del kept["save_seconds"], kept["in_memory"]
+        kept = self.wish.model_dump(mode="json", exclude={"log"})
         seen = hashlib.sha256(repr((kept, self.seed, self.start.texts)).encode())
         for windows in (self.evidence.windows, self.evidence.validation):
             for array in (windows.ids_WT, windows.at_W, windows.token_W):
@@ -195,40 +216,47 @@ class _Run:
         read_ND = np.where(
             np.isfinite(progress.best_N)[:, None], progress.best_ND, self.start.input_ND
         )
-        output_ND = self.start.output_ND
-        if not self.model.tied and self.losses.writing is not None:
-            output_ND = fit_output(self.model, self.losses.writing)
-        better = progress.best_N < progress.first_N
-        counts = np.bincount(self.evidence.windows.token_W, minlength=self.n)
-        written_ND = read_ND if output_ND is None else output_ND
-        made = tuple(
-            self._made(n, bool(better[n]), int(counts[n]), written_ND[n]) for n in range(self.n)
-        )
+        output_ND = self.losses.output_ND
+        better_N = progress.best_N < progress.first_N
+        made = self._made(better_N, read_ND if output_ND is None else output_ND)
         seen = np.isfinite(progress.best_N)
         figures = {
             "distil_loss_before": float(progress.first_N[seen].mean()) if seen.any() else 0.0,
             "distil_loss_after": float(progress.best_N[seen].mean()) if seen.any() else 0.0,
             "distil_passes": float(progress.passes),
+            "distil_processes": float(self.share.world),
         }
         return replace(
             self.start, input_ND=read_ND, output_ND=output_ND, made=made, figures=figures
         )
 
-    def _made(self, n: int, is_better: bool, n_contexts: int, row_D: Values) -> RowsMade:  # noqa: FBT001
-        before = self.start.made[n]
-        read = "distilled" if is_better else before.read
-        if self.losses.writing is None:
-            write = read if self.model.tied else before.write
-            return replace(before, read=read, write=write, n_contexts=n_contexts)
-        samples = self.losses.writing.held_out[n]
-        odds = samples.log_odds(self.model.written, row_D)
-        taken = float(samples.weight_C @ np.exp(-np.logaddexp(0.0, -odds)))
-        due = float(samples.weight_C @ samples.q_C)
-        return RowsMade(
-            read=read,
-            write=read if self.model.tied else "solved",
-            n_contexts=n_contexts,
-            leak=taken / due if due > 0 else None,
-            harm_nats=float(samples.weight_C @ np.logaddexp(0.0, odds)),
-            notes=before.notes,
-        )
+    def _made(self, better_N: NDArray[np.bool_], written_ND: Values) -> tuple[RowsMade, ...]:
+        counts = np.bincount(self.evidence.windows.token_W, minlength=self.n)
+        told_N2 = self._leak_and_harm(written_ND)
+        made = []
+        for n, before in enumerate(self.start.made):
+            read = "distilled" if better_N[n] else before.read
+            one = replace(before, read=read, n_contexts=int(counts[n]))
+            if self.model.tied and better_N[n]:  # what was measured is that of another row
+                one = replace(one, write=read, leak=None, harm_nats=None)
+            if told_N2 is not None:
+                leak, harm = told_N2[n].tolist()
+                leak = leak if np.isfinite(leak) else None
+                write = read if self.model.tied else "solved"
+                one = replace(one, write=write, leak=leak, harm_nats=harm)
+            made.append(one)
+        return tuple(made)
+
+    def _leak_and_harm(self, written_ND: Values) -> Values | None:
+        """How much is written where it is not due, by what is due; and nats that it costs: [N, 2]."""
+        if self.wish.writing == "keep":
+            return None
+        told_N2 = np.zeros((self.n, 2))
+        writing = self.losses.writing
+        for n, samples in enumerate(writing.held_out if writing is not None else ()):
+            odds = samples.log_odds(self.model.written, written_ND[n])
+            taken = float(samples.weight_C @ np.exp(-np.logaddexp(0.0, -odds)))
+            due = float(samples.weight_C @ samples.q_C)
+            harm = float(samples.weight_C @ np.logaddexp(0.0, odds))
+            told_N2[n] = (taken / due if due > 0 else np.nan, harm)
+        return self.share.same(told_N2)

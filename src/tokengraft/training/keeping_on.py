@@ -17,6 +17,7 @@ from tokengraft.training.row_descent import Adam, RowLbfgs
 Values = NDArray[np.float64]
 
 STATE, CURVES = "state.npz", "curves.jsonl"
+SAVE_SECONDS = 20.0  # from one stored state to the next
 
 
 @dataclass(eq=False)
@@ -29,6 +30,7 @@ class Progressed:
         passes: over all windows.
         idle: validations since a token got better.
         curve: what was said of each pass.
+        balance: weight of next tokens where rows are validated.
     """
 
     best_ND: Values
@@ -38,6 +40,7 @@ class Progressed:
     idle: int = 0
     curve: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    balance: float = 0.0
     _since: float = field(default_factory=time.monotonic)
     stored_at: float = 0.0
 
@@ -80,6 +83,7 @@ def restored(
             idle=told["idle"],
             curve=told["curve"],
             seconds=told["seconds"],
+            balance=told["balance"],
         )
 
 
@@ -98,6 +102,7 @@ def stored(
         "idle": progress.idle,
         "curve": progress.curve,
         "seconds": progress.seconds,
+        "balance": progress.balance,
     }
     arrays: dict[str, Any] = {
         f"descent.{name}": np.asarray(value) for name, value in descent.state().items()

@@ -25,7 +25,9 @@ Singles = NDArray[np.float32]
 Values = NDArray[np.float64]
 
 BATCH_POSITIONS = 4096  # positions of a forward pass: small models stay in a CPU's caches
-_TOLERANCE = 1e-3  # of logits, relative to their largest: float32 in another order of operations
+# Of logits, relative to their largest: the same numbers in another order of operations.
+_TOLERANCE = {"float32": 1e-3, "float64": 1e-3}
+_ROUGH = 5e-2  # where numbers have 8 or 11 bits
 _FINAL = -1
 
 
@@ -81,6 +83,10 @@ class LanguageModel:
     embed_scale: float
 
     @property
+    def device(self) -> Any:
+        return self.embedding.weight.device
+
+    @property
     def n_rows(self) -> int:
         return int(self.embedding.weight.shape[0])
 
@@ -105,15 +111,17 @@ class LanguageModel:
         return _array(self.head.weight[old_id])
 
     def embed(self, ids_BT: Any, new_ND: Any | None = None) -> Any:
-        """Look ids up; id `n_rows + i` is row i of `new_ND`. A tensor [B, T, D]."""
+        """Look ids up; id `n_rows + i` is row i of `new_ND`. A tensor [B, T, D] on the model's device."""
         import torch
 
+        ids_BT = ids_BT.to(self.device)
         is_new = ids_BT >= self.n_rows
         looked_up = self.embedding(torch.where(is_new, 0, ids_BT))
         if new_ND is None:
             assert not bool(is_new.any()), "new ids without new rows"
             return looked_up
-        rows = new_ND[torch.where(is_new, ids_BT - self.n_rows, 0)] * self.embed_scale
+        rows = new_ND.to(self.device)[torch.where(is_new, ids_BT - self.n_rows, 0)]
+        rows = rows * self.embed_scale
         return torch.where(is_new[..., None], rows.to(looked_up.dtype), looked_up)
 
     def hidden(
@@ -132,10 +140,11 @@ class LanguageModel:
         )
 
     def logits(self, hidden: Any) -> Any:
-        """Logits of the old rows, as the model itself gives them; a tensor [..., V]."""
+        """Logits of the old rows, as the model itself gives them; a tensor [..., V] on its device."""
         import torch
 
-        scaled = self.head(hidden) * self.written.scale
+        weight = self.head.weight
+        scaled = self.head(hidden.to(device=weight.device, dtype=weight.dtype)) * self.written.scale
         limit = self.written.limit
         return scaled if limit is None else limit * torch.tanh(scaled / limit)
 
@@ -146,8 +155,8 @@ class LanguageModel:
             yield slice(first, min(n, first + size))
 
 
-def load_model(folder: Path) -> LanguageModel:
-    """Load a checkpoint folder in float32 on the CPU.
+def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> LanguageModel:
+    """Load a checkpoint folder.
 
     Raises:
         MissingExtra: torch or transformers are not installed.
@@ -166,9 +175,9 @@ def load_model(folder: Path) -> LanguageModel:
 
     logging.disable_progress_bar()  # progress is told by events
     network = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+        folder, dtype=getattr(torch, dtype), local_files_only=True, trust_remote_code=False
     )
-    return language_model(network)
+    return language_model(network.to(device))
 
 
 def language_model(network: Any) -> LanguageModel:
@@ -219,11 +228,11 @@ def _compare(ours: LanguageModel) -> None:
     import torch
 
     n = min(24, ours.n_rows)
-    ids = torch.linspace(0, ours.n_rows - 1, n).long()[None]
+    ids = torch.linspace(0, ours.n_rows - 1, n).long()[None].to(ours.device)
     with torch.no_grad():
         expected = ours.network(input_ids=ids, use_cache=False).logits.float()
         as_new = ids.clone()
-        as_new[0, ::2] = ours.n_rows + torch.arange(len(ids[0, ::2]))
+        as_new[0, ::2] = ours.n_rows + torch.arange(len(ids[0, ::2]), device=ours.device)
         try:
             (hidden,) = ours.hidden(as_new, ours.embedding.weight[ids[0, ::2]])
             found = ours.logits(hidden).float()
@@ -239,7 +248,8 @@ def _compare(ours: LanguageModel) -> None:
         if found.shape != expected.shape
         else float((found - expected).abs().max()) / max(largest, 1e-6)
     )
-    if not apart <= _TOLERANCE:
+    kind = str(ours.head.weight.dtype).removeprefix("torch.")
+    if not apart <= _TOLERANCE.get(kind, _ROUGH):
         raise UnsupportedFormat(
             "the model does more with its rows than is known here",
             detail=f"{type(ours.network).__name__}: logits computed from its rows differ by "

@@ -48,17 +48,16 @@ class Share:
         return self.add(values if self.rank == 0 else np.zeros_like(values))
 
 
-def share_of(accelerator: Any) -> Share:
-    """The share of a process that `accelerate launch` started."""
+def share_of(state: Any) -> Share:
+    """The share of a process that `accelerate launch` started; takes Accelerate's `PartialState`."""
     import torch
+    from accelerate.utils import reduce
 
     def add(values: Values) -> Values:
-        tensor = torch.from_numpy(np.ascontiguousarray(values))
-        if accelerator.device.type != "cpu":
-            tensor = tensor.to(accelerator.device)
-        return np.asarray(accelerator.reduce(tensor, reduction="sum").cpu().numpy())
+        tensor = torch.from_numpy(np.ascontiguousarray(values)).to(state.device)
+        return np.asarray(reduce(tensor, reduction="sum").cpu().numpy())
 
-    return Share(accelerator.process_index, accelerator.num_processes, add)
+    return Share(state.process_index, state.num_processes, add)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,6 +69,7 @@ class Lesson:
             all processes.
         has_N: tokens with a window in the whole group.
         told_WSD: a tensor; `exists_WS` the places that count.
+        before_WPD: states before the token, as the output matrix reads them; None if nobody asks.
         past: None where the whole window is computed each time.
         without_W: ids that are left out.
     """
@@ -79,16 +79,22 @@ class Lesson:
     weight_W: Values
     has_N: NDArray[np.bool_]
     told_WSD: Any
+    before_WPD: Any
     past: Past | None
     without_W: Ids
 
-    def states(self, model: LanguageModel, rows_ND: Any, layer: int) -> tuple[Any, Any]:
-        """States to imitate and states with these rows, at the places that count: [P, D] each."""
+    def states(
+        self, model: LanguageModel, rows_ND: Any, layers: Sequence[int]
+    ) -> tuple[Any, Any, Any]:
+        """States to imitate, and states with these rows of the first and of the last layer.
+
+        [P, D] each, at the places that count.
+        """
         import torch
 
-        found = read_behind(model, self.group, self.past, rows_ND, layer)
-        exists = torch.from_numpy(self.group.exists_WS).to(found.device)
-        return self.told_WSD[exists].float(), found[exists].float()
+        found = read_behind(model, self.group, self.past, rows_ND, layers)
+        exists = torch.from_numpy(self.group.exists_WS).to(found[0].device)
+        return self.told_WSD[exists].float(), found[0][exists].float(), found[-1][exists]
 
     def places(self) -> tuple[Ids, Values]:
         """Window of each place that counts, and its share of the window's loss."""
@@ -113,18 +119,21 @@ def lessons(  # noqa: PLR0913 - what is read, by whom, and where it is kept
     model: LanguageModel,
     windows: Windows,
     phrases: Sequence[Phrase],
-    layer: int,
+    layers: Sequence[int],
     *,
     size: int,
     share: Share,
     keep: Keep,
     is_shared: bool = True,
+    has_before: bool = False,
 ) -> list[Lesson]:
     """The teacher's passes over all windows.
 
     Args:
+        layers: the one that is imitated, and the last one whose states are asked for.
         size: windows of a group.
         is_shared: whether passes begin at the token.
+        has_before: whether states before the token are kept.
     """
     n = len(phrases)
     made = []
@@ -139,15 +148,16 @@ def lessons(  # noqa: PLR0913 - what is read, by whom, and where it is kept
         selected[mine] = True
         own = windows.of(selected)
         group = aligned(own, model.n_rows)
-        told, past = taught(model, group, layer)
+        found = taught(model, group, layers)
         made.append(
             Lesson(
                 group=group,
                 token_W=own.token_W,
                 weight_W=counted / counts[own.token_W],
                 has_N=counts > 0,
-                told_WSD=keep(told),
-                past=_kept(past, keep) if is_shared else None,
+                told_WSD=keep(found.told_WSD),
+                before_WPD=keep(found.before_WPD) if has_before else None,
+                past=_kept(found.past, keep) if is_shared else None,
                 without_W=left_out(phrases, own.token_W),
             )
         )

@@ -122,7 +122,7 @@ def sensitivity(model: LanguageModel, group: Aligned, layer: int, seed: int) -> 
     """
     import torch
 
-    device = model.embedding.weight.device
+    device = model.device
     ids = torch.from_numpy(np.concatenate([group.before_WP, group.pieces_WT], axis=1)).to(device)
     n_before = group.before_WP.shape[1]
     places = torch.from_numpy(group.places_WS).to(device) + n_before

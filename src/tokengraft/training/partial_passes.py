@@ -11,14 +11,15 @@ whose states are compared, D width.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tokengraft.errors import UnsupportedFormat
+from tokengraft.errors import UnsupportedFormat, UsageError
+from tokengraft.recipes import Distillation
 from tokengraft.training.language_model import LanguageModel, text_config
 from tokengraft.training.windows import Windows
 
@@ -30,11 +31,26 @@ _ROUGH = 5e-2  # where numbers have 8 or 11 bits
 
 
 class _Reached(Exception):
-    """The layer is reached; carries the states that go into the next one."""
+    """The last layer that is asked for is reached."""
 
-    def __init__(self, states: Any) -> None:
-        super().__init__()
-        self.states = states
+
+def layer_of(wish: Distillation, model: LanguageModel) -> int:
+    """The layer whose states are read; the last one is `FINAL`.
+
+    Raises:
+        UsageError: the model has no such layer.
+    """
+    if wish.objective == "predictions":
+        return FINAL
+    layer = (3 * model.n_layers + 1) // 4 if wish.layer is None else wish.layer
+    if layer > model.n_layers:
+        raise UsageError(
+            f"layer = {layer} is not there",
+            detail=f"the model has {model.n_layers} layers",
+            subject="train.distil.layer",
+            hint="name a layer that is there, or leave layer out",
+        )
+    return FINAL if layer == model.n_layers else layer
 
 
 def layers_of(model: LanguageModel) -> Any:
@@ -60,24 +76,39 @@ def layers_of(model: LanguageModel) -> Any:
     return found[0]
 
 
-def states_after(model: LanguageModel, embeds_BTD: Any, layer: int, **settings: Any) -> Any:
-    """States [B, T, D] after a layer, no later layer computed; `FINAL` is what the output matrix reads."""
+def states_after(
+    model: LanguageModel, embeds_BTD: Any, layers: Sequence[int], **settings: Any
+) -> tuple[Any, ...]:
+    """States [B, T, D] after each of these layers; the pass ends at the last one of them.
+
+    `FINAL` is what the output matrix reads, behind all others.
+    """
     settings = {"use_cache": False, **settings}
-    if layer == FINAL:
-        return model.network.base_model(inputs_embeds=embeds_BTD, **settings).last_hidden_state
-    next_layer = layers_of(model)[layer]
+    last = FINAL if FINAL in layers else max(layers)
+    found: dict[int, Any] = {}
 
-    def reached(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        raise _Reached(given[0] if given else named["hidden_states"])
+    def watch(layer: int) -> Callable[..., None]:
+        def reached(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+            found[layer] = given[0] if given else named["hidden_states"]
+            if layer == last:
+                raise _Reached
 
-    hook = next_layer.register_forward_pre_hook(reached, with_kwargs=True)
+        return reached
+
+    hooks = [
+        layers_of(model)[layer].register_forward_pre_hook(watch(layer), with_kwargs=True)
+        for layer in dict.fromkeys(layers)
+        if layer != FINAL
+    ]
     try:
-        model.network.base_model(inputs_embeds=embeds_BTD, **settings)
-    except _Reached as end:
-        return end.states
+        answer = model.network.base_model(inputs_embeds=embeds_BTD, **settings)
+        found[FINAL] = answer.last_hidden_state
+    except _Reached:
+        pass
     finally:
-        hook.remove()
-    raise AssertionError("a layer was never reached")
+        for hook in hooks:
+            hook.remove()
+    return tuple(found[layer] for layer in layers)
 
 
 @contextlib.contextmanager
@@ -110,6 +141,7 @@ class Aligned:
         pieces_WT: the phrase as pieces and what follows, padded on the right.
         merged_WS: the new id and what follows.
         last_W: column of the phrase's last piece in `pieces_WT`.
+        next_WS: what follows each place of `merged_WS`.
         exists_WS: places that are compared: there, and with a successor.
     """
 
@@ -117,6 +149,7 @@ class Aligned:
     is_there_WP: NDArray[np.bool_]
     pieces_WT: Ids
     merged_WS: Ids
+    next_WS: Ids
     last_W: Ids
     exists_WS: NDArray[np.bool_]
 
@@ -144,11 +177,14 @@ def aligned(windows: Windows, n_rows: int) -> Aligned:
     pieces = np.where(inside, np.take_along_axis(windows.ids_WT, np.minimum(at, most), axis=1), 0)
     last = windows.n_pieces_W - 1
     following = last[:, None] + np.arange(windows.after)[None]
-    merged = np.take_along_axis(pieces, np.minimum(following, pieces.shape[1] - 1), axis=1)
+    merged, behind = (
+        np.take_along_axis(pieces, np.minimum(places, pieces.shape[1] - 1), axis=1)
+        for places in (following, following + 1)
+    )
     merged[:, 0] = n_rows + windows.token_W
     exists = following + 1 < rest[:, None]
     merged = np.where(following < rest[:, None], merged, 0)
-    return Aligned(before_WP, there, pieces, merged, last, exists)
+    return Aligned(before_WP, there, pieces, merged, behind, last, exists)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,14 +214,26 @@ class Past:
         return cache
 
 
-def taught(model: LanguageModel, group: Aligned, layer: int) -> tuple[Any, Past | None]:
-    """One pass over the windows as pieces: the states to imitate [W, S, D], and the past.
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """What one pass over a group of windows as pieces shows.
 
-    The past is None where there is nothing before the tokens, or the model keeps no keys.
+    Attributes:
+        told_WSD: the states to imitate.
+        past: None where there is nothing before the tokens, or the model keeps no keys.
+        before_WPD: states before the tokens, of the last layer that was asked for.
     """
+
+    told_WSD: Any
+    past: Past | None
+    before_WPD: Any
+
+
+def taught(model: LanguageModel, group: Aligned, layers: Sequence[int]) -> Taught:
+    """One pass over the windows as pieces, to the last of these layers; the first one is imitated."""
     import torch
 
-    device = model.embedding.weight.device
+    device = model.device
     ids = torch.from_numpy(np.concatenate([group.before_WP, group.pieces_WT], axis=1)).to(device)
     mask = _mask(group.is_there_WP, group.pieces_WT.shape[1], device)
     n_before = group.before_WP.shape[1]
@@ -194,15 +242,15 @@ def taught(model: LanguageModel, group: Aligned, layer: int) -> tuple[Any, Past 
         states = states_after(
             model,
             model.embed(ids),
-            layer,
+            layers,
             attention_mask=mask,
             position_ids=_positions(mask, ids.shape[1]),
             past_key_values=cache,
             use_cache=cache is not None,
         )
         at = torch.from_numpy(group.places_WS).to(device) + n_before
-        told = states.gather(1, at[..., None].expand(-1, -1, states.shape[2])).clone()
-    return told, _past(cache, mask, n_before)
+        told = states[0].gather(1, at[..., None].expand(-1, -1, states[0].shape[2])).clone()
+        return Taught(told, _past(cache, mask, n_before), states[-1][:, :n_before].clone())
 
 
 def _new_cache(model: LanguageModel) -> Any:
@@ -231,12 +279,12 @@ def _past(cache: Any, mask: Any, n_before: int) -> Past | None:
 
 
 def read_behind(
-    model: LanguageModel, group: Aligned, past: Past | None, rows_ND: Any, layer: int
-) -> Any:
-    """States [W, S, D] from the token on, with these rows; gradients reach the rows alone."""
+    model: LanguageModel, group: Aligned, past: Past | None, rows_ND: Any, layers: Sequence[int]
+) -> tuple[Any, ...]:
+    """States [W, S, D] of each layer from the token on, with these rows; gradients reach the rows alone."""
     import torch
 
-    device = model.embedding.weight.device
+    device = model.device
     merged = torch.from_numpy(group.merged_WS).to(device)
     if past is None:
         before = torch.from_numpy(group.before_WP).to(device)
@@ -245,17 +293,17 @@ def read_behind(
         states = states_after(
             model,
             model.embed(ids, rows_ND),
-            layer,
+            layers,
             attention_mask=mask,
             position_ids=_positions(mask, ids.shape[1]),
         )
-        return states[:, before.shape[1] :]
+        return tuple(one[:, before.shape[1] :] for one in states)
     ones = torch.ones(merged.shape, dtype=past.is_there_WP.dtype, device=device)
     mask = torch.cat([past.is_there_WP, ones], dim=1)
     return states_after(
         model,
         model.embed(merged, rows_ND),
-        layer,
+        layers,
         attention_mask=mask,
         position_ids=_positions(mask, merged.shape[1]),
         past_key_values=past.cache(model),
@@ -271,12 +319,12 @@ def is_shared_safely(
 
     with torch.no_grad():
         try:
-            shared = read_behind(model, group, past, rows_ND, layer).float()
+            (shared,) = read_behind(model, group, past, rows_ND, (layer,))
         except (AttributeError, IndexError, TypeError, ValueError, RuntimeError):
             return False
-        whole = read_behind(model, group, None, rows_ND, layer).float()
+        (whole,) = read_behind(model, group, None, rows_ND, (layer,))
     exists = torch.from_numpy(group.exists_WS).to(whole.device)
-    apart = (shared - whole)[exists].abs().max()
+    apart = (shared.float() - whole.float())[exists].abs().max()
     kind = str(model.embedding.weight.dtype).removeprefix("torch.")
     allowed = _TOLERANCE.get(kind, _ROUGH)
     return bool(apart <= allowed * max(1e-6, float(whole[exists].abs().max())))

@@ -9,10 +9,14 @@ told goes over the process group that Accelerate makes, so no file and no name m
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, Literal
 
 from tokengraft.events import Listen, ignore
+
+Kind = Literal["distil", "sft"]
 
 # While the first process plans or applies, the others wait in a collective operation.
 PATIENCE = timedelta(days=7)
@@ -31,25 +35,31 @@ def is_follower() -> bool:
 
 def follow(listen: Listen = ignore) -> None:
     """Train whatever the first process trains, until it dismisses all others."""
-    from tokengraft.training import sft_training
+    state()
+    while (told := _told(None)) is not None:
+        kind, work = told
+        _trainer(kind)(Path(work), listen)
 
-    _gather()
-    while (work := _told(None)) is not None:
-        sft_training.train(Path(work), listen)
 
-
-def train_together(work: Path, listen: Listen = ignore) -> None:
-    """Train a folder, in all processes of the launch."""
-    from tokengraft.training import sft_training
-
+def train_together(kind: Kind, work: Path, listen: Listen = ignore) -> Any:
+    """Train a folder, in all processes of the launch; what the first process's training returns."""
     if count() > 1:
-        _gather()
-        _told(str(work))
+        state()
+        _told((kind, str(work)))
     try:
-        sft_training.train(work, listen)
+        return _trainer(kind)(work, listen)
     except BaseException:
         _FAILED.append(work)
         raise
+
+
+def _trainer(kind: Kind) -> Callable[[Path, Listen], Any]:
+    trainer: Callable[[Path, Listen], Any]
+    if kind == "sft":
+        from tokengraft.training.sft_training import train as trainer
+    else:
+        from tokengraft.training.distil_training import train as trainer
+    return trainer
 
 
 def dismiss() -> None:
@@ -59,12 +69,12 @@ def dismiss() -> None:
     launcher ends them when this process ends.
     """
     if count() > 1 and not is_follower() and not _FAILED:
-        _gather()
+        state()
         _told(None)
 
 
-def _gather() -> None:
-    """Make the process group, once."""
+def state() -> Any:
+    """Accelerate's state of this process; made once, with the process group."""
     import torch
 
     from accelerate import PartialState
@@ -72,12 +82,13 @@ def _gather() -> None:
     if not PartialState._shared_state:  # noqa: SLF001 - Accelerate has no other way to ask
         on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
         PartialState(cpu=on_cpu, timeout=PATIENCE)
+    return PartialState()
 
 
-def _told(work: str | None) -> str | None:
-    """Send (first process) or receive (all others) the folder to train; None ends it."""
+def _told(what: tuple[Kind, str] | None) -> tuple[Kind, str] | None:
+    """Send (first process) or receive (all others) a folder and how to train it; None ends it."""
     from accelerate.utils import broadcast_object_list
 
-    box = [work]
+    box = [what]
     broadcast_object_list(box, from_process=0)
     return box[0]

@@ -182,7 +182,7 @@ def judged(
 def fisher(model: LanguageModel, states_PD: Singles, rng: np.random.Generator) -> Values:
     """Mean Fisher information of the prediction about the final state: U'(diag p - p p')U."""
     chosen = states_PD[rng.permutation(len(states_PD))[:_FISHER_STATES]]
-    logits = masked_logits(model, chosen, None).double().numpy()
+    logits = masked_logits(model, chosen, None).double().cpu().numpy()
     p_PV = np.exp(logits - logits.max(axis=1, keepdims=True))
     p_PV /= p_PV.sum(axis=1, keepdims=True)
     means_PD = np.zeros((len(chosen), model.width))
@@ -238,7 +238,7 @@ class Judge:
                     for states in (self.told_WAD, states_WAD)
                 )
                 apart = torch.nan_to_num(told - found, nan=0.0)
-                kl[at] = (told.exp() * apart).sum(dim=-1).double().numpy()
+                kl[at] = (told.exp() * apart).sum(dim=-1).double().cpu().numpy()
         a_window = kl.sum(axis=1) / np.maximum(1, self.exists_WA.sum(axis=1))
         counts = np.maximum(1, np.bincount(self.windows.token_W, minlength=self.n))
         return np.asarray(np.bincount(self.windows.token_W, a_window, self.n) / counts)

@@ -49,13 +49,30 @@ def cross_entropy(
     model: LanguageModel, states_PD: Any, targets_P: Any, rows_ND: Any, weights_P: Any
 ) -> Any:
     """The weighted sum of cross-entropies over V + N tokens; logits of some positions at a time."""
+    return cross_entropies(model, states_PD, targets_P, rows_ND, weights_P)[0]
+
+
+def cross_entropies(
+    model: LanguageModel, states_PD: Any, targets_P: Any, rows_ND: Any, weights_P: Any
+) -> tuple[Any, Any]:
+    """The weighted sum, with gradients in states and rows; and each position's own, without."""
+    require_plain(model)
+    total, losses_P = _function().apply(states_PD, rows_ND, model, targets_P, weights_P)
+    return total, losses_P
+
+
+def require_plain(model: LanguageModel) -> None:
+    """Refuse a model whose logits are capped.
+
+    Raises:
+        UnsupportedFormat: they are.
+    """
     if model.written.limit is not None:
         raise UnsupportedFormat(
             "cross-entropy of rows is not there for soft-capped logits",
             detail=f"{type(model.network).__name__} caps at {model.written.limit:g}",
             hint="train these rows with the objective `predictions` or `states`",
         )
-    return _function().apply(states_PD, rows_ND, model, targets_P, weights_P)
 
 
 def _float32() -> Any:
@@ -83,31 +100,40 @@ def _function() -> Any:
         @staticmethod
         def forward(
             ctx: Any, states_PD: Any, rows_ND: Any, model: Any, targets_P: Any, weights_P: Any
-        ) -> Any:
-            loss, state_slope, row_slope = _loss_and_slopes(
-                model, states_PD, rows_ND, targets_P, weights_P
+        ) -> tuple[Any, Any]:
+            losses_P, *slopes = _losses_and_slopes(
+                model, states_PD, rows_ND, targets_P, weights_P, any(ctx.needs_input_grad)
             )
-            ctx.save_for_backward(state_slope, row_slope)
-            return loss
+            ctx.save_for_backward(*slopes)
+            ctx.mark_non_differentiable(losses_P)
+            return (weights_P * losses_P).sum(), losses_P
 
         @staticmethod
-        def backward(ctx: Any, given: Any) -> Any:
+        def backward(ctx: Any, given: Any, _: Any) -> Any:
             state_slope, row_slope = ctx.saved_tensors
             return given * state_slope, given * row_slope, None, None, None
 
     return CrossEntropy
 
 
-def _loss_and_slopes(
-    model: LanguageModel, states_PD: Any, rows_ND: Any, targets_P: Any, weights_P: Any
-) -> tuple[Any, Any, Any]:
-    """The loss and its gradients in states and in new rows: (p - 1[target]) times rows or states."""
+def _losses_and_slopes(
+    model: LanguageModel,
+    states_PD: Any,
+    rows_ND: Any,
+    targets_P: Any,
+    weights_P: Any,
+    wants_slopes: bool,  # noqa: FBT001
+) -> tuple[Any, ...]:
+    """Losses, and the gradients of their sum in states and in new rows.
+
+    These are (p - 1[target]) times rows or states.
+    """
     import torch
 
     head_VD, bias_V = model.head.weight, getattr(model.head, "bias", None)
     kind, n_old, scale = head_VD.dtype, model.n_rows, model.written.scale
     rows = rows_ND.to(kind)
-    total = states_PD.new_zeros((), dtype=torch.float32)
+    losses = states_PD.new_zeros(len(states_PD), dtype=torch.float32)
     state_slope = torch.empty_like(states_PD)
     row_slope = torch.zeros(rows_ND.shape, dtype=torch.float32, device=rows_ND.device)
     step = max(1, min(len(states_PD), _LOGITS_AT_ONCE // n_old))
@@ -125,21 +151,25 @@ def _loss_and_slopes(
         old, new = old.float(), new.float()  # float32 logits stay in the buffer
         most = torch.maximum(old.amax(dim=1), new.amax(dim=1))[:, None]
         is_new = target >= n_old
-        at_old = torch.where(is_new, 0, target)[:, None]
-        at_new = torch.where(is_new, target - n_old, 0)[:, None]
+        at_old, at_new = (
+            torch.where(is_new, *pair)[:, None] for pair in ((0, target), (target - n_old, 0))
+        )
         chosen = torch.where(is_new, new.gather(1, at_new)[:, 0], old.gather(1, at_old)[:, 0])
         old.sub_(most).exp_()
         new = new.sub_(most).exp_()
         norm = old.sum(dim=1) + new.sum(dim=1)
-        total = total + (weight * (norm.log() + most[:, 0] - chosen)).sum()
-        share = (weight * scale / norm)[:, None]
-        old.mul_(share)
-        new.mul_(share)
+        losses[here] = norm.log() + most[:, 0] - chosen
+        if not wants_slopes:
+            continue
         taken = (weight * scale)[:, None]
+        old.mul_(taken / norm[:, None])
+        new.mul_(taken / norm[:, None])
         old.scatter_add_(1, at_old, torch.where(is_new[:, None], 0.0, -taken))
         new.scatter_add_(1, at_new, torch.where(is_new[:, None], -taken, 0.0))
         old, new = old.to(kind), new.to(kind)
         torch.mm(old, head_VD, out=state_slope[here])
         state_slope[here] += new @ rows
         row_slope += (new.t() @ state).float()
-    return total, state_slope, row_slope.to(rows_ND.dtype)
+    if not wants_slopes:
+        return (losses,)
+    return losses, state_slope, row_slope.to(rows_ND.dtype)

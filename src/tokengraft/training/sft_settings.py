@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tokengraft.errors import MissingExtra, RefusedError, UsageError
 from tokengraft.recipes import Supervised
+from tokengraft.training.trackers import require_tracker
 
 SETTINGS, START = "settings.json", "start.safetensors"
 HINT_EXTRA = "pip install 'tokengraft[train]'"
@@ -102,15 +103,7 @@ def check_wish(wish: Supervised, quantized: str, *, n_processes: int = 1) -> Non
             subject="train.sft.quantize",
             hint="pip install bitsandbytes, or leave quantize out",
         )
-    if wish.log != "jsonl" and not find_spec(
-        wish.log if wish.log != "tensorboard" else "tensorboard"
-    ):
-        raise MissingExtra(
-            f"log = {wish.log!r} needs {wish.log}, which is not installed",
-            detail="curves are written as JSON Lines in any case",
-            subject="train.sft.log",
-            hint=f"pip install {wish.log}, or leave log out",
-        )
+    require_tracker(wish.log, "train.sft.log")
     if quantized and wish.method == "lora" and wish.save == "baked":
         raise NotTrainable(
             f"an adapter cannot be baked into weights that are quantised ({quantized})",

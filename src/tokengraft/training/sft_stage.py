@@ -57,7 +57,7 @@ def run(job: Job) -> StageResult:
     notes = (*notes_on(audit), *notes)
     for note in notes:
         job.listen(Note("sft", note))
-    ranks.train_together(job.work, job.listen)
+    ranks.train_together("sft", job.work, job.listen)
     return _result(job, wish, notes)
 
 

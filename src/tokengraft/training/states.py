@@ -51,9 +51,10 @@ def states_at(
             chosen = order[batch]
             last = int(places_WA[chosen].max()) + 1
             found = model.hidden(torch.from_numpy(ids_WT[chosen, :last]), rows, layers)
-            at = torch.from_numpy(places_WA[chosen])[..., None]
+            at = torch.from_numpy(places_WA[chosen])[..., None].to(model.device)
             for array, states in zip(kept, found, strict=True):
-                array[chosen] = states.gather(1, at.expand(-1, -1, states.shape[2])).float().numpy()
+                found_there = states.gather(1, at.expand(-1, -1, states.shape[2]))
+                array[chosen] = found_there.float().cpu().numpy()
     return kept
 
 
@@ -76,9 +77,10 @@ def log_scores(
                 model, hidden_PD[here], None if without_P is None else without_P[here]
             )
             norm = torch.logsumexp(logits, dim=-1)
-            target = logits.gather(1, torch.from_numpy(targets_P[here])[:, None])[:, 0]
-            norms[here] = norm.double().numpy()
-            chosen[here] = (target - norm).double().numpy()
+            at = torch.from_numpy(targets_P[here])[:, None].to(model.device)
+            target = logits.gather(1, at)[:, 0]
+            norms[here] = norm.double().cpu().numpy()
+            chosen[here] = (target - norm).double().cpu().numpy()
     return norms, chosen
 
 
@@ -201,15 +203,15 @@ def neutral_states(
         for batch in model.batches(len(ids_ST), ids_ST.shape[1]):
             here = slice(int(bounds[batch.start]), int(bounds[batch.stop]))
             (states,) = model.hidden(torch.from_numpy(ids_ST[batch]))
-            kept = states[torch.from_numpy(keep_ST[batch])].float()
-            hidden[here] = kept.numpy()
+            kept = states[torch.from_numpy(keep_ST[batch]).to(model.device)].float()
+            hidden[here] = kept.cpu().numpy()
             step = max(1, _LOGITS_AT_ONCE // model.n_rows)
             for first in range(0, len(kept), step):
                 part = slice(here.start + first, min(here.start + first + step, here.stop))
                 logits = model.logits(kept[first : first + step]).float()
                 norm = torch.logsumexp(logits, dim=-1)
-                norms[part] = norm.double().numpy()
-                logs[:, part] = (logits[:, firsts] - norm[:, None]).T.numpy()
+                norms[part] = norm.double().cpu().numpy()
+                logs[:, part] = (logits[:, firsts] - norm[:, None]).T.cpu().numpy()
     return Neutral(ids_ST, sequence, at, hidden, norms, logs)
 
 

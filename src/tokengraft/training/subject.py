@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +36,9 @@ class Subject:
     used_V: NDArray[np.bool_]
 
 
-@lru_cache(maxsize=1)
-def open_subject(folder: Path, *, two_rows: bool = False) -> Subject:
+def open_subject(
+    folder: Path, dtype: str = "float32", device: str = "cpu", *, two_rows: bool = False
+) -> Subject:
     """Load a base; the last one is kept, since stages follow each other on the same.
 
     Args:
@@ -47,10 +47,28 @@ def open_subject(folder: Path, *, two_rows: bool = False) -> Subject:
         MissingExtra: torch or transformers are not installed.
         UnsupportedFormat: the model or its tokenizer is of a kind that is not trained here.
     """
+    asked = (folder, dtype, device)
+    if asked not in _KEPT:
+        forget_subject()
+        _KEPT[asked] = _opened(*asked)
+    found = _KEPT[asked]
+    if not two_rows or not found.model.tied:
+        return found
+    # The old rows of both are the same, so one matrix serves for them.
+    return replace(found, model=replace(found.model, tied=False))
+
+
+def forget_subject() -> None:
+    """Let go of the base that is kept: where one model fits, two may not."""
+    _KEPT.clear()
+
+
+_KEPT: dict[tuple[Path, str, str], Subject] = {}
+
+
+def _opened(folder: Path, dtype: str, device: str) -> Subject:
     tokenizer = open_tokenizer(folder)
-    model = load_model(folder)
-    if two_rows and model.tied:  # the old rows of both are the same, so one matrix serves for them
-        model = replace(model, tied=False)
+    model = load_model(folder, dtype, device)
     words = word_pieces(tokenizer, model.n_rows)
     told = json.loads(tokenizer.to_str())
     bos = next(iter(opening_ids(told["post_processor"])), None)
