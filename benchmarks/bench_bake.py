@@ -11,7 +11,7 @@ attention, routers and experts of the layers that lie whole in the first N shard
 and verifies it with hard links: those shards are written anew, the others stay links. The weights
 under the adapter are holes, so every number that is written is the rounded sum alone, and samples of
 it are computed again with numpy. With `--everywhere` the adapter covers all layers, and apply is
-interrupted when the first N shards are written, or after `--minutes`: its memory is measured, and
+ended when the first N shards are written, or after `--minutes`: its memory is measured, and
 nothing is left to verify.
 
 `growing` bakes adapters over 4, 12 and 48 layers of a model with as many experts, all of it narrow:
@@ -112,7 +112,7 @@ def large(work: Path, wish: argparse.Namespace) -> int:
             return behind in seen or time.monotonic() > end
 
         costs.append(stopped(tokengraft_command(*command), enough))
-        told("apply, interrupted", costs[-1], f"while it wrote {seen[-1] if seen else 'no shard'}")
+        told("apply, ended early", costs[-1], f"while it wrote {seen[-1] if seen else 'no shard'}")
         return int(max(cost.peak_mb for cost in costs) > LIMIT_MB)
     costs.append(tokengraft(*command))
     told("apply", costs[-1], f"{folder_bytes(out, new_only=True):,} bytes written")
@@ -316,7 +316,7 @@ def beside(work: Path, wish: argparse.Namespace) -> int:
     told("merge_and_unload + save", theirs)
     print(
         f"{n_tensors} tensors: {n_equal} bit for bit alike; the largest difference is {worst:.1f} "
-        "steps of bfloat16 at the larger of the two numbers that were added"
+        "steps of bfloat16 at the largest of old number, new number and what was added"
     )
     return int(worst > 1)
 
@@ -331,7 +331,8 @@ def compared(work: Path) -> tuple[float, int, int]:
         if np.array_equal(values[1], values[2]):
             n_equal += 1
             continue
-        largest = np.maximum(np.abs(values[0]), np.maximum(np.abs(values[1]), np.abs(values[2])))
+        added = values[1] - values[0]  # PEFT rounds it, so it counts where it is the larger one
+        largest = np.max(np.abs([*values, added]), axis=0)
         step = 2.0 ** (np.floor(np.log2(np.maximum(largest, 1e-30))) - 7)
         worst = max(worst, float((np.abs(values[1] - values[2]) / step).max()))
     return worst, len(out), n_equal

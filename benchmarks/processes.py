@@ -44,7 +44,7 @@ def run(command: Sequence[str | Path], *, input_text: str | None = None) -> Cost
 
 
 def stopped(command: Sequence[str | Path], when: Callable[[], bool]) -> Cost:
-    """Run a command until `when` says so, then interrupt it as a user would; its output is not kept."""
+    """Run a command until `when` says so, then end it with SIGTERM; its output is not kept."""
     started = time.perf_counter()
     process = subprocess.Popen(
         [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
@@ -54,7 +54,7 @@ def stopped(command: Sequence[str | Path], when: Callable[[], bool]) -> Cost:
         time.sleep(0.2)
         done, status, usage = os.wait4(process.pid, os.WNOHANG)
     if not done:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return Cost(time.perf_counter() - started, usage.ru_maxrss / 1024, process.returncode, "")
