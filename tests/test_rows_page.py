@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from benchmarks.rows.page import main, pairs_table, shown
+from benchmarks.rows.page import main, pairs_table, shown, take_in
 from benchmarks.rows.reached import reached_table
 
 LINES = [
@@ -69,6 +69,22 @@ def test_tables_come_from_results_and_prose_stays(
     main()
     assert set(json.loads((tmp_path / "page" / "small.json").read_text())) == {"S1", "S2"}
     assert page.read_text("utf-8") == written
+    fewer = {**told, "lines": [{**LINES[0], "read_kl": 0.25}], "against_peers": []}
+    results(tmp_path / "again", {"S2": fewer})
+    take_in(
+        "small", json.loads((tmp_path / "again" / "results.json").read_text()), tmp_path / "page"
+    )
+    kept = json.loads((tmp_path / "page" / "small.json").read_text())["S2"]
+    assert [line["method"] for line in kept["lines"]] == ["mean", "fit", "fit", "omp"]
+    assert kept["lines"][0]["read_kl"] == 0.25
+    assert kept["against_peers"] == [PAIR]
+    other = {**fewer, "sizes": "3 tokens"}
+    results(tmp_path / "other", {"S2": other})
+    take_in(
+        "small", json.loads((tmp_path / "other" / "results.json").read_text()), tmp_path / "page"
+    )
+    kept = json.loads((tmp_path / "page" / "small.json").read_text())["S2"]
+    assert [line["method"] for line in kept["lines"]] == ["mean"]
 
 
 def test_a_pair_without_an_interval_shows_none() -> None:

@@ -36,7 +36,17 @@ from benchmarks.rows.tables import against_peers, markdown, recovery, summarise
 from benchmarks.rows.trained_peers import ORIGINALS, TRAINED, Swept, swept_key
 
 # What must be the same for results of two runs to stand in one table.
-_SAME = ("model", "text", "tokens", "windows", "background", "documents", "epochs", "use")
+_SAME = (
+    "model",
+    "text",
+    "tokens",
+    "windows",
+    "background",
+    "neutral",
+    "documents",
+    "epochs",
+    "use",
+)
 METHODS = {**PEERS, **TRAINED, **OURS, **OURS_TRAINED}
 TRACKS = {"training-free": (OURS, PEERS), "trained": (OURS_TRAINED, TRAINED)}
 
@@ -68,7 +78,13 @@ def main() -> int:
     told: dict[str, Any] = {}
     pages = []
     for name in wish.strata:
-        stratum = choose(subject, name, background=wish.background, wanted=wish.tokens)
+        stratum = choose(
+            subject,
+            name,
+            background=wish.background,
+            neutral=wish.neutral,
+            wanted=wish.tokens,
+        )
         if not len(stratum.windows[TEST]):
             print(f"  {name}: the text has no such tokens")
             continue
@@ -162,6 +178,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--epochs", type=int, default=1, help="of trained methods")
     parser.add_argument("--background", type=int, default=20_000, help="neutral positions")
+    parser.add_argument("--neutral", type=int, help="neutral positions to fit on, if other")
     parser.add_argument("--documents", type=int, default=6_000, help="read at most so many")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("-o", "--out", type=Path, required=True)

@@ -44,21 +44,34 @@ def main() -> None:
 
 
 def take_in(name: str, told: dict[str, Any], kept: Path) -> None:
-    """Keep the lines of a run: strata that were run before and not now stay as they were."""
+    """Keep the lines of a run.
+
+    Strata that were run before and not now stay as they were; methods too, where all else is the same.
+    """
     path = kept / f"{name}.json"
     known: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     run = told.pop("run")
     for stratum, one in told.items():
         lines = [_rounded(line) for line in one["lines"]]
+        pairs = _rounded(one["against_peers"])
+        before = known.get(stratum)
+        if before and before["sizes"] == one["sizes"] and _is_same(before["run"], run):
+            new = {line["method"] for line in lines}
+            lines += [line for line in before["lines"] if line["method"] not in new]
+            pairs += [pair for pair in before["against_peers"] if pair["method"] not in new]
         known[stratum] = {
             "run": run,
             "sizes": one["sizes"],
             "lines": lines,
-            "against_peers": _rounded(one["against_peers"]),
+            "against_peers": pairs,
         }
         plot = recovery_plot(f"{name} {stratum}", lines)
         (kept / f"{name}-{stratum}.svg").write_text(plot, "utf-8")
     path.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return sorted(shown(one).split()) == sorted(shown(other).split())
 
 
 def _rounded(value: Any) -> Any:

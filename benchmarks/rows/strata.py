@@ -52,8 +52,20 @@ class Stratum:
     frequency_N: NDArray[np.float64]
 
 
-def choose(subject: Subject, name: str, *, background: int, wanted: int | None = None) -> Stratum:
-    """Choose the tokens of a stratum and cut their windows; always the same for a subject."""
+def choose(
+    subject: Subject,
+    name: str,
+    *,
+    background: int,
+    wanted: int | None = None,
+    neutral: int | None = None,
+) -> Stratum:
+    """Choose the tokens of a stratum and cut their windows; always the same for a subject.
+
+    Args:
+        background: positions of neutral text, to measure on and to fit on; `neutral`: to fit on,
+            where that is another number.
+    """
     rng = np.random.default_rng([ord(letter) for letter in name])
     wanted = wanted or WANTED[name]
     phrases = {"S1": _resplit, "S2": _several_pieces, "S3": _described, "S4": _nonce}[name](
@@ -67,7 +79,8 @@ def choose(subject: Subject, name: str, *, background: int, wanted: int | None =
         counts += seen
     n_positions = sum(len(ids) for part in subject.parts.values() for ids in part)
     backgrounds = {
-        part: _background(subject, phrases, part, background, rng) for part in (FIT, TEST)
+        part: _background(subject, phrases, part, positions, rng)
+        for part, positions in ((FIT, neutral or background), (TEST, background))
     }
     return Stratum(name, phrases, found, backgrounds, np.maximum(counts, 1) / n_positions)
 

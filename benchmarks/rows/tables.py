@@ -89,15 +89,14 @@ def summarise(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 def _aggregates(result: Result) -> dict[str, Any]:
     arrays = result.arrays
-    means = {
-        key: float(np.mean(arrays[key]))
-        for key in ("read_kl", "write_gap", "write_abs", "write_kl", "canonical", "mass", "lift")
-    }
+    keys = ["read_kl"]
+    if is_due(result):
+        keys += ["write_gap", "write_abs", "write_kl", "canonical", "mass", "lift"]
+    means = {key: float(np.mean(arrays[key])) for key in keys}
     means["read_bits"] = float(arrays["read_nats"].sum() / arrays["read_bytes"].sum() / np.log(2))
-    due = float(arrays["due"].sum())
     means["taken"] = float(arrays["taken"].mean())
-    if due > 0:
-        means["leak"] = float(arrays["taken"].sum() / due)
+    if is_due(result):
+        means["leak"] = float(arrays["taken"].sum() / arrays["due"].sum())
     else:
         means["written"] = means["taken"]
     return {**means, **result.figures}

@@ -150,13 +150,20 @@ def train(work: Path, listen: Listen = ignore) -> RowSet:
         work=work,
         seed=task.seed,
         share=share_of(ranks.state()) if ranks.count() > 1 else None,
-        begin_ND=_begun(model, task.evidence.phrases, task.start.input_ND),
+        begin_ND=_begun(model, task),
         listen=listen,
     )
 
 
-def _begun(model: LanguageModel, phrases: Sequence[Phrase], start_ND: Values) -> Values:
-    """Where training begins: beyond the last piece; a description's last piece says little of it."""
+def _begun(model: LanguageModel, task: Task) -> Values:
+    """Where training begins: beyond the last piece; a description's last piece says little of it.
+
+    One row that is trained to be written as well begins where it is: beyond the last piece it is
+    written far too often, and there are too few steps to unlearn that.
+    """
+    start_ND, phrases = task.start.input_ND, task.evidence.phrases
+    if model.tied and task.wish.writing == "solve":
+        return start_ND
     read_VD = model.input_VD()
     is_described = np.array([phrase.is_described for phrase in phrases])
     return np.where(is_described[:, None], start_ND, beyond_last(read_VD, phrases))
