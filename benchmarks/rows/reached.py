@@ -30,7 +30,7 @@ def reached_table(models: Mapping[str, Mapping[str, Any]]) -> str:
     for name, told in models.items():
         lines = {(line["method"], line["variant"]): line for line in told["lines"]}
         for pair in told["against_peers"]:
-            if pair["method"] not in ("fit", "distil", "distil+fit"):
+            if pair["method"] not in ("fit", "distil", "distil+ntp", "distil+fit"):
                 continue
             cells = _cells(pair, lines)
             kind = {"tied": ", one", "untied": ", two"}.get(pair["variant"], "")

@@ -7,7 +7,6 @@ one alone keeps a state there, writes curves and has the result.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
