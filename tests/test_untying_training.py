@@ -72,7 +72,6 @@ def test_fit_and_distil_follow_the_plan(
     ids = [token.id for token in plan.tokens if token.init == "trained"]
     assert len(ids) == 2
     read_ND = rows(out, INPUT, ids)
-    assert not (read_ND == rows(tied, INPUT, list(range(len(ids))))).any()
     why = {token.text: token.why for token in plan.tokens}
     offers = [note for note in done.tokens.notes if "[rows] untie = true" in note]
     if untied:
