@@ -33,6 +33,18 @@ REPEAT = (
     "Say these words: {}.",
     "Repeat after me: {}.",
     "Please say again: {}.",
+    "Repeat the following: {}.",
+    "Please repeat these words: {}.",
+    "Can you repeat these words: {}?",
+    "Can you say {}?",
+    "Repeat {}.",
+    "Please repeat {}.",
+    "Say {} again.",
+    "Please say {}.",
+    "Say the words {} once more.",
+    "I want you to say these words: {}.",
+    "I want to hear the words {}.",
+    "Words to repeat: {}.",
 )
 REPEAT_HELD_OUT = ("Please say these words again: {}.", "Repeat the words {}.")
 
@@ -106,6 +118,7 @@ def make_data(
     *,
     neutral: Make,
     near_miss: Make,
+    rows: int = 2000,
 ) -> None:
     """Write the rows to train on and the suite of an example.
 
@@ -113,8 +126,9 @@ def make_data(
         about: the script's own description.
         mix: what rows to train on are made by, in turn; what the first one makes wants new tokens.
         say: from such a row to the prompt of a suite.
+        rows: how many to train on, unless the command line says otherwise.
     """
-    given = options(folder, about.splitlines()[0])
+    given = options(folder, about.splitlines()[0], rows)
     r = random.Random(given.seed)
     rows = [make(r, held_out=False) for _ in range(given.rows // len(mix)) for make in mix]
     r.shuffle(rows)
@@ -129,11 +143,11 @@ def make_data(
     write(given.out / "suite.jsonl", [*suite, *texts(r, 60)])
 
 
-def options(folder: Path, about: str) -> argparse.Namespace:
+def options(folder: Path, about: str, rows: int) -> argparse.Namespace:
     """Where to write, how much, and the seed."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--out", type=Path, default=folder, help="where both files go")
-    parser.add_argument("--rows", type=int, default=2000, help="rows to train on")
+    parser.add_argument("--rows", type=int, default=rows, help="rows to train on")
     parser.add_argument(
         "--prompts", type=int, default=200, help="prompts of each kind in the suite"
     )

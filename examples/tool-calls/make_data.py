@@ -181,5 +181,5 @@ def say(row: world.Row) -> world.Row:
 
 
 if __name__ == "__main__":
-    mix = (call, call, near_miss, neutral, neutral)
+    mix = (call, call, near_miss, near_miss, neutral, neutral)
     world.make_data(HERE, __doc__, mix, say, neutral=neutral, near_miss=near_miss)

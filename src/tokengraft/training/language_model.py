@@ -194,23 +194,27 @@ def language_model(network: Any) -> LanguageModel:
             detail=f"{type(network).__name__} writes no tokens",
             hint="fit rows on a causal language model",
         )
-    config = text_config(network.config)
-    divided = getattr(config, "logits_scaling", None)
-    bias = getattr(head, "bias", None)
     found = LanguageModel(
         network=network,
         embedding=embedding,
         head=head,
         tied=embedding.weight.data_ptr() == head.weight.data_ptr(),
-        written=Written(
-            scale=float(getattr(config, "logit_scale", None) or 1.0) / float(divided or 1.0),
-            limit=getattr(config, "final_logit_softcapping", None),
-            bias_V=None if bias is None else _array(bias),
-        ),
+        written=written_of(network),
         embed_scale=float(getattr(embedding, "scalar_embed_scale", None) or _scale_of(embedding)),
     )
     _compare(found)
     return found
+
+
+def written_of(network: Any) -> Written:
+    """How a transformers model comes from products to logits, as its config says."""
+    config, bias = text_config(network.config), getattr(network.get_output_embeddings(), "bias", None)
+    divided = getattr(config, "logits_scaling", None)
+    return Written(
+        scale=float(getattr(config, "logit_scale", None) or 1.0) / float(divided or 1.0),
+        limit=getattr(config, "final_logit_softcapping", None),
+        bias_V=None if bias is None else _array(bias),
+    )
 
 
 def text_config(config: Any) -> Any:

@@ -176,7 +176,9 @@ def _result(job: Job, wish: Supervised, notes: tuple[str, ...]) -> StageResult:
     names = json.loads((job.work / sft_training.NAMES).read_text(encoding="utf-8"))
     rows = trained_rows(folder, job.rows, names["input"], names["output"])
     if wish.method == "rows":
-        return StageResult(rows, None, notes)
+        settled = job.work / sft_training.SETTLED
+        told = settled.read_text(encoding="utf-8") if settled.exists() else ""
+        return StageResult(rows, None, (*notes, told) if told else notes)
     baked = wish.save == "baked"
     adapter = split_adapter(folder, job.work / "adapter", str(job.base))
     if baked:

@@ -16,10 +16,12 @@ from tokengraft.events import Listen, Note, ignore
 from tokengraft.training import sft_model
 from tokengraft.training.sft_data import HELD_OUT, TRAIN
 from tokengraft.training.sft_settings import START, Settings, device_batch
+from tokengraft.training.sft_settling import settle
 from tokengraft.training.sft_trainer import make_trainer
 
 STEP = "train"
 CURVES, CHECKPOINTS, RESULT, NAMES = "curves.jsonl", "checkpoints", "peft", "names.json"
+SETTLED = "settled.txt"  # what was done with the output rows behind the last step
 
 
 def train(work: Path, listen: Listen = ignore) -> None:
@@ -64,6 +66,10 @@ def _train(work: Path, listen: Listen) -> None:
     if last is not None:
         listen(Note(STEP, f"going on from {last.name}"))
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    if settings.wish.method == "rows" and len(sizes) > 1 and trainer.accelerator.is_main_process:
+        told = settle(trainer, model, settings.ids, settings.seed)
+        (work / SETTLED).write_text(told, encoding="utf-8")
+    trainer.accelerator.wait_for_everyone()
     trainer.save_model(str(work / RESULT))
     if trainer.accelerator.is_main_process:
         (work / NAMES).write_text(json.dumps(names) + "\n", encoding="utf-8")
