@@ -110,7 +110,7 @@ def write(path: Path, rows: Iterable[Row]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
-def make_data(
+def make_data(  # noqa: PLR0913 - what an example is made of
     folder: Path,
     about: str,
     mix: Sequence[Make],

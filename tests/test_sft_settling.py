@@ -1,5 +1,5 @@
 """Output rows that are solved behind a supervised training."""
-# ruff: noqa: E402 - without torch the imports below fail, and the file is skipped before them
+
 
 from __future__ import annotations
 
