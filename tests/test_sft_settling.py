@@ -1,6 +1,5 @@
 """Output rows that are solved behind a supervised training."""
 
-
 from __future__ import annotations
 
 import re

@@ -208,7 +208,10 @@ def language_model(network: Any) -> LanguageModel:
 
 def written_of(network: Any) -> Written:
     """How a transformers model comes from products to logits, as its config says."""
-    config, bias = text_config(network.config), getattr(network.get_output_embeddings(), "bias", None)
+    config, bias = (
+        text_config(network.config),
+        getattr(network.get_output_embeddings(), "bias", None),
+    )
     divided = getattr(config, "logits_scaling", None)
     return Written(
         scale=float(getattr(config, "logit_scale", None) or 1.0) / float(divided or 1.0),
