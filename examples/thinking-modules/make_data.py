@@ -50,6 +50,18 @@ COMPARED_HELD_OUT = (
     "Is the number {a} smaller than {b}?",
     "Can you tell me whether {a} is bigger than {b}?",
 )
+COUNTS = (
+    "Count from {} to {}.",
+    "Please count from {} to {}.",
+    "Count up from {} to {}.",
+    "Tell me the numbers from {} to {}.",
+    "Can you tell me the numbers from {} to {}?",
+    "Can you say all numbers from {} to {}?",
+    "Please say the numbers from {} to {}.",
+    "I want to hear the numbers from {} to {}.",
+    "Say the numbers between {} and {}.",
+    "Start at {} and count to {}.",
+)
 SIGNS = {"plus": "+", "minus": "-"}
 
 
@@ -108,8 +120,7 @@ def near_miss(r: random.Random, *, held_out: bool) -> world.Row:
         return plainly(*world.repeating(r, given, held_out=held_out), "This is easy.")
     a = r.randint(0, 14)
     b = r.randint(a + 2, a + 6)
-    known = ("Count from {} to {}.", "Please count from {} to {}.", "Count up from {} to {}.")
-    ask = "Can you count from {} to {}?" if held_out else r.choice(known)
+    ask = "Can you count from {} to {}?" if held_out else r.choice(COUNTS)
     run = ", ".join(str(n) for n in range(a, b + 1))
     return plainly(ask.format(a, b), f"{run}.", f"I start at {a} and stop at {b}.")
 

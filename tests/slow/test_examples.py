@@ -24,8 +24,8 @@ REPO = Path(__file__).resolve().parents[2]
 CHAT = REPO / "models" / "tiny-qwen3-moe-chat"
 EXAMPLES = ("agent-role", "thinking-modules", "tool-calls")
 # What `lora` is held to beyond the suite's own bounds.
-# The goal is 0.01 for all; the role alone reaches it (docs/explanation/behaviour-measured.md).
-LORA_NEAR_MISS = {"agent-role": 0.01, "thinking-modules": 0.15, "tool-calls": 0.08}
+# The goal is 0.01 for all; tool calls do not reach it (docs/explanation/behaviour-measured.md).
+LORA_NEAR_MISS = {"agent-role": 0.01, "thinking-modules": 0.01, "tool-calls": 0.08}
 LORA_TOOLS = {"parsed": 0.9, "names": 0.9, "arguments": 0.9}
 ROWS = {"neutral_bits": 0.01}
 
