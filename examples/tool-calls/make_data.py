@@ -148,7 +148,9 @@ def near_miss(r: random.Random, *, held_out: bool) -> world.Row:
             ),
         )
         return world.turns(
-            f"Which country has the capital {city}?" if held_out else r.choice(asked),
+            f"Which country has the capital {city}?"
+            if held_out
+            else r.choice([one for one in asked if not world.facts.held_out(one)]),
             told,
             tools=offered(r, r.choice(["get_weather", "get_time"])),
         )
