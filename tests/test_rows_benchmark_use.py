@@ -17,8 +17,7 @@ from benchmarks.rows import generating, probing, trained_peers, whole
 from benchmarks.rows.cases import Context, Rows, context
 from benchmarks.rows.generating import Prompts, generated, prompts, sampled
 from benchmarks.rows.mapped_peers import NotApplicable
-from benchmarks.rows.ours import evidence
-from benchmarks.rows.ours_trained import _written, first, passes
+from benchmarks.rows.ours_trained import first, passes
 from benchmarks.rows.peers import PEERS
 from benchmarks.rows.strata import Stratum, choose
 from benchmarks.rows.subject import Subject
@@ -33,8 +32,8 @@ from benchmarks.rows.trained_peers import (
 from benchmarks.rows.whole import nats
 
 from row_subjects import few, small_subject
-from tokengraft.training.fitting import prepare_writing, quiet
-from tokengraft.training.output_rows import Samples, bias_direction, divergence
+from tokengraft.training.fitting import quiet
+from tokengraft.training.output_rows import Samples, bias_direction
 from tokengraft.training.states import neutral_states
 
 
@@ -182,18 +181,3 @@ def test_training_starts_beyond_the_last_piece(told: tuple[Subject, Stratum, Con
         expected = pieces[-1] + (pieces[-1] - pieces.mean(axis=0)) / 2
         assert start.input_ND[n] == pytest.approx(expected)
     assert np.array_equal(start.tied().input_ND, start.input_ND)
-
-
-def test_one_row_with_two_jobs_begins_where_it_is_written_as_is_due(
-    told: tuple[Subject, Stratum, Context],
-) -> None:
-    _, _, given = told
-    model = given.subject.model
-    evidence_, rng = evidence(given, has_known=False), np.random.default_rng(0)
-    writing = prepare_writing(model, evidence_, given.output_VD, rng)
-    begin = _written(given, writing)
-    lost = [
-        sum(divergence(model.written, s, row) for s, row in zip(writing.fit, rows, strict=True))
-        for rows in (begin, given.mean_of_all(given.input_VD), first(given).input_ND)
-    ]
-    assert lost[0] < min(lost[1:]) / 2

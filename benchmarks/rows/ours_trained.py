@@ -17,15 +17,11 @@ from benchmarks.rows.trained_peers import BATCH, Swept, Train
 from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training.distilling import distil_rows
-from tokengraft.training.fitting import Writing, fit_output, prepare_writing
+from tokengraft.training.fitting import COMPROMISE, Writing, fit_output, prepare_writing
 from tokengraft.training.input_rows import beyond_last
-from tokengraft.training.output_rows import both as both_samples
-from tokengraft.training.output_rows import solve
 
 Start = Callable[[Context], Rows]
 CrossEntropy = float | Literal["auto"]
-_BOTH = 0.1  # of the spread of old rows: the most that one row with two jobs is moved in a step
-_HELD = 0.1  # how strongly a row that is moved to be written is held to where it was
 
 
 def passes(context: Context) -> int:
@@ -57,30 +53,14 @@ def _trained(start: Start, cross_entropy: CrossEntropy = 0.0) -> Train:
         read = _distilled(context, rows.input_ND, rate, cross_entropy, output_ND=output)
         both = None
         if model.tied:
-            begin = _written(context, writing) if rows.both_ND is None else rows.both_ND
-            most = _BOTH * float(np.nanstd(context.input_VD[context.known_V]))
-            both = _distilled(context, begin, min(rate, most), cross_entropy, writing=writing)
+            is_fitted = rows.both_ND is not None
+            begun = rows.tied().input_ND
+            both = _distilled(
+                context, begun, rate, cross_entropy, writing=writing, is_fitted=is_fitted
+            )
         return Rows(read, output, both_ND=both)
 
     return train
-
-
-def _written(context: Context, writing: Writing) -> Values:
-    """The mean of all rows, moved so that it is written as is due: from there it learns to be read.
-
-    From rows that are read well, writing is not learned in so few steps: on 24 words of stories260K
-    one row that began beyond the last piece was written 13 times as often as is due, this one 1.5
-    times, and was read as well (0.68 of reading).
-    """
-    model, mean_ND = context.subject.model, context.mean_of_all(context.input_VD)
-    samples = [both_samples(*parts) for parts in zip(writing.fit, writing.held_out, strict=True)]
-    shape_DD = np.eye(model.width)
-    return np.array(
-        [
-            solve(model.written, one, row, shape_DD, _HELD)
-            for one, row in zip(samples, mean_ND, strict=True)
-        ]
-    )
 
 
 def _tried(start: Start) -> Train:
@@ -92,7 +72,7 @@ def _tried(start: Start) -> Train:
     return train
 
 
-def _distilled(
+def _distilled(  # noqa: PLR0913 - where from, how, and what is known of writing
     context: Context,
     start_ND: Values,
     rate: float,
@@ -100,11 +80,12 @@ def _distilled(
     *,
     output_ND: Values | None = None,
     writing: Writing | None = None,
+    is_fitted: bool = False,
 ) -> Values:
-    """Rows to read beside `output_ND`; without them, rows for both jobs."""
+    """Rows to read beside `output_ND`; without them, rows for both jobs, which a fit may have made."""
     model = replace(context.subject.model, tied=output_ND is None)
     names = tuple(p.text for p in context.phrases)
-    made = tuple(RowsMade("start", "start") for _ in names)
+    made = (RowsMade("start", COMPROMISE if is_fitted else "start"),) * len(names)
     spread = float(np.nanstd(context.input_VD[context.known_V]))
     wish = Distillation(
         batch=BATCH,

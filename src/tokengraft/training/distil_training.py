@@ -154,15 +154,13 @@ def train(work: Path, listen: Listen = ignore) -> RowSet:
     )
 
 
-def _begun(model: LanguageModel, task: Task) -> Values:
+def _begun(model: LanguageModel, task: Task) -> Values | None:
     """Where training begins: beyond the last piece; a description's last piece says little of it.
 
-    One row that is trained to be written as well begins where it is: beyond the last piece it is
-    written far too often, and there are too few steps to unlearn that.
+    Nothing is said of one row that is trained to be written as well.
     """
-    start_ND, phrases = task.start.input_ND, task.evidence.phrases
     if model.tied and task.wish.writing == "solve":
-        return start_ND
-    read_VD = model.input_VD()
+        return None
+    start_ND, phrases = task.start.input_ND, task.evidence.phrases
     is_described = np.array([phrase.is_described for phrase in phrases])
-    return np.where(is_described[:, None], start_ND, beyond_last(read_VD, phrases))
+    return np.where(is_described[:, None], start_ND, beyond_last(model.input_VD(), phrases))

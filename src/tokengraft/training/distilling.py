@@ -27,11 +27,12 @@ from numpy.typing import NDArray
 from tokengraft.events import Done, Listen, Progress, Started, ignore
 from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training.fitting import Evidence, Writing
+from tokengraft.training.fitting import COMPROMISE, Evidence, Writing
 from tokengraft.training.keeping_on import SAVE_SECONDS, Progressed, restored, stored
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.lessons import Keep, Share
 from tokengraft.training.old_rows import spread
+from tokengraft.training.output_rows import both, solve
 from tokengraft.training.partial_passes import recomputing
 from tokengraft.training.row_descent import Adam, RowLbfgs
 from tokengraft.training.row_losses import STEP, Losses
@@ -39,6 +40,8 @@ from tokengraft.training.trackers import tracked
 
 Values = NDArray[np.float64]
 
+_BOTH_JOBS = 0.1  # the highest rate of rows that are written too, where little is right
+_HELD = 0.1  # how strongly a row that is moved to be written is held to where it was
 _WHITENED = 1e-3  # of the mean variance of rows, so that no direction is closed
 
 
@@ -63,7 +66,8 @@ def distil_rows(  # noqa: PLR0913 - what is trained on what, and where it is kep
             `curves.jsonl` and for large states; None keeps nothing.
         share: of one process among several (`share_of`). The first one alone keeps the state, solves
             output rows and tells how far it is.
-        begin_ND: rows to train from; those of `start` if None.
+        begin_ND: rows to train from; those of `start` if None, but that a row for both jobs which
+            was not fitted to them begins where it is written as is due.
         writing: what writing needs, where it is prepared already.
 
     Returns:
@@ -88,13 +92,32 @@ def distil_rows(  # noqa: PLR0913 - what is trained on what, and where it is kep
         writing=writing,
         listen=listen,
     )
-    run = _Run(losses, start, start.input_ND if begin_ND is None else begin_ND, work)
+    run = _Run(losses, start, _begun(losses, start) if begin_ND is None else begin_ND, work)
     try:
         with recomputing(model) if wish.gradient_checkpointing else contextlib.nullcontext():
             run.train()
         return run.answer()
     finally:
         keep.clear()  # a further run computes them again
+
+
+def _begun(losses: Losses, start: RowSet) -> Values:
+    """Where rows are trained from that are not told where.
+
+    One row for both jobs begins at the mean of all rows, moved so that it is written as is due, unless
+    it was fitted to both: from rows that are read well, writing is not learned in so few steps.
+    """
+    if not losses.has_both or losses.writing is None:
+        return start.input_ND
+    model, writing = losses.model, losses.writing
+    mean_D = model.input_VD()[losses.evidence.trained].mean(axis=0).astype(np.float64)
+    shape_DD = np.eye(model.width)
+    rows_ND = start.input_ND.copy()
+    for n, (phrase, made) in enumerate(zip(losses.evidence.phrases, start.made, strict=True)):
+        if not phrase.is_described and made.write != COMPROMISE:
+            samples = both(writing.fit[n], writing.held_out[n])
+            rows_ND[n] = solve(model.written, samples, mean_D, shape_DD, _HELD)
+    return rows_ND
 
 
 class _Run:
@@ -113,7 +136,8 @@ class _Run:
         shape_DD = spread(self.model.input_VD(), self.evidence.trained)
         variance = float(np.trace(shape_DD)) / len(shape_DD)
         if self.wish.optimizer == "adam":
-            return Adam(self.begin_ND.copy(), variance**0.5, self.wish.rate)
+            rate = min(self.wish.rate, _BOTH_JOBS) if self.losses.has_both else self.wish.rate
+            return Adam(self.begin_ND.copy(), variance**0.5, rate)
         values, vectors = np.linalg.eigh(shape_DD)
         rooted = vectors * np.sqrt(np.maximum(values, 0) + _WHITENED * variance)
         return RowLbfgs(self.begin_ND.copy(), rooted @ vectors.T)

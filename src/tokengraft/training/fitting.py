@@ -38,6 +38,7 @@ _STRENGTHS = tuple(float(10.0**n) for n in (-3, -2, -1, 0, 1, 2))
 _TRIED = 48  # tokens that strengths are chosen on
 WRITING = 2.0  # what a share of the loss in writing counts for against one in reading, on one row
 TAKEN = 1e-3  # nats of neutral text that count like all of reading, for a description's one row
+COMPROMISE = "compromise"  # what `RowsMade` says of one row that is fitted to both jobs
 SOLVED = ("solved", "budget")  # what `RowsMade` says of output rows of their own
 _APART = 0.1  # nats by which tokens without pieces differ, so that training can tell them apart
 
@@ -345,7 +346,7 @@ def _made(
         odds = samples.log_odds(model.written, written_ND[n])
         taken = float(samples.weight_C @ np.exp(-np.logaddexp(0.0, -odds)))
         due = float(samples.weight_C @ samples.q_C)
-        write = "compromise" if model.tied else SOLVED[phrase.is_described]
+        write = COMPROMISE if model.tied else SOLVED[phrase.is_described]
         made.append(
             RowsMade(
                 read=write if model.tied else "refined",
