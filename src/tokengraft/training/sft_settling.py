@@ -122,7 +122,10 @@ def gather(trainer: Any, network: Any, ids: tuple[int, ...], data: Any, seed: in
             for batch in batches:
                 if room <= 0:
                     break
-                moved = {name: value.to(network.device) for name, value in batch.items()}
+                moved = {
+                    name: value.to(network.device) if hasattr(value, "to") else value
+                    for name, value in batch.items()
+                }  # packs bring numbers along
                 labels_BT = moved.pop("labels")[:, 1:]
                 kept[:] = [labels_BT != _IGNORED]
                 logits_CV = network(**moved, use_cache=False).logits.float()
