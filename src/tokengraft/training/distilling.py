@@ -41,7 +41,7 @@ from tokengraft.training.trackers import tracked
 Values = NDArray[np.float64]
 
 _BOTH_JOBS = 0.1  # the highest rate of rows that are written too, where little is right
-_HELD = 0.1  # how strongly a row that is moved to be written is held to where it was
+_HELD = 1.0  # how strongly a row that is moved to be written is held to where it was
 _WHITENED = 1e-3  # of the mean variance of rows, so that no direction is closed
 
 
