@@ -37,6 +37,9 @@ ASK = {
         "I want to know the weather in {city}.",
         "What weather do they have in {city}?",
         "Find out the weather in {city}.",
+        "Can you find out the weather in {city}?",
+        "I want you to tell me the weather in {city}.",
+        "How good is the weather in {city}?",
     ),
     "get_time": (
         "What time is it in {city}?",
@@ -49,6 +52,9 @@ ASK = {
         "I want to know the time in {city}.",
         "Which time is it in {city}?",
         "Find out the time in {city}.",
+        "Can you find out the time in {city}?",
+        "I want you to tell me the time in {city}.",
+        "Can you tell me what time it is in {city}?",
     ),
     "add_numbers": (
         "Add {a} and {b}.",
@@ -61,6 +67,10 @@ ASK = {
         "Please give me the sum of {a} and {b}.",
         "Sum of {a} and {b}, please.",
         "Find the sum of {a} and {b}.",
+        "Can you find the sum of {a} and {b}?",
+        "I want you to add {a} and {b}.",
+        "Can you give me the sum of {a} and {b}?",
+        "You are to add {a} and {b}.",
     ),
 }
 ASK_HELD_OUT = {
@@ -184,4 +194,4 @@ def say(row: world.Row) -> world.Row:
 
 if __name__ == "__main__":
     mix = (call, call, near_miss, near_miss, neutral, neutral)
-    world.make_data(HERE, __doc__, mix, say, neutral=neutral, near_miss=near_miss)
+    world.make_data(HERE, __doc__, mix, say, neutral=neutral, near_miss=near_miss, rows=4000)
