@@ -26,9 +26,7 @@ Ids = NDArray[np.int64]
 
 STRENGTH = 1.0  # of the pull back to the trained rows
 TEXTS, TEXT_LENGTH = 48, 160  # that the model writes, and ids of each
-TEXT_SHARE = (
-    0.2  # of the weight of all states; without it the role of examples/ costs text 0.04 bits a byte
-)
+TEXT_SHARE = 0.05  # of the weight of all states; without it the role of examples/ costs text 0.04 bits a byte
 MOST_NUMBERS = 1 << 26  # of all states together: 512 MB
 MOST_TOKENS = 64  # each is a problem of its own; rows of many words are better fitted
 _ASKED = 1e-4  # the data are answers, not odds: nothing is asked to be likelier than this lets it
