@@ -135,6 +135,13 @@ def test_no_template_fails(out: Path) -> None:
     )
 
 
+def test_a_template_for_no_talk_of_the_recipe_fails(out: Path) -> None:
+    template = (out / "chat_template.jinja").read_text(encoding="utf-8")
+    (out / "chat_template.jinja").unlink()
+    edit_config(out, "chat_template", [{"name": "rag", "template": template}])
+    assert checked(out).status == "fail"
+
+
 # ── transformers ─────────────────────────────────────────────────────────────────────────────────
 
 

@@ -226,6 +226,16 @@ def stored_twice(folder: Path, *, equal: bool) -> Path:
     return base
 
 
+def test_estimates_count_a_stored_second_matrix_once(tmp_path: Path) -> None:
+    from tokengraft.flow.estimating import estimate
+
+    base = stored_twice(tmp_path / "base", equal=True)
+    recipe = written(tmp_path, f'version = 1\n{ADD}[train]\nstages = ["fit"]\n')
+    one = estimate(str(base), recipe)
+    two = estimate(str(base), recipe, overrides=("rows.untie=true",))
+    assert one.parameters == two.parameters
+
+
 def test_a_copy_that_lies_there_becomes_the_second_matrix_for_nothing(tmp_path: Path) -> None:
     base = stored_twice(tmp_path / "base", equal=True)
     out, told = made(base, tmp_path)

@@ -169,6 +169,12 @@ class Distillation(Value):
     gradient_checkpointing: bool = False
     log: Log = "jsonl"
 
+    def depth(self, n_layers: int) -> int:
+        """How many layers are passed to what is compared; a recipe may ask for more than there are."""
+        if self.objective == "predictions" or self.layer == -1:
+            return n_layers
+        return (3 * n_layers + 1) // 4 if self.layer is None else self.layer
+
     @model_validator(mode="after")
     def _layers_are_those_compared(self) -> Self:
         if self.layer == 0:
@@ -264,3 +270,8 @@ class Recipe(Document):
     train: Train | None = None
     rows: Rows | None = None
     lora: Lora | None = None
+
+    @property
+    def unties(self) -> bool:
+        """Whether a tied model gets a second matrix."""
+        return self.rows is not None and self.rows.untie

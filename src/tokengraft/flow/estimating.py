@@ -86,8 +86,9 @@ def estimate(
     wish, _ = read_recipe(recipe, overrides=overrides)
     checkpoint = load(source, listen, weights=False)
     shapes = shapes_of(checkpoint)
-    if shapes.tied and wish.rows is not None and wish.rows.untie:
-        second = shapes.n_rows * shapes.width
+    if shapes.tied and wish.unties:
+        stored = checkpoint.layout is not None and checkpoint.layout.part("output")
+        second = 0 if stored else shapes.n_rows * shapes.width  # a stored one is counted already
         shapes = replace(shapes, tied=False, other=shapes.other + second)
     n_new = len(wishes(wish)) + sum(one.tokens for one in wish.extend)
     size = _data_bytes(wish, recipe.parent)
@@ -100,7 +101,7 @@ def estimate(
         distil_need(
             shapes,
             n_new,
-            (None if train is None else train.distil) or Distillation(),
+            None if train is None else train.distil,
             asked="distil" in stages,
         ),
         *(
@@ -198,10 +199,7 @@ def distil_need(
     wish = wish or Distillation()
     d, size = shapes.width, 4 if wish.dtype == "float32" else 2
     windows = n_new * FITTED_WINDOWS
-    depth = (3 * shapes.n_layers + 1) // 4 if wish.layer is None else wish.layer
-    if depth < 0 or wish.objective == "predictions":
-        depth = shapes.n_layers
-    depth = min(depth, shapes.n_layers)
+    depth = min(wish.depth(shapes.n_layers), shapes.n_layers)
     kept = 2 if wish.gradient_checkpointing else 14  # numbers of a position and layer, by widths
     inner = 0 if wish.gradient_checkpointing else 3
     parts = {

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.families.configs import TIE_KEY
+from tokengraft.formats.json_text import escape_key
 from tokengraft.layout import EmbeddingLayout, VocabTensor
 from tokengraft.planning.draft import Draft
 from tokengraft.recipes import Recipe
@@ -36,7 +37,7 @@ def untie(draft: Draft, recipe: Recipe, digest: Digest) -> Draft:
     Args:
         digest: the sha256 of a tensor's bytes.
     """
-    if recipe.rows is None or not recipe.rows.untie:
+    if not recipe.unties:
         return draft
     layout = draft.checkpoint.layout
     if layout is not None and layout.tensors and not layout.tied:
@@ -56,7 +57,7 @@ def untie(draft: Draft, recipe: Recipe, digest: Digest) -> Draft:
         draft = replace(draft, new_tensors={twins.writes: twins.reads.name})
         index = draft.checkpoint.tensors
         if index is not None and index.index_file is not None:
-            place = f"/weight_map/{twins.writes.replace('~', '~0').replace('/', '~1')}"
+            place = f"/weight_map/{escape_key(twins.writes)}"
             file = index.tensors[twins.reads.name].file
             draft = draft.with_setting(index.index_file, place, file)
     apart = replace(layout, tensors=tuple(sorted(tensors, key=lambda t: t.name)), tied=False)
@@ -129,7 +130,7 @@ def cost_or_offer(
         base: as it was loaded.
         n_rows: rows that each matrix will have.
     """
-    asked = recipe.rows is not None and recipe.rows.untie
+    asked = recipe.unties
     trains = recipe.train is not None and bool(recipe.train.stages) and bool(draft.new_rows)
     if base.layout is None or not base.layout.tied or not (asked or trains):
         return ()

@@ -21,6 +21,7 @@ from tokengraft.training.fit_stage import evidence_in, listed
 from tokengraft.training.fitting import SOLVED, Evidence
 from tokengraft.training.partial_passes import layer_of
 from tokengraft.training.phrases import Standing, standing
+from tokengraft.training.row_cross_entropy import require_plain
 from tokengraft.training.row_losses import STEP
 from tokengraft.training.sampling import sampled_corpus
 from tokengraft.training.stages import Job, StageResult
@@ -37,12 +38,15 @@ def run(job: Job) -> StageResult:
     Raises:
         MissingExtra, EnvironmentProblem: what the settings ask for is not on this machine.
         UsageError: the model has no such layer.
+        UnsupportedFormat: cross_entropy is asked for, and logits are soft-capped.
     """
     train = job.recipe.train
     wish = (train.distil if train is not None else None) or Distillation()
     require_tracker(wish.log, "train.distil.log")
     subject = subject_for(job.base, wish, two_rows=not job.rows.is_tied)
     layer_of(wish, subject.model)
+    if wish.cross_entropy:
+        require_plain(subject.model)
     stand = standing(job.plan, job.recipe, subject)
     phrases = [one.phrase for one in stand if one.phrase is not None]
     parts: list[tuple[Evidence, str]] = []

@@ -100,7 +100,7 @@ def judge_rows(job: Job, *, changed_model: bool = False) -> TokenVerdicts:
             "sft was trained on the data that this is measured on: the shares are of text that it saw"
         )
     if subject.model.tied:  # what two rows a token would cost, where the plan offers them
-        notes += [note for note in plan.notes if "untie" in note]
+        notes += [note for note in plan.notes if "[rows] untie = true gives" in note]
     listen(Done(STEP))
     return TokenVerdicts(tokens=tuple(tokens), notes=tuple(notes))
 

@@ -47,6 +47,10 @@ class Share:
             return values
         return self.add(values if self.rank == 0 else np.zeros_like(values))
 
+    def agreed(self, number: float) -> float:
+        """The first process's number, in every process."""
+        return float(self.same(np.array([float(number)]))[0])
+
 
 def share_of(state: Any) -> Share:
     """The share of a process that `accelerate launch` started; takes Accelerate's `PartialState`."""

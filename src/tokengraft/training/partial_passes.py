@@ -40,9 +40,7 @@ def layer_of(wish: Distillation, model: LanguageModel) -> int:
     Raises:
         UsageError: the model has no such layer.
     """
-    if wish.objective == "predictions":
-        return FINAL
-    layer = (3 * model.n_layers + 1) // 4 if wish.layer is None else wish.layer
+    layer = wish.depth(model.n_layers)
     if layer > model.n_layers:
         raise UsageError(
             f"layer = {layer} is not there",

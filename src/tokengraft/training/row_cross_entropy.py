@@ -71,7 +71,8 @@ def require_plain(model: LanguageModel) -> None:
         raise UnsupportedFormat(
             "cross-entropy of rows is not there for soft-capped logits",
             detail=f"{type(model.network).__name__} caps at {model.written.limit:g}",
-            hint="train these rows with the objective `predictions` or `states`",
+            subject="train.distil.cross_entropy",
+            hint="leave cross_entropy out: rows are distilled all the same",
         )
 
 

@@ -90,6 +90,8 @@ class Losses:
         self.layer = layer_of(wish, model)
         self.n = len(evidence.phrases)
         self.has_both = model.tied and wish.writing == "solve"
+        if wish.cross_entropy:
+            require_plain(model)
         self.writing = self._prepared_writing(writing)
         self.output_ND = self._written(start)
         self.text, self.balance = self._next_tokens(), 0.0
@@ -138,7 +140,6 @@ class Losses:
     def _next_tokens(self) -> NextTokens | None:
         if not self.wish.cross_entropy:
             return None
-        require_plain(self.model)
         return NextTokens(self.model, self.evidence.phrases, self.output_ND)
 
     def _place_loss(self) -> PlaceLoss:
@@ -179,7 +180,7 @@ class Losses:
             return False
         rows = self.tensor(start_ND)
         is_safe = is_shared_safely(self.model, lesson.group, lesson.past, rows, self.layers[-1])
-        is_safe = bool(self.share.same(np.array([float(is_safe)]))[0])
+        is_safe = bool(self.share.agreed(is_safe))
         if not is_safe:
             told = "passes compute whole windows: this model does not go on from keys and values"
             self.listen(Note(STEP, told))

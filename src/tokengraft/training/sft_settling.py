@@ -70,6 +70,7 @@ def settle(trainer: Any, network: Any, ids: tuple[int, ...], seed: int) -> str:
     if layer is None or not is_whole or written.limit is not None or len(ids) > MOST_TOKENS:
         return ""
     parameter = layer.trainable_tokens_delta[ADAPTER]
+    network.eval()  # for states and text alike: nothing drops out, and keys are kept
     trained_ND: Values = parameter.detach().double().cpu().numpy()
     states = gather(trainer, network, ids, trainer.train_dataset, seed)
     if not np.allclose(
@@ -112,8 +113,6 @@ def gather(trainer: Any, network: Any, ids: tuple[int, ...], data: Any, seed: in
         return (hidden_CD, *given[1:])
 
     room = MOST_NUMBERS // int(head.weight.shape[1])
-    was_training = network.training
-    network.eval()
     hook = head.register_forward_pre_hook(only_said)
     try:
         with torch.inference_mode():
@@ -131,7 +130,6 @@ def gather(trainer: Any, network: Any, ids: tuple[int, ...], data: Any, seed: in
                 room -= len(logits_CV)
     finally:
         hook.remove()
-        network.train(was_training)
     return States(*(np.concatenate([part[n] for part in parts]) for n in range(5)))
 
 

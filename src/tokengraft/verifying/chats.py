@@ -136,7 +136,8 @@ def spoken(tokenizer: Tokenizer, recipe: Recipe) -> Iterator[Spoken]:
     with TemplateChild() as child:
         for talk in talks(recipe):
             template = chosen_template(tokenizer, with_tools=talk.tools)
-            assert template is not None  # whoever asks for talks has looked
+            if template is None:
+                raise DoesNotHoldError("the folder has no chat template")
             run = _Runner(child, template, tokenizer)
             whole = run.render(talk.messages, talk)
             missing = [token for token in talk.tokens if token not in whole.text]
