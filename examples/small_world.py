@@ -130,9 +130,9 @@ def make_data(  # noqa: PLR0913 - what an example is made of
     """
     given = options(folder, about.splitlines()[0], rows)
     r = random.Random(given.seed)
-    rows = [make(r, held_out=False) for _ in range(given.rows // len(mix)) for make in mix]
-    r.shuffle(rows)
-    write(given.out / "train.jsonl", rows)
+    train = [make(r, held_out=False) for _ in range(given.rows // len(mix)) for make in mix]
+    r.shuffle(train)
+    write(given.out / "train.jsonl", train)
     r = random.Random(given.seed + 1)
     suite = [{"kind": "bounds", "emitted": 0.95, "neutral": 0.01, "stopped": 1.0}]
     suite += map(say, different(partial(mix[0], r, held_out=True), given.prompts))

@@ -24,7 +24,7 @@ from benchmarks.rows.tables import markdown
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "rows-measured.md"
 OURS = frozenset({"no-corpus", "bias", "mapped", "fit", "distil", "distil+ntp", "distil+fit"})
 _REACHED = re.compile(r"(<!-- reached ([^>]+) -->\n).*?<!-- end -->", re.DOTALL)
-_MARK = re.compile(r"<!-- table (\S+) (\S+) -->\n.*?<!-- end -->", re.DOTALL)
+_MARK = re.compile(r"(<!-- table (\S+) (\S+) -->\n).*?<!-- end -->", re.DOTALL)
 
 
 def main() -> None:
@@ -48,8 +48,7 @@ def take_in(name: str, told: dict[str, Any], kept: Path) -> None:
 
     Strata that were run before and not now stay as they were; methods too, where all else is the same.
     """
-    path = kept / f"{name}.json"
-    known: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    known = _known(kept, name)
     run = told.pop("run")
     for stratum, one in told.items():
         lines = [_rounded(line) for line in one["lines"]]
@@ -67,7 +66,14 @@ def take_in(name: str, told: dict[str, Any], kept: Path) -> None:
         }
         plot = recovery_plot(f"{name} {stratum}", lines)
         (kept / f"{name}-{stratum}.svg").write_text(plot, "utf-8")
-    path.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    text = json.dumps(known, indent=1, ensure_ascii=False) + "\n"
+    (kept / f"{name}.json").write_text(text, "utf-8")
+
+
+def _known(kept: Path, name: str) -> dict[str, Any]:
+    path = kept / f"{name}.json"
+    told: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return told
 
 
 def _is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -83,9 +89,8 @@ def _rounded(value: Any) -> Any:
 
 
 def _block(kept: Path, mark: re.Match[str]) -> str:
-    name, stratum = mark[1], mark[2]
-    path = kept / f"{name}.json"
-    known = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    name, stratum = mark[2], mark[3]
+    known = _known(kept, name)
     if stratum not in known:
         return mark[0]
     told = known[stratum]
@@ -113,14 +118,13 @@ def _block(kept: Path, mark: re.Match[str]) -> str:
             "Bits a byte by which text behind a nonce word is predicted better with the row than "
             f"with the word left out (above 0 would be a leak of test text): {told_gains}."
         )
-    return f"{_head(name, stratum)}\n\n" + "\n\n".join(parts) + "\n\n<!-- end -->"
+    return f"{mark[1]}\n" + "\n\n".join(parts) + "\n\n<!-- end -->"
 
 
 def _goals(kept: Path, mark: re.Match[str]) -> str:
     found = {}
     for name in mark[2].split():
-        path = kept / f"{name}.json"
-        told = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        told = _known(kept, name)
         if "S2" in told:
             found[name] = told["S2"]
     return f"{mark[1]}\n{reached_table(found)}\n\n<!-- end -->"
@@ -130,10 +134,6 @@ def shown(run: Mapping[str, Any]) -> str:
     """The command without what only says in how many runs the table was measured."""
     left = re.sub(r" (--methods|--again|--strata|-o) \S+", "", run["command"])
     return re.sub(r"--seeds \d+", f"--seeds {run['seeds']}", left)
-
-
-def _head(name: str, stratum: str) -> str:
-    return f"<!-- table {name} {stratum} -->"
 
 
 def _bold(line: Mapping[str, Any]) -> dict[str, Any]:

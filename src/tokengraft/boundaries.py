@@ -7,6 +7,16 @@ from collections.abc import Callable, Iterator
 from tokengraft.checkpoint import Checkpoint, JsonValue
 
 
+def ids_in(value: JsonValue) -> tuple[int, ...]:
+    """The id or the list of ids that a value is."""
+    return tuple(one for one in (value if isinstance(value, list) else [value]) if type(one) is int)
+
+
+def opening_of(checkpoint: Checkpoint) -> tuple[int, ...]:
+    """The ids before every text of a checkpoint; see `opening_ids`."""
+    return opening_ids(checkpoint.value("tokenizer.json", "/post_processor"))
+
+
 def opening_ids(post_processor: JsonValue) -> tuple[int, ...]:
     """The ids that tokenizer.json puts before every text, such as bos; most put none.
 
@@ -55,11 +65,7 @@ def stop_ids(
         ("config.json", f"{text_config}/eos_token_id"),
         ("config.json", "/eos_token_id"),
     ):
-        found = value(file, pointer)
-        ids = tuple(
-            one for one in (found if isinstance(found, list) else [found]) if type(one) is int
-        )
-        if ids:
+        if ids := ids_in(value(file, pointer)):
             return ids, file, pointer
     return (), "", ""
 

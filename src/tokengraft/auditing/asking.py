@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tokengraft.boundaries import stop_ids
+from tokengraft.boundaries import ids_in, stop_ids
 from tokengraft.checkpoint import Checkpoint, JsonValue
 from tokengraft.families import context_of
 from tokengraft.families.configs import read_claims
@@ -69,9 +69,7 @@ def context_length_of(checkpoint: Checkpoint) -> tuple[int | None, str]:
 
 def ids_at(checkpoint: Checkpoint, file: str, pointer: str) -> tuple[int, ...]:
     """The id or the list of ids at a place."""
-    value = checkpoint.value(file, pointer)
-    values = value if isinstance(value, list) else [value]
-    return tuple(v for v in values if isinstance(v, int) and not isinstance(v, bool))
+    return ids_in(checkpoint.value(file, pointer))
 
 
 def stop_ids_of(checkpoint: Checkpoint) -> tuple[tuple[int, ...], str, str]:

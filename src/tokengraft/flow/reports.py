@@ -27,11 +27,11 @@ from tokengraft.flow.report_parts import key_changes, positions, tensor_changes
 from tokengraft.flow.report_rows import matrix_views
 from tokengraft.flow.report_texts import text_views
 from tokengraft.flow.serving import advice
-from tokengraft.formats.plan_files import read_plan
+from tokengraft.formats.plan_files import MAX_PLAN_BYTES, parse_plan
 from tokengraft.formats.recipe_file import parse_recipe
 from tokengraft.formats.training_records import beside as next_to
 from tokengraft.formats.training_records import read_training, training_folder
-from tokengraft.formats.whole_files import read_head
+from tokengraft.formats.whole_files import read_head, read_whole
 from tokengraft.plans import Plan
 from tokengraft.records import TrainingRecords
 from tokengraft.reporting.catalogue import BY_LANGUAGE
@@ -166,7 +166,8 @@ def may_write(file: Path, asked: ReportRequest, *, replace: bool) -> None:
 def _named_base(out: Path) -> str | None:
     """The base that the recipe of OUT names; what OUT lacks, `gather` says."""
     try:
-        plan = read_plan(out / RECORD_FOLDER / "plan.json").plan
+        path = out / RECORD_FOLDER / "plan.json"
+        plan = parse_plan(read_whole(path, limit=MAX_PLAN_BYTES), file=str(path))
         return parse_recipe(plan.recipe, file="the plan's recipe")[0].base
     except TokengraftError:
         return None

@@ -31,8 +31,8 @@ from tokengraft.training.fitting import COMPROMISE, Evidence, Writing
 from tokengraft.training.keeping_on import SAVE_SECONDS, Progressed, restored, stored
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.lessons import Keep, Share
-from tokengraft.training.old_rows import spread
-from tokengraft.training.output_rows import both, solve
+from tokengraft.training.old_rows import mean_row, spread
+from tokengraft.training.output_rows import both, leak_and_harm, solve
 from tokengraft.training.partial_passes import recomputing
 from tokengraft.training.row_descent import Adam, RowLbfgs
 from tokengraft.training.row_losses import STEP, Losses
@@ -110,7 +110,7 @@ def _begun(losses: Losses, start: RowSet) -> Values:
     if not losses.has_both or losses.writing is None:
         return start.input_ND
     model, writing = losses.model, losses.writing
-    mean_D = model.input_VD()[losses.evidence.trained].mean(axis=0).astype(np.float64)
+    mean_D = mean_row(model.input_VD(), losses.evidence.trained)
     shape_DD = np.eye(model.width)
     rows_ND = start.input_ND.copy()
     for n, (phrase, made) in enumerate(zip(losses.evidence.phrases, start.made, strict=True)):
@@ -152,10 +152,10 @@ class _Run:
         is_first = self.share.rank == 0
         if is_first:  # the others may not see its folder
             self.progress = progress = restored(self.work, key, self.descent, progress)
-        progress.passes = self._agreed(progress.passes)
+        progress.passes = int(self.share.agreed(progress.passes))
         if not progress.passes:
             progress.balance = self.losses.balanced(self.share.same(self.descent.rows_ND))
-        self.losses.balance = float(self.share.same(np.array([progress.balance]))[0])
+        self.losses.balance = self.share.agreed(progress.balance)
         if not progress.passes:
             self._validate(self.start.input_ND)
             progress.first_N = progress.best_N.copy()
@@ -181,10 +181,6 @@ class _Run:
             setattr(progress, name, self.share.same(own))
         self.listen(Done(STEP))
 
-    def _agreed(self, number: int) -> int:
-        """The first process's number, in every process."""
-        return int(self.share.same(np.array([float(number)]))[0])
-
     def _validate(self, rows_ND: Values) -> None:
         rows_ND = self.share.same(rows_ND)
         self.progress.take(rows_ND, self.losses.validated(rows_ND), self.progress.passes)
@@ -195,7 +191,7 @@ class _Run:
         goes_on = progress.passes < wish.passes and progress.idle < wish.patience
         if isinstance(self.descent, RowLbfgs):
             goes_on = goes_on and not bool(self.descent.rests_N.all())
-        return bool(self._agreed(goes_on))
+        return bool(self.share.agreed(goes_on))
 
     def _pass(self, number: int) -> tuple[Values, Values]:
         """One pass over all windows: each token's loss, and its part of next tokens."""
@@ -278,9 +274,5 @@ class _Run:
         told_N2 = np.zeros((self.n, 2))
         writing = self.losses.writing
         for n, samples in enumerate(writing.held_out if writing is not None else ()):
-            odds = samples.log_odds(self.model.written, written_ND[n])
-            taken = float(samples.weight_C @ np.exp(-np.logaddexp(0.0, -odds)))
-            due = float(samples.weight_C @ samples.q_C)
-            harm = float(samples.weight_C @ np.logaddexp(0.0, odds))
-            told_N2[n] = (taken / due if due > 0 else np.nan, harm)
+            told_N2[n] = leak_and_harm(self.model.written, samples, written_ND[n])
         return self.share.same(told_N2)

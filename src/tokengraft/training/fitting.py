@@ -24,6 +24,7 @@ from tokengraft.training.output_rows import (
     both,
     calibrated,
     divergence,
+    leak_and_harm,
     solve,
 )
 from tokengraft.training.output_samples import LEAK, choose_neutral, samples_of
@@ -213,10 +214,10 @@ def quiet(
 def fit_output(model: LanguageModel, writing: Writing) -> Values:
     """Solve every output row; how far from its start it may go is chosen on held-out samples.
 
-    Rows are chosen by as they are used: calibrated. Each row is the mean of the one that is solved on the samples to fit on and the one that is solved
-    on those held out: where text that neither saw would be written by one of them alone, half of its
-    logit is left. At last its bias is calibrated again, on all samples, so that what it takes in all
-    is what is due.
+    Rows are judged as they are used, which is calibrated. Each is the mean of one that is solved on
+    the samples to fit on and one that is solved on those held out: where text that neither saw would
+    be written by one of them alone, half of its logit is left. At last its bias is calibrated again,
+    on all samples, so that what it takes in all is what is due.
     """
     shapes = (np.eye(len(writing.second_DD)), rooted_inverse(writing.second_DD))
     some = slice(min(_TRIED, len(writing.fit)))
@@ -343,17 +344,15 @@ def _made(
     counts = np.bincount(evidence.windows.token_W, minlength=len(evidence.phrases))
     made = []
     for n, (phrase, samples) in enumerate(zip(evidence.phrases, writing.held_out, strict=True)):
-        odds = samples.log_odds(model.written, written_ND[n])
-        taken = float(samples.weight_C @ np.exp(-np.logaddexp(0.0, -odds)))
-        due = float(samples.weight_C @ samples.q_C)
+        leak, harm = leak_and_harm(model.written, samples, written_ND[n])
         write = COMPROMISE if model.tied else SOLVED[phrase.is_described]
         made.append(
             RowsMade(
                 read=write if model.tied else "refined",
                 write=write,
                 n_contexts=int(counts[n]),
-                leak=taken / due if due > 0 else None,
-                harm_nats=float(samples.weight_C @ np.logaddexp(0.0, odds)),
+                leak=None if np.isnan(leak) else leak,
+                harm_nats=harm,
             )
         )
     return tuple(made)

@@ -35,7 +35,7 @@ class Progressed:
 
     best_ND: Values
     best_N: Values
-    first_N: Values = field(default_factory=lambda: np.zeros(0))
+    first_N: Values
     passes: int = 0
     idle: int = 0
     curve: list[dict[str, Any]] = field(default_factory=list)

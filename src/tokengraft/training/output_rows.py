@@ -80,6 +80,15 @@ def divergence(written: Written, samples: Samples, row_D: Values) -> float:
     return float(samples.weight_C @ cross) - samples.entropy
 
 
+def leak_and_harm(written: Written, samples: Samples, row_D: Values) -> tuple[float, float]:
+    """What is written by what is due (NaN where nothing is), and the nats that it costs."""
+    odds = samples.log_odds(written, row_D)
+    taken = float(samples.weight_C @ np.exp(-np.logaddexp(0.0, -odds)))
+    due = float(samples.weight_C @ samples.q_C)
+    harm = float(samples.weight_C @ np.logaddexp(0.0, odds))
+    return taken / due if due > 0 else float("nan"), harm
+
+
 def solve(
     written: Written, samples: Samples, prior_D: Values, shape_DD: Values, strength: float
 ) -> Values:

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Self
 
-from tokengraft.boundaries import generation_ends, opening_ids
+from tokengraft.boundaries import generation_ends, opening_of
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import ChildFailed, ConflictingFiles, MalformedFile
 from tokengraft.formats.template_text import chosen_template
@@ -64,7 +64,7 @@ class Encoder:
         self.pad_id = tokenizer.named_id("pad")
         names = {name: tokenizer.named_content(name) for name in NAMED_TOKENS}
         self._named = {name: content for name, content in names.items() if content is not None}
-        self._opening = opening_ids(checkpoint.value("tokenizer.json", "/post_processor"))
+        self._opening = opening_of(checkpoint)
         self._opened = ExitStack()
         self._template: TemplateChild | None = None
 

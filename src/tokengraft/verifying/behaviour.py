@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tokengraft.behaviour import Behaviour, Measured, NeutralBits, Rate, Suite
-from tokengraft.boundaries import generation_ends, opening_ids
+from tokengraft.boundaries import generation_ends, opening_of
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.formats import loading
 from tokengraft.results import Check
@@ -131,7 +131,7 @@ def _model(checkpoint: Checkpoint) -> dict[str, Any]:
     """A folder as the child is told it: what it cannot know without us."""
     return {
         "path": str(checkpoint.root),
-        "opening": opening_ids(checkpoint.value("tokenizer.json", "/post_processor")),
+        "opening": opening_of(checkpoint),
         "stops": generation_ends(checkpoint),
     }
 

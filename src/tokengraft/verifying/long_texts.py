@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tokengraft.boundaries import opening_ids
+from tokengraft.boundaries import opening_of
 from tokengraft.checkpoint import Checkpoint
 from tokengraft.errors import ChildFailed, RefusedError, UsageError
 from tokengraft.formats.recipe_file import parse_recipe
@@ -105,7 +105,7 @@ def _asked(after: Checkpoint, base: Checkpoint, paths: Sequence[Path]) -> Asked 
     assert config is not None
     trained, wanted = start_of(config), reach_of(config)
     length = min(max(trained, wanted), MAX_TOKENS)
-    begin = opening_ids(base.value("tokenizer.json", "/post_processor"))
+    begin = opening_of(base)
     texts = ["".join(from_file(path)) for path in paths]
     names = tuple(path.name for path in paths)
     with TokenizerChild() as child:
