@@ -140,6 +140,8 @@ def test_a_template_for_no_talk_of_the_recipe_fails(out: Path) -> None:
     (out / "chat_template.jinja").unlink()
     edit_config(out, "chat_template", [{"name": "rag", "template": template}])
     assert checked(out).status == "fail"
+    (asked,) = ask_about_chats(read_graft(out))
+    assert asked.status == "skipped"
 
 
 # ── transformers ─────────────────────────────────────────────────────────────────────────────────
