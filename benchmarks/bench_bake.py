@@ -260,8 +260,12 @@ def expected(
 def steps_apart(ours: Floats, exact: Floats) -> float:
     """How far apart, in steps of bfloat16 at the number itself."""
     rounded = exact.astype(np.float32).astype(ml_dtypes.bfloat16).astype(np.float64)
-    step = 2.0 ** (np.floor(np.log2(np.maximum(np.abs(rounded), 1e-30))) - 7)
-    return float((np.abs(ours - rounded) / step).max())
+    return float((np.abs(ours - rounded) / step_at(np.abs(rounded))).max())
+
+
+def step_at(size: Floats) -> Floats:
+    """One step of bfloat16 at numbers of this size."""
+    return np.asarray(2.0 ** (np.floor(np.log2(np.maximum(size, 1e-30))) - 7))
 
 
 # ── beside PEFT, on a model that fits ────────────────────────────────────────────────────────────
@@ -333,8 +337,8 @@ def compared(work: Path) -> tuple[float, int, int]:
             continue
         added = values[1] - values[0]  # PEFT rounds it, so it counts where it is the larger one
         largest = np.max(np.abs([*values, added]), axis=0)
-        step = 2.0 ** (np.floor(np.log2(np.maximum(largest, 1e-30))) - 7)
-        worst = max(worst, float((np.abs(values[1] - values[2]) / step).max()))
+        apart = np.abs(values[1] - values[2]) / step_at(largest)
+        worst = max(worst, float(apart.max()))
     return worst, len(out), n_equal
 
 

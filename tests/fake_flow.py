@@ -57,6 +57,7 @@ ANSWERS: dict[str, Any] = {
     "run": STORY,
     "demo": CHAPTERS,
     "follow": False,
+    "is_follower": False,
     "train": None,
     "told": samples.TRAINING,
     "estimate": samples.ESTIMATE,

@@ -17,6 +17,9 @@ from raw_tensors import Tensor, tensor_bytes, write_safetensors
 from tokengraft.errors import RecipeError
 from tokengraft.flow import making as flow
 from tokengraft.flow import proving
+from tokengraft.formats.adapters import Adapter
+from tokengraft.formats.rows import narrow
+from tokengraft.planning import adapter_rows
 from tokengraft.plans import Plan, RemapRows, Stored
 
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -177,6 +180,36 @@ def test_old_rows_that_stayed_as_they_were_are_no_matter(bench: Bench) -> None:
     assert stored(bench.plan())[EMBED] == 2
     bench.tensors[DELTA] = _f32(np.vstack([own + 1, np.ones((2, tiny.D))]))
     assert "1 rows of old tokens are not those" in bench.refusal()
+
+
+def test_chosen_rows_are_read_together_wherever_their_ids_lie(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [NEW[1], 7, 3, 4, NEW[0]]
+    own = bench.old_rows()
+    bench.config["trainable_token_indices"] = ids
+    bench.tensors[DELTA] = _f32(np.vstack([np.ones(tiny.D), own[[7, 3, 4]], np.full(tiny.D, 2.0)]))
+    asked: list[tuple[int, int]] = []
+    read = Adapter.raw_rows
+
+    def counting(adapter: Adapter, name: str, first: int, count: int) -> bytes:
+        asked.append((first, count))
+        return read(adapter, name, first, count)
+
+    monkeypatch.setattr(Adapter, "raw_rows", counting)
+    assert stored(bench.plan())[EMBED] == 2
+    assert asked == [(0, 5)]
+    monkeypatch.setattr(adapter_rows, "BLOCK_BYTES", 2 * 4 * tiny.D)
+    asked.clear()
+    out = bench.folder / "out"
+    flow.apply(recipe(bench.folder), base=str(bench.folder / "base"), out=out)
+    assert asked == [(0, 2), (2, 2), (4, 1)]
+    for token_id, value in zip(NEW, (2.0, 1.0), strict=True):
+        assert rows_of(out, EMBED)[token_id] == narrow(np.full((1, tiny.D), value), "BF16")
+    bench.tensors[DELTA] = _f32(np.vstack([np.ones(tiny.D), own[[7, 4, 3]], np.full(tiny.D, 2.0)]))
+    assert "2 rows of old tokens are not those of model.embed_tokens.weight (ids 3, 4)" in (
+        bench.refusal()
+    )
 
 
 def test_a_matrix_that_training_resized_is_compared_as_far_as_it_goes(bench: Bench) -> None:

@@ -36,6 +36,7 @@ NOUNS = {
     "extensions",
     "renumbering",
     "low_rank",
+    "row_edits",
     "data_audits",
     "trainings",
     "records",

@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 
 import behaviour_samples
+import served
 from tokengraft.behaviour import (
     Bounds,
     Call,
@@ -25,6 +26,7 @@ from tokengraft.behaviour import (
 from tokengraft.errors import ReadFailed, SuiteError, TargetExists
 from tokengraft.flow import story
 from tokengraft.flow.behaving import NothingToAsk, may_write_record, write_record
+from tokengraft.formats.loading import load
 from tokengraft.formats.suites import parse_suite, read_suite
 from tokengraft.reporting import schemas
 from tokengraft.reporting.screen import Screen
@@ -261,7 +263,7 @@ def judged(bounds: Bounds | None) -> dict[str, tuple[str, str]]:
         {"answers": answers, "texts": [{"bits": 12.0, "bytes": 10.0}]},
         {"texts": [{"bits": 10.0, "bytes": 10.0}]},
     ]
-    questions = Questions(suite, None, Path("base"))
+    questions = Questions(suite, None, load(served.CHAT, weights=False))
     found = _behaviour(questions, {"<a>": 90}, models, {"torch": "2"})
     return {check.name: (check.status, check.evidence) for check in _checks(found, suite)}
 

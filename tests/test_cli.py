@@ -56,6 +56,14 @@ def test_json_is_one_document_of_its_schema(
     jsonschema.validate(document, schemas.schema(BY_KIND[kind]))
 
 
+def test_one_process_of_a_launch_tells_what_a_training_needs(flow: Flow, here: Path) -> None:
+    asked = ("train", "base", "recipe.toml", "--estimate")
+    assert ask(*asked).stdout
+    flow.answers["is_follower"] = True
+    result = ask(*asked)
+    assert (result.exit_code, result.output) == (0, "")
+
+
 @pytest.mark.parametrize("arguments", COMMANDS, ids=name_of)
 def test_the_common_options_stand_anywhere(
     arguments: tuple[str, ...], flow: Flow, here: Path

@@ -74,6 +74,7 @@ def test_rows_are_distilled_and_written(tmp_path: Path) -> None:
     made = [one for record in records if record.get("stage") == "distil" for one in record["made"]]
     by_text = {one["text"]: one for one in made}
     assert by_text[" barometer"]["write"] == "solved"
+    assert by_text["<|plan|>"]["write"] == "budget"  # a description is due nowhere
     assert any(one["read"] == "distilled" for one in made)
     assert by_text["<|mark|>"]["read"] == "start"  # nothing says what it stands for
 

@@ -155,7 +155,7 @@ def _rows(path: Path, ref: TensorRef, *sources: RowSource) -> bytes:
     file = os.open(path, os.O_RDONLY)
     try:
         reader = RowReader(file, ref)
-        pieces = RowFactory(reader, reader).stream(edit)
+        pieces = RowFactory(edit.tensor, reader, reader).stream(edit)
         return b"".join(reader.raw(p.first, p.count) if isinstance(p, Keep) else p for p in pieces)
     finally:
         os.close(file)
@@ -265,7 +265,13 @@ def test_rows_that_are_not_there_are_refused(tmp_path: Path) -> None:
         sample_rows(path, ref, [0, 4])
     wrong = RemapRows(tensor="t", n_rows_before=5, n_rows_after=1, rows=(Keep(first=0, count=1),))
     with path.open("rb") as file, pytest.raises(StalePlan):
-        list(RowFactory(RowReader(file.fileno(), ref), None).stream(wrong))
+        list(RowFactory("t", RowReader(file.fileno(), ref), None).stream(wrong))
+
+
+def test_a_new_tensor_has_no_rows_before_and_others_have_those_of_the_base() -> None:
+    own = RemapRows(tensor="t", n_rows_before=5, n_rows_after=5, rows=(Keep(first=0, count=5),))
+    assert own.n_rows_there == 5
+    assert own.model_copy(update={"of": "u"}).n_rows_there == 0
 
 
 def test_rows_are_sampled_without_reading_the_rest(tmp_path: Path) -> None:

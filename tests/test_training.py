@@ -211,7 +211,7 @@ def test_every_token_has_a_verdict_with_its_reasons(made: Made) -> None:
 def test_training_starts_from_the_rows_that_apply_writes(tmp_path: Path) -> None:
     recipe = write(tmp_path / "r", PLAIN)
     asked = training.ask(str(BASE), recipe, out=tmp_path / "out")
-    start = starting_rows(asked.start.checkpoint, asked.start.plan, asked.start.values)
+    start = starting_rows(asked.start)
     flow.apply(recipe, base=str(BASE), out=tmp_path / "out")
     ids = [token.id for token in asked.start.plan.tokens if token.rows]
     assert (rows(tmp_path / "out", INPUT, ids) == start.input_ND).all()

@@ -283,7 +283,7 @@ def test_both_rows_are_where_training_begins(tmp_path: Path) -> None:
         planned = making.plan_recipe(
             load(base), wish[0], text=wish[1], source=str(base), folder=tmp_path
         )
-        rows = starting_rows(planned.checkpoint, planned.plan, planned.values)
+        rows = starting_rows(planned)
         assert rows.output_ND is not None
         old = tensor_bytes(base)[EMBED]
         with safe_open(base / "model.safetensors", "pt") as file:

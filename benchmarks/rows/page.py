@@ -17,12 +17,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.rows.ours import OURS
+from benchmarks.rows.ours_trained import OURS_TRAINED
 from benchmarks.rows.plots import recovery_plot
 from benchmarks.rows.reached import reached_table
 from benchmarks.rows.tables import markdown
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "rows-measured.md"
-OURS = frozenset({"no-corpus", "bias", "mapped", "fit", "distil", "distil+ntp", "distil+fit"})
 _REACHED = re.compile(r"(<!-- reached ([^>]+) -->\n).*?<!-- end -->", re.DOTALL)
 _MARK = re.compile(r"(<!-- table (\S+) (\S+) -->\n).*?<!-- end -->", re.DOTALL)
 
@@ -137,7 +138,7 @@ def shown(run: Mapping[str, Any]) -> str:
 
 
 def _bold(line: Mapping[str, Any]) -> dict[str, Any]:
-    shown = f"**{line['method']}**" if line["method"] in OURS else line["method"]
+    shown = f"**{line['method']}**" if line["method"] in {*OURS, *OURS_TRAINED} else line["method"]
     return {**line, "method": shown}
 
 

@@ -24,13 +24,14 @@ class RowFactory:
     """Makes the rows of one tensor.
 
     Attributes:
+        tensor: its name in the result, under which the sidecar has its rows.
         base: the rows that they are made of: the tensor's own before, or another's where it is new.
         stored: its rows in the sidecar, None if there are none.
     """
 
+    tensor: str
     base: RowReader
     stored: Rows | None
-    _tensor: str = ""
     _means: dict[Mean, bytes] = field(default_factory=dict)
 
     def stream(self, edit: RemapRows) -> Iterator[Keep | bytes]:
@@ -40,7 +41,6 @@ class RowFactory:
             StalePlan: the base has another number of rows.
             MalformedFile: a source that is not there.
         """
-        self._tensor = edit.tensor
         if edit.n_rows_before != self.base.n_rows:
             raise StalePlan(
                 f"{edit.base_tensor} has {self.base.n_rows} rows, the plan was made for "
@@ -96,8 +96,8 @@ class RowFactory:
         if stored is None or not fits:
             raise MalformedFile(
                 "the sidecar has no such values",
-                detail=f"values.{self._tensor}, {own.dtype}, {own.row_bytes} bytes a row",
-                subject=f"rows.safetensors#values.{self._tensor}",
+                detail=f"values.{self.tensor}, {own.dtype}, {own.row_bytes} bytes a row",
+                subject=f"rows.safetensors#values.{self.tensor}",
                 hint="plan again, or copy plan and sidecar together",
             )
         return stored.raw(source.index, 1)

@@ -131,7 +131,8 @@ class ShardWriter:
 
     def _remap(self, ref: TensorRef, edit: RemapRows, sidecar: Sidecar, meter: Meter) -> None:
         rows = RowReader(self._source.file, ref)
-        for piece in RowFactory(rows, sidecar.rows.get(edit.tensor)).stream(edit):
+        factory = RowFactory(edit.tensor, rows, sidecar.rows.get(edit.tensor))
+        for piece in factory.stream(edit):
             if isinstance(piece, Keep):
                 self._copy(*rows.span(piece.first, piece.count), meter)
             else:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tokengraft.flow.checkup import doctor
     from tokengraft.flow.demo import Chapter, demo
     from tokengraft.flow.estimating import estimate
-    from tokengraft.flow.launches import follow
+    from tokengraft.flow.launches import follow, is_follower
     from tokengraft.flow.looking import RulePage, diff, explain, facts, folder, rules, show, tokens
     from tokengraft.flow.making import (
         Applied,
@@ -77,7 +77,7 @@ _HOMES = {
         "run",
     ),
     "estimating": ("estimate",),
-    "launches": ("follow",),
+    "launches": ("follow", "is_follower"),
     "training": (
         "TrainedOut",
         "told",
@@ -115,6 +115,7 @@ __all__ = [
     "facts",
     "folder",
     "follow",
+    "is_follower",
     "load",
     "make_plan",
     "new_recipe",

@@ -71,16 +71,15 @@ def asked(
         return
     plan = read_plan(out / RECORD_FOLDER / "plan.json").plan
     questions = derived(out, plan) if suite == AUTO else read_suite(Path(suite))
-    root = None if base is None else base.root
     if before is not None:
-        yield Questions(questions, _folder(before, listen), root)
+        yield Questions(questions, _folder(before, listen), base)
         return
     if base is None or not questions.prompts:
-        yield Questions(questions, None, root)
+        yield Questions(questions, None, base)
         return
     with tempfile.TemporaryDirectory(prefix="tokengraft-", dir=out.resolve().parent) as place:
         made, note = _untrained(plan, base, folder, Path(place, "untrained"), listen)
-        yield Questions(questions, made, root, (note,) if note else ())
+        yield Questions(questions, made, base, (note,) if note else ())
 
 
 def _folder(source: str, listen: Listen) -> Path:

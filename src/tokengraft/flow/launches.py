@@ -5,6 +5,13 @@ from __future__ import annotations
 from tokengraft.events import Listen, ignore
 
 
+def is_follower() -> bool:
+    """Whether this process is one of several of a launch, and another one speaks for all."""
+    from tokengraft.training import ranks
+
+    return ranks.is_follower()
+
+
 def follow(listen: Listen = ignore) -> bool:
     """Whether this process is one of several of a launch that only join the first where it trains.
 
@@ -12,7 +19,7 @@ def follow(listen: Listen = ignore) -> bool:
     """
     from tokengraft.training import ranks
 
-    if not ranks.is_follower():
+    if not is_follower():
         return False
     ranks.follow(listen)
     return True

@@ -58,7 +58,7 @@ def tensor_changes(plan: Plan) -> Iterator[TensorChange]:
     for name, edit in remapped.items():
         yield TensorChange(
             name,
-            rows_before=0 if edit.of is not None else edit.n_rows_before,
+            rows_before=edit.n_rows_there,
             rows_after=edit.n_rows_after,
             rows_written=_written(edit),
             updates=len(updates.get(name, ())),

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokengraft.applying.rows import RowFactory
 from tokengraft.checkpoint import Checkpoint
-from tokengraft.families.configs import TIE_KEY
+from tokengraft.flow.making import Planned
 from tokengraft.formats.rows import MemoryRows, RowReader, widen
 from tokengraft.formats.whole_files import let_go, open_regular
-from tokengraft.plans import PatchJson, Plan, PlannedToken, RowSource, SetKey
+from tokengraft.plans import Plan, PlannedToken, RemapRows, RowSource
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.tensors import TensorRef
 
@@ -27,18 +27,12 @@ def new_tokens(plan: Plan) -> tuple[PlannedToken, ...]:
     return tuple(token for token in tokens if counts[token.text] == 1)
 
 
-def starting_rows(
-    checkpoint: Checkpoint, plan: Plan, values: Mapping[str, NDArray[np.generic]]
-) -> RowSet:
-    """The rows of new tokens as apply would write them, rounded as they would be.
-
-    Args:
-        values: what the plan's sidecar holds, by tensor.
-    """
-    tokens = new_tokens(plan)
-    layout = checkpoint.layout
+def starting_rows(planned: Planned) -> RowSet:
+    """The rows of new tokens as apply would write them, rounded as they would be."""
+    tokens = new_tokens(planned.plan)
+    layout = planned.checkpoint.layout
     assert layout is not None
-    edits = plan.row_edits()
+    edits = planned.plan.row_edits()
     parts: dict[str, str] = {tensor.name: tensor.part for tensor in layout.tensors}
     parts |= {name: "output" for name, edit in edits.items() if edit.of is not None}
     matrices: dict[str, Values] = {}
@@ -46,41 +40,33 @@ def starting_rows(
         part = parts.get(name)
         if part in ("input", "output"):
             sources = [next(r.source for r in t.rows if r.tensor == name) for t in tokens]
-            base_tensor = edits[name].base_tensor
-            matrices[part] = _rows(checkpoint, base_tensor, sources, values.get(name))
+            stored = planned.values.get(name)
+            matrices[part] = _rows(planned.checkpoint, edits[name], sources, stored)
     return RowSet(
         texts=tuple(token.text for token in tokens),
         input_ND=matrices["input"],
-        output_ND=None if layout.tied and not _unties(plan) else matrices.get("output"),
+        output_ND=None if layout.tied and not planned.recipe.unties else matrices.get("output"),
         made=tuple(RowsMade("start", "start") for _ in tokens),
-    )
-
-
-def _unties(plan: Plan) -> bool:
-    """Whether the plan tells loaders that the model has two matrices."""
-    config = plan.file_edits().get("config.json")
-    changes = config.changes if isinstance(config, PatchJson) else ()
-    return any(
-        isinstance(change, SetKey) and change.pointer.endswith(TIE_KEY) and change.value is False
-        for change in changes
     )
 
 
 def _rows(
     checkpoint: Checkpoint,
-    name: str,
+    edit: RemapRows,
     sources: Sequence[RowSource],
     values: NDArray[np.generic] | None,
 ) -> Values:
     assert checkpoint.tensors is not None
-    ref = checkpoint.tensors.tensors[name]
+    ref = checkpoint.tensors.tensors[edit.base_tensor]
     stored = None
     if values is not None:
         data = values.tobytes()
-        stored = MemoryRows(data, TensorRef(name, ref.dtype, values.shape, ref.file, 0, len(data)))
+        stored = MemoryRows(
+            data, TensorRef(edit.tensor, ref.dtype, values.shape, ref.file, 0, len(data))
+        )
     file = open_regular(checkpoint.files[ref.file].real)
     try:
-        made = RowFactory(RowReader(file, ref), stored).computed(sources)
+        made = RowFactory(edit.tensor, RowReader(file, ref), stored).computed(sources)
         whole = b"".join(row * times for row, times in made)
     finally:
         let_go(file)

@@ -351,7 +351,7 @@ def _job(
 def _rows(asked: Asked, done: Sequence[Finished]) -> RowSet:
     if done:
         return done[-1].rows
-    return starting_rows(asked.start.checkpoint, asked.start.plan, asked.start.values)
+    return starting_rows(asked.start)
 
 
 def _planned(asked: Asked, done: Sequence[Finished], listen: Listen) -> Planned:

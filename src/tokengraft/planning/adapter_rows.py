@@ -188,18 +188,21 @@ class _Owned:
     ids: Sequence[int]
     part: Literal["input", "output"]
 
-    def runs(self) -> Iterator[tuple[int, int, int]]:
-        """Rows that follow each other and whose ids do, a few megabytes at a time.
-
-        Each is (first row, its id, how many rows).
-        """
+    def blocks(self) -> Iterator[tuple[bytes, Sequence[int]]]:
+        """All rows, a few megabytes at a time, each block with the ids of its rows."""
         most = max(1, BLOCK_BYTES // self.adapter.tensors[self.name].row_bytes)
-        first = 0
-        for at in range(1, len(self.ids) + 1):
-            ends = at == len(self.ids) or self.ids[at] != self.ids[at - 1] + 1
-            if ends or at - first == most:
-                yield first, self.ids[first], at - first
-                first = at
+        for first in range(0, len(self.ids), most):
+            ids = self.ids[first : first + most]
+            yield self.adapter.raw_rows(self.name, first, len(ids)), ids
+
+
+def _runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Places whose ids follow each other, as first place and count."""
+    first = 0
+    for at in range(1, len(ids) + 1):
+        if at == len(ids) or ids[at] != ids[at - 1] + 1:
+            yield first, at - first
+            first = at
 
 
 def _ids(
@@ -237,16 +240,16 @@ def _take(
     ref = owned.adapter.tensors[owned.name]
     size = ref.row_bytes
     changed: list[int] = []
-    for first, first_id, count in owned.runs():
-        data = owned.adapter.raw_rows(owned.name, first, count)
-        for token_id in range(first_id, first_id + count):
+    for data, ids in owned.blocks():
+        for at, token_id in enumerate(ids):
             if token_id in new:
-                at = (token_id - first_id) * size
-                _keep(found, owned.part, token_id, data[at : at + size], ref)
-        old = min(count, target.n_rows - first_id)
-        if old > 0:
-            differing = _differing(data[: old * size], ref, target, first_id, matrix)
-            changed += [token_id for token_id in differing if token_id not in new]
+                _keep(found, owned.part, token_id, data[at * size : (at + 1) * size], ref)
+        for at, count in _runs(ids):
+            old = min(count, target.n_rows - ids[at])
+            if old > 0:
+                theirs = data[at * size : (at + old) * size]
+                differing = _differing(theirs, ref, target, ids[at], matrix)
+                changed += [token_id for token_id in differing if token_id not in new]
     _tell_changed(found, owned.name, changed, target)
 
 

@@ -71,7 +71,7 @@ def _growth(checkpoint: Checkpoint, edits: tuple[RemapRows, ...]) -> tuple[int, 
     size, numbers = 0, 0
     for edit in edits:
         ref = checkpoint.tensors.tensors[edit.base_tensor]
-        more = edit.n_rows_after - (0 if edit.of is not None else edit.n_rows_before)
+        more = edit.n_rows_after - edit.n_rows_there
         size += more * ref.row_bytes
         numbers += more * (ref.n_elements // ref.shape[0])
     return size, numbers

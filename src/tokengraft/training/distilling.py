@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from tokengraft.events import Done, Listen, Progress, Started, ignore
 from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training.fitting import COMPROMISE, Evidence, Writing
+from tokengraft.training.fitting import COMPROMISE, SOLVED, Evidence, Writing
 from tokengraft.training.keeping_on import SAVE_SECONDS, Progressed, restored, stored
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.lessons import Keep, Share
@@ -262,7 +262,7 @@ class _Run:
             if told_N2 is not None:
                 leak, harm = told_N2[n].tolist()
                 leak = leak if np.isfinite(leak) else None
-                write = read if self.model.tied else "solved"
+                write = read if self.model.tied else SOLVED[self.evidence.phrases[n].is_described]
                 one = replace(one, write=write, leak=leak, harm_nats=harm)
             made.append(one)
         return tuple(made)

@@ -152,7 +152,7 @@ def lessons(  # noqa: PLR0913 - what is read, by whom, and where it is kept
         selected[mine] = True
         own = windows.of(selected)
         group = aligned(own, model.n_rows)
-        found = taught(model, group, layers)
+        found = taught(model, group, layers, has_past=is_shared, has_before=has_before)
         made.append(
             Lesson(
                 group=group,
@@ -160,8 +160,8 @@ def lessons(  # noqa: PLR0913 - what is read, by whom, and where it is kept
                 weight_W=counted / counts[own.token_W],
                 has_N=counts > 0,
                 told_WSD=keep(found.told_WSD),
-                before_WPD=keep(found.before_WPD) if has_before else None,
-                past=_kept(found.past, keep) if is_shared else None,
+                before_WPD=None if found.before_WPD is None else keep(found.before_WPD),
+                past=_kept(found.past, keep),
                 without_W=left_out(phrases, own.token_W),
             )
         )

@@ -32,14 +32,14 @@ class NextTokens:
     """The loss of what is written in windows, over old and new tokens.
 
     Attributes:
-        written_ND: output rows, which stay as they are; None where the rows that are trained are
+        written_ND: a tensor: output rows, which stay as they are; None where the rows that are trained are
             written too. Then what is written before the token and in its place counts as well; the
             token of a description is due nowhere.
     """
 
     model: LanguageModel
     phrases: Sequence[Phrase]
-    written_ND: Values | None
+    written_ND: Any
 
     def __call__(self, lesson: Lesson, behind_PD: Any, rows_ND: Any) -> tuple[Any, Values]:
         """The sum over tokens, with its gradient; and each token's share of it [N], without.
@@ -52,10 +52,7 @@ class NextTokens:
         group, device = lesson.group, behind_PD.device
         window_P, _ = np.nonzero(group.exists_WS)
         windows, targets, states = [window_P], [group.next_WS[group.exists_WS]], [behind_PD]
-        written = rows_ND
-        if self.written_ND is not None:
-            written = torch.from_numpy(self.written_ND.astype(np.float32)).to(device)
-        elif group.before_WP.shape[1]:
+        if self.written_ND is None and group.before_WP.shape[1]:
             following = np.concatenate([group.before_WP[:, 1:], group.merged_WS[:, :1]], axis=1)
             counts_WP = group.is_there_WP.copy()
             described = np.array([phrase.is_described for phrase in self.phrases], np.bool_)
@@ -70,7 +67,7 @@ class NextTokens:
             self.model,
             torch.cat(states),
             torch.from_numpy(np.concatenate(targets)).to(device),
-            written,
+            rows_ND if self.written_ND is None else self.written_ND,
             torch.from_numpy(weight_P.astype(np.float32)).to(device),
         )
         weighted_P = weight_P * loss_P.double().cpu().numpy()

@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 
 from tokengraft.errors import UnsupportedFormat, UsageError
 from tokengraft.recipes import Distillation
-from tokengraft.training.language_model import LanguageModel, text_config
+from tokengraft.training.language_model import LanguageModel, allowance, text_config
 from tokengraft.training.windows import Windows
 
 Ids = NDArray[np.int64]
 
 FINAL = -1
-_TOLERANCE = {"float32": 1e-3, "float64": 1e-6}  # of states, relative to their mean size
-_ROUGH = 5e-2  # where numbers have 8 or 11 bits
 
 
 class _Reached(Exception):
@@ -218,8 +216,8 @@ class Taught:
 
     Attributes:
         told_WSD: the states to imitate.
-        past: None where there is nothing before the tokens, or the model keeps no keys.
-        before_WPD: states before the tokens, of the last layer that was asked for.
+        past: None where nobody asks, there is nothing before the tokens, or the model keeps no keys.
+        before_WPD: states before the tokens, of the last layer that was asked for; None where nobody asks.
     """
 
     told_WSD: Any
@@ -227,7 +225,14 @@ class Taught:
     before_WPD: Any
 
 
-def taught(model: LanguageModel, group: Aligned, layers: Sequence[int]) -> Taught:
+def taught(
+    model: LanguageModel,
+    group: Aligned,
+    layers: Sequence[int],
+    *,
+    has_past: bool = True,
+    has_before: bool = False,
+) -> Taught:
     """One pass over the windows as pieces, to the last of these layers; the first one is imitated."""
     import torch
 
@@ -236,7 +241,7 @@ def taught(model: LanguageModel, group: Aligned, layers: Sequence[int]) -> Taugh
     mask = _mask(group.is_there_WP, group.pieces_WT.shape[1], device)
     n_before = group.before_WP.shape[1]
     with torch.inference_mode(mode=False), torch.no_grad():
-        cache = _new_cache(model)
+        cache = _new_cache(model) if has_past else None
         states = states_after(
             model,
             model.embed(ids),
@@ -247,8 +252,9 @@ def taught(model: LanguageModel, group: Aligned, layers: Sequence[int]) -> Taugh
             use_cache=cache is not None,
         )
         at = torch.from_numpy(group.places_WS).to(device) + n_before
-        told = states[0].gather(1, at[..., None].expand(-1, -1, states[0].shape[2])).clone()
-        return Taught(told, _past(cache, mask, n_before), states[-1][:, :n_before].clone())
+        told = states[0].gather(1, at[..., None].expand(-1, -1, states[0].shape[2]))
+        before = states[-1][:, :n_before].clone() if has_before else None
+        return Taught(told, _past(cache, mask, n_before), before)
 
 
 def _new_cache(model: LanguageModel) -> Any:
@@ -323,8 +329,7 @@ def is_shared_safely(
         (whole,) = read_behind(model, group, None, rows_ND, (layer,))
     exists = torch.from_numpy(group.exists_WS).to(whole.device)
     apart = (shared.float() - whole.float())[exists].abs().max()
-    kind = str(model.embedding.weight.dtype).removeprefix("torch.")
-    allowed = _TOLERANCE.get(kind, _ROUGH)
+    allowed = allowance(model.embedding.weight.dtype)
     return bool(apart <= allowed * max(1e-6, float(whole[exists].abs().max())))
 
 

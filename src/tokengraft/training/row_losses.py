@@ -140,7 +140,12 @@ class Losses:
     def _next_tokens(self) -> NextTokens | None:
         if not self.wish.cross_entropy:
             return None
-        return NextTokens(self.model, self.evidence.phrases, self.output_ND)
+        import torch
+
+        written_ND = None
+        if self.output_ND is not None:
+            written_ND = torch.from_numpy(self.output_ND.astype(np.float32)).to(self.model.device)
+        return NextTokens(self.model, self.evidence.phrases, written_ND)
 
     def _place_loss(self) -> PlaceLoss:
         import torch

@@ -146,11 +146,7 @@ def _header_alone(graft: Graft, rebuilt: Rebuilt, path: str) -> None:
     weights = tensors.files.get(path) if tensors is not None else None
     edits = graft.plan.row_edits()
     if weights is not None and not any(
-        ref.name in edits
-        and (
-            edits[ref.name].of is not None
-            or edits[ref.name].n_rows_before != edits[ref.name].n_rows_after
-        )
+        ref.name in edits and edits[ref.name].n_rows_there != edits[ref.name].n_rows_after
         for ref in weights.tensors
     ):
         rebuilt.weights[path] = weights

@@ -39,13 +39,13 @@ class Questions:
 
     Attributes:
         before: a folder with the new tokens as they were before training; None without one.
-        base: the folder that text was read by before anything changed; None to take `before`.
+        base: what text was read by before anything changed; None to take `before`.
         notes: what a reader should know of the suite, or of what is missing.
     """
 
     suite: Suite
     before: Path | None = None
-    base: Path | None = None
+    base: Checkpoint | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -104,11 +104,10 @@ def _asked(graft: Graft, questions: Questions) -> Mapping[str, Any]:
     folders = [{"prompts": has_prompts, "texts": has_texts, **_model(graft.checkpoint)}]
     if questions.before is not None:
         reads = has_texts and questions.base is None
-        folders.append(
-            {"prompts": has_prompts, "texts": reads, **_model(_loaded(questions.before))}
-        )
+        before = loading.load(questions.before, weights=False)
+        folders.append({"prompts": has_prompts, "texts": reads, **_model(before)})
     if questions.base is not None and has_texts:
-        folders.append({"prompts": False, "texts": True, **_model(_loaded(questions.base))})
+        folders.append({"prompts": False, "texts": True, **_model(questions.base)})
     wish = {
         "folders": folders,
         "prompts": [_prompt(one.model_dump(mode="json")) for one in suite.prompts],
@@ -121,10 +120,6 @@ def _asked(graft: Graft, questions: Questions) -> Mapping[str, Any]:
         asked = Path(folder, "asked.json")
         asked.write_text(json.dumps(wish), encoding="utf-8")
         return run_child([sys.executable, "-P", str(SCRIPT), str(asked)], seconds=MAX_SECONDS)
-
-
-def _loaded(folder: Path) -> Checkpoint:
-    return loading.load(folder, weights=False)
 
 
 def _model(checkpoint: Checkpoint) -> dict[str, Any]:

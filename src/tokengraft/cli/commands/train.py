@@ -51,6 +51,8 @@ def train(
     from tokengraft.reporting.text import Beside
 
     if estimate:
+        if flow.is_follower():
+            return 0
         with session.listening() as listen:
             needed = flow.estimate(source, recipe, overrides=overrides, listen=listen)
         session.show(needed, Beside(next=(_command(source, recipe, out, overrides),)))
