@@ -39,3 +39,4 @@ def few(monkeypatch: object) -> None:
     """Few windows, so that a measurement takes a second."""
     monkeypatch.setattr(strata, "PER_TOKEN", FEW)  # type: ignore[attr-defined]
     monkeypatch.setattr(strata, "FEWEST", FEWEST)  # type: ignore[attr-defined]
+    monkeypatch.setattr(strata, "BACKGROUND", 3_000)  # type: ignore[attr-defined]

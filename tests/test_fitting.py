@@ -28,6 +28,7 @@ from tokengraft.errors import MissingExtra, UnsupportedFormat
 from tokengraft.formats.loading import load
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training import fitting, refining
+from tokengraft.training.continuations import log_rest
 from tokengraft.training.input_rows import map_rows
 from tokengraft.training.language_model import Written, language_model, load_model
 from tokengraft.training.output_rows import (
@@ -40,7 +41,7 @@ from tokengraft.training.output_rows import (
 )
 from tokengraft.training.resplitting import without_merge
 from tokengraft.training.row_files import save_rows
-from tokengraft.training.states import due_states, log_rest, neutral_states
+from tokengraft.training.states import due_states, neutral_states
 from tokengraft.training.windows import Phrase, Windows
 from tokengraft.training.without_corpus import rows_without_corpus
 

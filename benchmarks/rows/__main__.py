@@ -177,8 +177,10 @@ def _arguments() -> argparse.Namespace:
         "--use", type=_listed, default=list(USES), help="of what takes time: generation,probe"
     )
     parser.add_argument("--epochs", type=int, default=1, help="of trained methods")
-    parser.add_argument("--background", type=int, default=20_000, help="neutral positions")
-    parser.add_argument("--neutral", type=int, help="neutral positions to fit on, if other")
+    parser.add_argument(
+        "--background", type=int, default=20_000, help="neutral positions to measure on"
+    )
+    parser.add_argument("--neutral", type=int, help="neutral positions to fit on")
     parser.add_argument("--documents", type=int, default=6_000, help="read at most so many")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("-o", "--out", type=Path, required=True)

@@ -17,7 +17,7 @@ from benchmarks.rows.placing import placed
 from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject
 from numpy.typing import NDArray
 
-from tokengraft.training.evidence import PER_TOKEN, neutral_text, windows_in
+from tokengraft.training.evidence import BACKGROUND, PER_TOKEN, neutral_text, windows_in
 from tokengraft.training.resplitting import at_most, spelled_out, without_merge
 from tokengraft.training.windows import Ids, Phrase, Windows
 
@@ -63,8 +63,8 @@ def choose(
     """Choose the tokens of a stratum and cut their windows; always the same for a subject.
 
     Args:
-        background: positions of neutral text, to measure on and to fit on; `neutral`: to fit on,
-            where that is another number.
+        background: positions of neutral text to measure on; `neutral`: to fit on, by default as many
+            as `train` reads.
     """
     rng = np.random.default_rng([ord(letter) for letter in name])
     wanted = wanted or WANTED[name]
@@ -80,7 +80,7 @@ def choose(
     n_positions = sum(len(ids) for part in subject.parts.values() for ids in part)
     backgrounds = {
         part: _background(subject, phrases, part, positions, rng)
-        for part, positions in ((FIT, neutral or background), (TEST, background))
+        for part, positions in ((FIT, neutral or BACKGROUND), (TEST, background))
     }
     return Stratum(name, phrases, found, backgrounds, np.maximum(counts, 1) / n_positions)
 

@@ -13,13 +13,13 @@ import numpy as np
 from benchmarks.rows.strata import Background
 from numpy.typing import NDArray
 
+from tokengraft.training.continuations import log_rest
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.states import (
     Due,
     Neutral,
     due_states,
     left_out,
-    log_rest,
     log_scores,
     neutral_states,
     states_at,
@@ -30,6 +30,7 @@ Values = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 EXACT_TOP, EXACT_RANDOM = 32, 16  # places a token at which q is computed piece by piece
+BEFORE = 40  # positions of text before such a place
 _LEAST = 1e-30
 
 
@@ -134,7 +135,7 @@ def due_on_neutral(
     if not tokens:
         return q_NP
     token_P, place_P = np.concatenate(tokens), np.concatenate(places)
-    rest = np.exp(log_rest(model, neutral, phrases, token_P, place_P))
+    rest = np.exp(log_rest(model, neutral, phrases, token_P, place_P, before=BEFORE))
     for token in np.unique(token_P):
         mine = token_P == token
         first = firsts[token]

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tokengraft.training.continuations import log_rest
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.output_rows import Samples
-from tokengraft.training.states import Due, Neutral, log_rest
+from tokengraft.training.states import Due, Neutral
 from tokengraft.training.windows import Phrase
 
 Values = NDArray[np.float64]

@@ -327,10 +327,15 @@ def is_shared_safely(
         except (AttributeError, IndexError, TypeError, ValueError, RuntimeError):
             return False
         (whole,) = read_behind(model, group, None, rows_ND, (layer,))
-    exists = torch.from_numpy(group.exists_WS).to(whole.device)
-    apart = (shared.float() - whole.float())[exists].abs().max()
-    allowed = allowance(model.embedding.weight.dtype)
-    return bool(apart <= allowed * max(1e-6, float(whole[exists].abs().max())))
+    exists = group.exists_WS
+    one, other = (states.float().cpu().numpy()[exists] for states in (shared, whole))
+    return is_near(model, one, other)
+
+
+def is_near(model: LanguageModel, one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+    """Whether states are the same but for rounding in the model's type."""
+    allowed = allowance(model.embedding.weight.dtype) * max(1e-6, float(np.abs(other).max()))
+    return bool(np.abs(one - other).max() <= allowed)
 
 
 def _mask(is_there_WP: NDArray[np.bool_], n_after: int, device: Any) -> Any:

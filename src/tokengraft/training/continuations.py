@@ -1,0 +1,167 @@
+"""Probabilities of pieces that are put behind places of text: many places, few texts.
+
+A text is computed once for all places in it: what is put behind them stands behind the text, side by
+side, each at the position of its place and with a mask that shows it the text up to there and itself. So
+a place costs a position for each of its pieces. The first places are computed with texts of their own
+too; where the two differ, as in models that take no such mask, all of them are.
+
+Shapes: S texts, T positions, P places, K pieces behind a place, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokengraft.training.language_model import LanguageModel
+from tokengraft.training.partial_passes import FINAL, is_near, states_after
+from tokengraft.training.states import Neutral, left_out, log_scores, states_at
+from tokengraft.training.windows import Phrase
+
+Ids = NDArray[np.int64]
+Singles = NDArray[np.float32]
+Values = NDArray[np.float64]
+
+_TRIED = 4  # places at which it is seen whether texts may be shared
+
+
+def log_rest(
+    model: LanguageModel,
+    neutral: Neutral,
+    phrases: Sequence[Phrase],
+    token_P: Ids,
+    place_P: Ids,
+    *,
+    before: int | None = None,
+) -> Values:
+    """Log-probability of a phrase's pieces after the first, had the first come there.
+
+    Args:
+        token_P, place_P: which phrase, at which state of `neutral`.
+        before: positions of text that are read at most, and then each place by itself; None reads
+            all, and places share their text.
+    """
+    most = max((len(phrases[t].pieces) for t in token_P), default=1) - 1
+    if most < 1:
+        return np.zeros(len(token_P))
+    n_rest = np.array([len(phrases[t].pieces) - 1 for t in token_P])
+    pieces_PK = np.array([_filled(phrases[t].pieces, most + 1) for t in token_P], np.int64)
+    places = Places(
+        neutral.ids_ST, neutral.sequence_P[place_P], neutral.at_P[place_P], pieces_PK[:, :-1]
+    )
+    hidden = _alone(model, places, before) if before else states_behind(model, places)
+    without = np.repeat(left_out(phrases, token_P), most)
+    flat = hidden.reshape(-1, model.width)
+    _, logs = log_scores(model, flat, pieces_PK[:, 1:].ravel(), without)
+    is_piece = np.arange(most)[None] < n_rest[:, None]
+    return np.asarray((logs.reshape(-1, most) * is_piece).sum(axis=1))
+
+
+def _filled(pieces: Sequence[int], length: int) -> list[int]:
+    return [*pieces, *[pieces[-1]] * (length - len(pieces))]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """Places in texts, and what is put behind each.
+
+    Attributes:
+        ids_ST: texts without padding.
+        sequence_P, at_P: each place's text, and the last position of it that is read.
+        ids_PK: what is put there.
+    """
+
+    ids_ST: Ids
+    sequence_P: Ids
+    at_P: Ids
+    ids_PK: Ids
+
+    def __len__(self) -> int:
+        return len(self.at_P)
+
+    def of(self, chosen: Ids) -> Places:
+        """Some of the places."""
+        return Places(self.ids_ST, self.sequence_P[chosen], self.at_P[chosen], self.ids_PK[chosen])
+
+
+def states_behind(model: LanguageModel, places: Places) -> Singles:
+    """Final states [P, K, D] at ids that are put behind places of text."""
+    few = places.of(np.argsort(-places.at_P, kind="stable")[:_TRIED])  # what windows would cut
+    try:
+        is_shared = is_near(model, _shared(model, few), _alone(model, few))
+    except (AttributeError, IndexError, TypeError, ValueError, RuntimeError):
+        is_shared = False  # a model that takes no such mask
+    return _shared(model, places) if is_shared else _alone(model, places)
+
+
+def _alone(model: LanguageModel, places: Places, before: int | None = None) -> Singles:
+    """Each place with a text of its own."""
+    end_P = places.at_P + 1
+    first_P = np.maximum(0, end_P - before) if before else np.zeros_like(end_P)
+    n_ids = places.ids_PK.shape[1]
+    ids = np.zeros((len(places), int((end_P - first_P).max()) + n_ids), np.int64)
+    for n, (first, end) in enumerate(zip(first_P.tolist(), end_P.tolist(), strict=True)):
+        past = places.ids_ST[places.sequence_P[n], first:end]
+        ids[n, : len(past) + n_ids] = np.concatenate([past, places.ids_PK[n]])
+    at_PK = (end_P - first_P)[:, None] + np.arange(n_ids)[None]
+    (hidden,) = states_at(model, ids, at_PK)
+    return hidden
+
+
+def _shared(model: LanguageModel, places: Places) -> Singles:
+    """Each text once, and behind it what is put at all of its places."""
+    out = np.empty((*places.ids_PK.shape, model.width), np.float32)
+    order = np.argsort(places.sequence_P, kind="stable")
+    texts, first_of, counts = np.unique(
+        places.sequence_P[order], return_index=True, return_counts=True
+    )
+    # Texts with like many places share a pass, so that little padding is computed.
+    by_count = np.argsort(counts, kind="stable")
+    longest = places.ids_ST.shape[1] + int(counts.max()) * places.ids_PK.shape[1]
+    for batch in model.batches(len(texts), longest):
+        some = by_count[batch]
+        here = [order[first_of[n] : first_of[n] + counts[n]] for n in some]
+        found = _behind_texts(model, places, texts[some], here)
+        for chosen, states in zip(here, found, strict=True):
+            out[chosen] = states[: len(chosen)]
+    return out
+
+
+def _behind_texts(model: LanguageModel, places: Places, texts: Ids, here: Sequence[Ids]) -> Singles:
+    """States [texts, places of each, K, D]; what is put behind one place does not see another's."""
+    import torch
+
+    n_text, n_ids = places.ids_ST.shape[1], places.ids_PK.shape[1]
+    most = max(map(len, here))
+    length = n_text + most * n_ids
+    ids = np.zeros((len(texts), length), np.int64)
+    ids[:, :n_text] = places.ids_ST[texts]
+    positions = np.zeros(ids.shape, np.int64)
+    positions[:, :n_text] = np.arange(n_text)
+    sees = np.zeros((len(texts), length, length), np.bool_)
+    sees[:, :n_text, :n_text] = np.tril(np.ones((n_text, n_text), np.bool_))
+    sees[:, n_text:, n_text:] = np.kron(np.eye(most, dtype=np.bool_), np.tri(n_ids, dtype=np.bool_))
+    sees[:, n_text:, 0] = True  # padding has to see something
+    columns = np.arange(n_text)
+    for row, chosen in enumerate(here):
+        end = n_text + len(chosen) * n_ids
+        at = places.at_P[chosen]
+        ids[row, n_text:end] = places.ids_PK[chosen].ravel()
+        positions[row, n_text:end] = (at[:, None] + 1 + np.arange(n_ids)[None]).ravel()
+        sees[row, n_text:end, :n_text] = np.repeat(columns[None] <= at[:, None], n_ids, axis=0)
+    kind = model.embedding.weight.dtype
+    mask = torch.zeros(sees.shape, dtype=kind, device=model.device)
+    mask.masked_fill_(torch.from_numpy(~sees).to(model.device), torch.finfo(kind).min)
+    with torch.inference_mode():
+        (states,) = states_after(
+            model,
+            model.embed(torch.from_numpy(ids)),
+            (FINAL,),
+            attention_mask=mask[:, None],
+            position_ids=torch.from_numpy(positions).to(model.device),
+        )
+        found: Singles = states[:, n_text:].float().cpu().numpy()
+    return found.reshape(len(texts), most, n_ids, -1)
