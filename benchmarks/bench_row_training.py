@@ -171,7 +171,7 @@ def distil_step(wish: argparse.Namespace, *, is_taught: bool) -> Callable[[], fl
     def step() -> float:
         told = taught(model, group, layers) if is_taught else known
         (found,) = read_behind(model, group, told.past, rows, layers)
-        loss = (found - told.told_WSD).square().mean()
+        loss = (found - told.told_LWSD[0]).square().mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

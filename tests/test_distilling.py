@@ -90,7 +90,7 @@ def test_passes_from_the_token_on_give_what_whole_ones_give(name: str, layer: in
     seen, rows = windows(), some_rows(model)
     group = aligned(seen, model.n_rows)
     known = taught(model, group, (layer,))
-    told, past = known.told_WSD, known.past
+    (told,), past = known.told_LWSD, known.past
     given = torch.from_numpy(rows.astype(np.float32))
     (found,) = read_behind(model, group, past, given, (layer,))
     places, exists = seen.following()
@@ -177,7 +177,7 @@ def test_sensitivity_is_the_curvature_of_the_divergence() -> None:
     model = language_model(small("llama"))
     many = [windows(60, seed) for seed in range(4)]
     found = [
-        objectives.sensitivity(model, aligned(w, model.n_rows), FINAL, n)
+        objectives.sensitivity(model, aligned(w, model.n_rows), (FINAL,), n)[0]
         for n, w in enumerate(many)
     ]
     fisher = sum(f.sum_DD for f in found) / sum(f.count for f in found)
@@ -245,7 +245,7 @@ def test_states_beyond_the_memory_lie_in_files(tmp_path: Path) -> None:
         (lesson,) = lessons(model, seen, PHRASES, (1,), size=99, share=Share(), keep=keep)
         kept.append(lesson)
     assert len(list((tmp_path / "states").iterdir())) == 3  # states, keys, values
-    assert torch.equal(kept[0].told_WSD, kept[1].told_WSD)
+    assert torch.equal(kept[0].told_LWSD, kept[1].told_LWSD)
     assert torch.equal(kept[0].past.layers[0][1], kept[1].past.layers[0][1])
 
 

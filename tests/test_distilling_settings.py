@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import pytest
@@ -20,23 +20,48 @@ from benchmarks.rows.strata import choose
 from row_subjects import few, small_subject
 from test_distilling import some_rows, started, told_of, windows
 from test_fitting import small
+from tokengraft.events import ignore
 from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training import refining
 from tokengraft.training.distilling import distil_rows
 from tokengraft.training.language_model import LanguageModel, language_model
-from tokengraft.training.partial_passes import FINAL, layer_of
+from tokengraft.training.lessons import Keep, Share
+from tokengraft.training.partial_passes import FINAL, compared
+from tokengraft.training.row_losses import Losses
 
 torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize(("n_layers", "layer"), [(1, FINAL), (2, 1), (4, 3), (5, 4), (36, 27)])
-def test_states_after_three_quarters_of_the_layers_are_compared(n_layers: int, layer: int) -> None:
+@pytest.mark.parametrize(
+    ("n_layers", "layers"),
+    [(1, (FINAL,)), (2, (1, FINAL)), (4, (3, FINAL)), (5, (4, FINAL)), (36, (27, FINAL))],
+)
+def test_states_after_three_quarters_of_the_layers_and_after_all_are_compared(
+    n_layers: int, layers: tuple[int, ...]
+) -> None:
     class Deep:
         def __init__(self) -> None:
             self.n_layers = n_layers
 
-    assert layer_of(Distillation(), cast("LanguageModel", Deep())) == layer
+    assert compared(Distillation(), cast("LanguageModel", Deep())) == layers
+
+
+@pytest.mark.parametrize("metric", ["fisher", "plain"])
+def test_what_is_compared_after_two_layers_is_the_sum_of_both(
+    metric: Literal["fisher", "plain"],
+) -> None:
+    model = language_model(small("llama"))
+    told, start, rows = told_of(model, windows(24)), started(model, some_rows(model)), []
+    for layer in (None, 1, -1):
+        wish = Distillation(layer=layer, metric=metric, writing="keep")
+        losses = Losses(
+            model, told, wish, start=start, seed=0, share=Share(), keep=Keep(None), listen=ignore
+        )
+        found = losses.losses(losses.fit, start.input_ND)
+        assert (found.loss_N > 0).all()
+        rows.append(np.column_stack([found.loss_N, found.slope_ND]))
+    assert rows[0] == pytest.approx(rows[1] + rows[2], rel=1e-3, abs=1e-5)
 
 
 @pytest.mark.parametrize("layer", [None, -1])

@@ -124,8 +124,11 @@ def test_settings_of_distillation_are_in_its_need() -> None:
     few = distil_need(shapes, 4, Distillation(gradient_checkpointing=True))
     assert few.parts["activations"] < plain.parts["activations"]
     assert plain.seconds is not None
-    for deep in (Distillation(layer=-1), Distillation(objective="predictions")):
+    early = distil_need(shapes, 4, Distillation(layer=6))
+    assert early.seconds is not None
+    for deep in (Distillation(layer=-1), Distillation(objective="predictions"), None):
         need = distil_need(shapes, 4, deep)
         assert need.seconds is not None
-        assert need.seconds > plain.seconds
-        assert need.parts["activations"] > plain.parts["activations"]
+        assert need.seconds > early.seconds
+        assert need.parts["activations"] > early.parts["activations"]
+    assert plain.parts["states"] == 1.5 * early.parts["states"]

@@ -70,12 +70,20 @@ def test_it_is_the_plain_loss_with_its_gradient(*, tied: bool) -> None:
     seen, rows_ND = windows(12), some_rows(model)
     output_ND = None if tied else some_rows(model) * 0.5
     (lesson,) = lessons(
-        model, seen, phrases, (1, FINAL), size=99, share=Share(), keep=Keep(None), has_before=tied
+        model,
+        seen,
+        phrases,
+        (1,),
+        last=FINAL,
+        size=99,
+        share=Share(),
+        keep=Keep(None),
+        has_before=tied,
     )
     rows = torch.from_numpy(rows_ND.astype(np.float32)).requires_grad_()
     solved = None if output_ND is None else torch.from_numpy(output_ND.astype(np.float32))
     text = NextTokens(model, phrases, solved)
-    total, loss_N = text(lesson, lesson.states(model, rows, (1, FINAL))[2], rows)
+    total, loss_N = text(lesson, lesson.states(model, rows, (1,), FINAL)[2], rows)
     (slope,) = torch.autograd.grad(total, rows)
     again = torch.from_numpy(rows_ND.astype(np.float32)).requires_grad_()
     expected = plain_losses(model, seen, again, again if solved is None else solved, phrases)
@@ -130,7 +138,7 @@ def test_rows_are_trained_with_it_and_a_stopped_training_ends_alike(
 
     model = model_of(tied=True)
     told, start = told_of(model, windows(24)), started(model, some_rows(model))
-    wish = Distillation(writing="keep", passes=6, batch=8, cross_entropy=weight)
+    wish = Distillation(writing="keep", passes=6, batch=8, layer=1, cross_entropy=weight)
     whole = distil_rows(model, told, start, wish, work=tmp_path / "whole")
     with pytest.raises(Stopped):
         distil_rows(model, told, start, wish, work=tmp_path / "stopped", listen=stop)
@@ -157,7 +165,7 @@ def test_two_shares_of_a_lesson_are_the_whole() -> None:
     tensor = torch.from_numpy(rows.astype(np.float32))
     with torch.no_grad():
         text_N = sum(
-            whole.text(part, part.states(model, tensor, (1, FINAL))[2], tensor)[1]
+            whole.text(part, part.states(model, tensor, (1,), FINAL)[2], tensor)[1]
             for part in parts
             if whole.text is not None
         )
@@ -169,7 +177,8 @@ def lessons_of(model: LanguageModel, rank: int) -> Lesson:
         model,
         windows(12),
         PHRASES,
-        (1, FINAL),
+        (1,),
+        last=FINAL,
         size=99,
         share=Share(rank, 2),
         keep=Keep(None),

@@ -169,11 +169,13 @@ class Distillation(Value):
     gradient_checkpointing: bool = False
     log: Log = "jsonl"
 
-    def depth(self, n_layers: int) -> int:
-        """How many layers are passed to what is compared; a recipe may ask for more than there are."""
+    def depths(self, n_layers: int) -> tuple[int, ...]:
+        """After how many layers something is compared; a recipe may ask for more than there are."""
         if self.objective == "predictions" or self.layer == -1:
-            return n_layers
-        return (3 * n_layers + 1) // 4 if self.layer is None else self.layer
+            return (n_layers,)
+        if self.layer is not None:
+            return (self.layer,)
+        return tuple(sorted({(3 * n_layers + 1) // 4, n_layers}))
 
     @model_validator(mode="after")
     def _layers_are_those_compared(self) -> Self:

@@ -199,12 +199,13 @@ def distil_need(
     wish = wish or Distillation()
     d, size = shapes.width, 4 if wish.dtype == "float32" else 2
     windows = n_new * FITTED_WINDOWS
-    depth = min(wish.depth(shapes.n_layers), shapes.n_layers)
+    depths = wish.depths(shapes.n_layers)
+    depth = min(depths[-1], shapes.n_layers)
     kept = 2 if wish.gradient_checkpointing else 14  # numbers of a position and layer, by widths
     inner = 0 if wish.gradient_checkpointing else 3
     parts = {
         "weights": size * shapes.parameters,
-        "states": size * d * windows * KEPT_STATES * 2,
+        "states": size * d * windows * KEPT_STATES * (1 + len(depths)),
         "rows and optimizer": 4 * 4 * shapes.jobs * n_new * d,
         "activations": size * FORWARD_BATCH * depth * (kept * d + inner * shapes.inner)
         + (256 << 20),

@@ -19,7 +19,7 @@ from tokengraft.training.corpus import corpus_of
 from tokengraft.training.distil_training import Task, subject_for
 from tokengraft.training.fit_stage import evidence_in, listed
 from tokengraft.training.fitting import SOLVED, Evidence
-from tokengraft.training.partial_passes import layer_of
+from tokengraft.training.partial_passes import compared
 from tokengraft.training.phrases import Standing, standing
 from tokengraft.training.row_cross_entropy import require_plain
 from tokengraft.training.row_losses import STEP
@@ -44,7 +44,7 @@ def run(job: Job) -> StageResult:
     wish = (train.distil if train is not None else None) or Distillation()
     require_tracker(wish.log, "train.distil.log")
     subject = subject_for(job.base, wish, two_rows=not job.rows.is_tied)
-    layer_of(wish, subject.model)
+    compared(wish, subject.model)
     if wish.cross_entropy:
         require_plain(subject.model)
     stand = standing(job.plan, job.recipe, subject)

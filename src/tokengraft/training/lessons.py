@@ -72,7 +72,7 @@ class Lesson:
         token_W: whose window; `weight_W` one over the windows of that token in the whole group, of
             all processes.
         has_N: tokens with a window in the whole group.
-        told_WSD: a tensor; `exists_WS` the places that count.
+        told_LWSD: a tensor, of each layer that is compared; `exists_WS` the places that count.
         before_WPD: states before the token, as the output matrix reads them; None if nobody asks.
         past: None where the whole window is computed each time.
         without_W: ids that are left out.
@@ -82,23 +82,25 @@ class Lesson:
     token_W: Ids
     weight_W: Values
     has_N: NDArray[np.bool_]
-    told_WSD: Any
+    told_LWSD: Any
     before_WPD: Any
     past: Past | None
     without_W: Ids
 
     def states(
-        self, model: LanguageModel, rows_ND: Any, layers: Sequence[int]
-    ) -> tuple[Any, Any, Any]:
-        """States to imitate, and states with these rows of the first and of the last layer.
+        self, model: LanguageModel, rows_ND: Any, layers: Sequence[int], last: int | None = None
+    ) -> tuple[Sequence[Any], Sequence[Any], Any]:
+        """States to imitate and states with these rows, of each layer, and the latter of `last`.
 
         [P, D] each, at the places that count.
         """
         import torch
 
-        found = read_behind(model, self.group, self.past, rows_ND, layers)
+        wanted = (*layers, layers[-1] if last is None else last)
+        found = read_behind(model, self.group, self.past, rows_ND, wanted)
         exists = torch.from_numpy(self.group.exists_WS).to(found[0].device)
-        return self.told_WSD[exists].float(), found[0][exists].float(), found[-1][exists]
+        told = [one[exists].float() for one in self.told_LWSD]
+        return told, [one[exists].float() for one in found[:-1]], found[-1][exists]
 
     def places(self) -> tuple[Ids, Values]:
         """Window of each place that counts, and its share of the window's loss."""
@@ -125,6 +127,7 @@ def lessons(  # noqa: PLR0913 - what is read, by whom, and where it is kept
     phrases: Sequence[Phrase],
     layers: Sequence[int],
     *,
+    last: int | None = None,
     size: int,
     share: Share,
     keep: Keep,
@@ -134,7 +137,7 @@ def lessons(  # noqa: PLR0913 - what is read, by whom, and where it is kept
     """The teacher's passes over all windows.
 
     Args:
-        layers: the one that is imitated, and the last one whose states are asked for.
+        layers: those that are imitated; `last` is computed too, if it is another one.
         size: windows of a group.
         is_shared: whether passes begin at the token.
         has_before: whether states before the token are kept.
@@ -152,14 +155,14 @@ def lessons(  # noqa: PLR0913 - what is read, by whom, and where it is kept
         selected[mine] = True
         own = windows.of(selected)
         group = aligned(own, model.n_rows)
-        found = taught(model, group, layers, has_past=is_shared, has_before=has_before)
+        found = taught(model, group, layers, last, has_past=is_shared, has_before=has_before)
         made.append(
             Lesson(
                 group=group,
                 token_W=own.token_W,
                 weight_W=counted / counts[own.token_W],
                 has_N=counts > 0,
-                told_WSD=keep(found.told_WSD),
+                told_LWSD=keep(found.told_LWSD),
                 before_WPD=None if found.before_WPD is None else keep(found.before_WPD),
                 past=_kept(found.past, keep),
                 without_W=left_out(phrases, own.token_W),

@@ -9,7 +9,7 @@ Shapes: P places, D width, V old rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,11 +114,13 @@ class Sensitivity:
     count: int
 
 
-def sensitivity(model: LanguageModel, group: Aligned, layer: int, seed: int) -> Sensitivity:
-    """Fisher information of all later predictions about the states of a layer, at compared places.
+def sensitivity(
+    model: LanguageModel, group: Aligned, layers: Sequence[int], seed: int
+) -> Sequence[Sensitivity]:
+    """Fisher information of all later predictions about the states of each layer, at compared places.
 
     The labels are drawn from the model's own predictions, so that the mean of g g' is the Fisher
-    information: one pass, one backward pass from that layer on, and no matrix but the answer.
+    information: one pass, one backward pass to the first of the layers, and no matrix but the answer.
     """
     import torch
 
@@ -135,33 +137,44 @@ def sensitivity(model: LanguageModel, group: Aligned, layer: int, seed: int) -> 
         dim=1,
     ).to(device)
     with torch.enable_grad():
-        states, final = _from_layer(model, ids, mask, layer)
+        states, final = _from_layers(model, ids, mask, layers)
         chosen = final.gather(1, places[..., None].expand(-1, -1, final.shape[2]))[exists]
-        slope = torch.autograd.grad(_drawn_nll(model, chosen, seed), states)[0]
-    at = slope.gather(1, places[..., None].expand(-1, -1, slope.shape[2]))[exists].double()
-    return Sensitivity((at.T @ at).cpu().numpy(), len(at))
+        slopes = torch.autograd.grad(_drawn_nll(model, chosen, seed), states)
+    found = []
+    for slope in slopes:
+        at = slope.gather(1, places[..., None].expand(-1, -1, slope.shape[2]))[exists].double()
+        found.append(Sensitivity((at.T @ at).cpu().numpy(), len(at)))
+    return found
 
 
-def _from_layer(model: LanguageModel, ids: Any, mask: Any, layer: int) -> tuple[Any, Any]:
-    """States of a layer as a leaf, and the final states that follow from them."""
+def _from_layers(
+    model: LanguageModel, ids: Any, mask: Any, layers: Sequence[int]
+) -> tuple[Sequence[Any], Any]:
+    """States of each layer, the first one as a leaf, and the final states that follow from them."""
     import torch
 
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    leaf: list[Any] = []
+    found: dict[int, Any] = {}
 
-    def leave(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        state = (given[0] if given else named["hidden_states"]).detach().requires_grad_()
-        leaf.append(state)
-        if given:
-            return (state, *given[1:]), named
-        return given, {**named, "hidden_states": state}
+    def watch(layer: int) -> Callable[..., Any]:
+        def reached(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            state = given[0] if given else named["hidden_states"]
+            if not found:
+                state = state.detach().requires_grad_()
+            found[layer] = state
+            if given:
+                return (state, *given[1:]), named
+            return given, {**named, "hidden_states": state}
 
-    hooks = []
-    if layer != FINAL:
-        hook = layers_of(model)[layer].register_forward_pre_hook(leave, with_kwargs=True)
-        hooks.append(hook)
+        return reached
+
+    hooks = [
+        layers_of(model)[layer].register_forward_pre_hook(watch(layer), with_kwargs=True)
+        for layer in layers
+        if layer != FINAL
+    ]
     try:
-        with torch.set_grad_enabled(layer != FINAL):
+        with torch.set_grad_enabled(bool(hooks)):
             final = model.network.base_model(
                 inputs_embeds=model.embed(ids),
                 attention_mask=mask,
@@ -171,10 +184,11 @@ def _from_layer(model: LanguageModel, ids: Any, mask: Any, layer: int) -> tuple[
     finally:
         for hook in hooks:
             hook.remove()
-    if layer == FINAL:
+    if not hooks:
         final = final.detach().requires_grad_()
-        leaf.append(final)
-    return leaf[0], final
+    if FINAL in layers:
+        found[FINAL] = final
+    return [found[layer] for layer in layers], final
 
 
 def _drawn_nll(model: LanguageModel, final_PD: Any, seed: int) -> Any:

@@ -32,21 +32,21 @@ class _Reached(Exception):
     """The last layer that is asked for is reached."""
 
 
-def layer_of(wish: Distillation, model: LanguageModel) -> int:
-    """The layer whose states are read; the last one is `FINAL`.
+def compared(wish: Distillation, model: LanguageModel) -> tuple[int, ...]:
+    """The layers whose states are compared, from the first on; the last one of the model is `FINAL`.
 
     Raises:
         UsageError: the model has no such layer.
     """
-    layer = wish.depth(model.n_layers)
-    if layer > model.n_layers:
+    depths = wish.depths(model.n_layers)
+    if depths[-1] > model.n_layers:
         raise UsageError(
-            f"layer = {layer} is not there",
+            f"layer = {depths[-1]} is not there",
             detail=f"the model has {model.n_layers} layers",
             subject="train.distil.layer",
             hint="name a layer that is there, or leave layer out",
         )
-    return FINAL if layer == model.n_layers else layer
+    return tuple(FINAL if depth == model.n_layers else depth for depth in depths)
 
 
 def layers_of(model: LanguageModel) -> Any:
@@ -215,12 +215,12 @@ class Taught:
     """What one pass over a group of windows as pieces shows.
 
     Attributes:
-        told_WSD: the states to imitate.
+        told_LWSD: the states to imitate, of each layer that is compared.
         past: None where nobody asks, there is nothing before the tokens, or the model keeps no keys.
-        before_WPD: states before the tokens, of the last layer that was asked for; None where nobody asks.
+        before_WPD: states before the tokens, of the last layer that was computed; None where nobody asks.
     """
 
-    told_WSD: Any
+    told_LWSD: Any
     past: Past | None
     before_WPD: Any
 
@@ -229,11 +229,12 @@ def taught(
     model: LanguageModel,
     group: Aligned,
     layers: Sequence[int],
+    last: int | None = None,
     *,
     has_past: bool = True,
     has_before: bool = False,
 ) -> Taught:
-    """One pass over the windows as pieces, to the last of these layers; the first one is imitated."""
+    """One pass over the windows as pieces, to the last of these layers or to a later one, `last`."""
     import torch
 
     device = model.device
@@ -245,14 +246,15 @@ def taught(
         states = states_after(
             model,
             model.embed(ids),
-            layers,
+            (*layers, layers[-1] if last is None else last),
             attention_mask=mask,
             position_ids=_positions(mask, ids.shape[1]),
             past_key_values=cache,
             use_cache=cache is not None,
         )
         at = torch.from_numpy(group.places_WS).to(device) + n_before
-        told = states[0].gather(1, at[..., None].expand(-1, -1, states[0].shape[2]))
+        at = at[..., None].expand(-1, -1, states[0].shape[2])
+        told = torch.stack([one.gather(1, at) for one in states[:-1]])
         before = states[-1][:, :n_before].clone() if has_before else None
         return Taught(told, _past(cache, mask, n_before), before)
 

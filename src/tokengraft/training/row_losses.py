@@ -34,7 +34,7 @@ from tokengraft.training.objectives import (
 )
 from tokengraft.training.old_rows import mean_row
 from tokengraft.training.output_rows import divergence, loss_and_gradient
-from tokengraft.training.partial_passes import FINAL, aligned, is_shared_safely, layer_of
+from tokengraft.training.partial_passes import FINAL, aligned, compared, is_shared_safely
 from tokengraft.training.row_cross_entropy import require_plain
 from tokengraft.training.windows import Windows, windows_of
 
@@ -87,7 +87,7 @@ class Losses:
     ) -> None:
         self.model, self.evidence, self.wish = model, evidence, wish
         self.seed, self.share, self.listen = seed, share, listen
-        self.layer = layer_of(wish, model)
+        self.layers = compared(wish, model)
         self.n = len(evidence.phrases)
         self.has_both = model.tied and wish.writing == "solve"
         if wish.cross_entropy:
@@ -95,9 +95,8 @@ class Losses:
         self.writing = self._prepared_writing(writing)
         self.output_ND = self._written(start)
         self.text, self.balance = self._next_tokens(), 0.0
-        # The one whose states are compared, and the last one that is computed.
-        self.layers = (self.layer,) if self.text is None else (self.layer, FINAL)
-        self.loss = self._place_loss()
+        self.last = self.layers[-1] if self.text is None else FINAL
+        self.of_layer = self._place_losses()
         is_shared = not wish.gradient_checkpointing and self._is_shared(start.input_ND)
         self.fit, self.held_out = (
             lessons(
@@ -105,6 +104,7 @@ class Losses:
                 windows,
                 evidence.phrases,
                 self.layers,
+                last=self.last,
                 size=wish.batch,
                 share=share,
                 keep=keep,
@@ -147,24 +147,28 @@ class Losses:
             written_ND = torch.from_numpy(self.output_ND.astype(np.float32)).to(self.model.device)
         return NextTokens(self.model, self.evidence.phrases, written_ND)
 
-    def _place_loss(self) -> PlaceLoss:
+    def _place_losses(self) -> Sequence[PlaceLoss]:
+        """Of each layer that is compared; they are added up."""
         import torch
 
         if self.wish.objective == "predictions":
-            return predictions_loss(self.model)
+            return [predictions_loss(self.model)]
         windows = self.evidence.windows
         selected = np.zeros(len(windows), np.bool_)
         selected[next(dealt(windows, _SENSITIVITY_WINDOWS))] = True
         some = windows.of(selected)
         if self.wish.metric == "fisher":
             group = aligned(some, self.model.n_rows)
-            found = sensitivity(self.model, group, self.layer, self.seed)
+            found = sensitivity(self.model, group, self.layers, self.seed)
             device = self.model.device
-            return fisher_loss(self.share.same(found.sum_DD / found.count), device)
+            return [fisher_loss(self.share.same(one.sum_DD / one.count), device) for one in found]
         lesson = self._one_lesson(some)
-        exists = torch.from_numpy(lesson.group.exists_WS).to(lesson.told_WSD.device)
-        told = lesson.told_WSD[exists].double()
-        return plain_loss(float((told - told.mean(dim=0)).square().sum(dim=-1).mean()))
+        exists = torch.from_numpy(lesson.group.exists_WS).to(lesson.told_LWSD.device)
+        all_told = [told[exists].double() for told in lesson.told_LWSD]
+        return [
+            plain_loss(float((told - told.mean(dim=0)).square().sum(dim=-1).mean()))
+            for told in all_told
+        ]
 
     def _one_lesson(self, windows: Windows) -> Lesson:
         return lessons(
@@ -172,6 +176,7 @@ class Losses:
             windows,
             self.evidence.phrases,
             self.layers,
+            last=self.last,
             size=len(windows),
             share=Share(),
             keep=Keep(None),
@@ -184,7 +189,7 @@ class Losses:
         if lesson.past is None:
             return False
         rows = self.tensor(start_ND)
-        is_safe = is_shared_safely(self.model, lesson.group, lesson.past, rows, self.layers[-1])
+        is_safe = is_shared_safely(self.model, lesson.group, lesson.past, rows, self.last)
         is_safe = bool(self.share.agreed(is_safe))
         if not is_safe:
             told = "passes compute whole windows: this model does not go on from keys and values"
@@ -232,10 +237,12 @@ class Losses:
         for lesson in group:
             rows = self.tensor(rows_ND).requires_grad_(wants_slopes)
             with torch.set_grad_enabled(wants_slopes):
-                told, found, last = lesson.states(self.model, rows, self.layers)
+                told, found, last = lesson.states(self.model, rows, self.layers, self.last)
                 window_P, share_P = lesson.places()
                 weight_P = lesson.weight_W[window_P] * share_P
-                loss_P = self.loss(told, found, lesson.without_W[window_P])
+                without_P = lesson.without_W[window_P]
+                each = zip(self.of_layer, told, found, strict=True)
+                loss_P = sum(loss(one, other, without_P) for loss, one, other in each)
                 token_P = torch.from_numpy(lesson.token_W[window_P]).to(loss_P.device)
                 weighted = loss_P * torch.from_numpy(weight_P.astype(np.float32)).to(loss_P.device)
                 loss_N = torch.zeros(self.n, device=loss_P.device).index_add(0, token_P, weighted)
