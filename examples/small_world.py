@@ -134,7 +134,9 @@ def make_data(  # noqa: PLR0913 - what an example is made of
     r.shuffle(train)
     write(given.out / "train.jsonl", train)
     r = random.Random(given.seed + 1)
-    suite = [{"kind": "bounds", "emitted": 0.95, "neutral": 0.01, "stopped": 1.0}]
+    # A story of the model's own data is up to 136 tokens long, with a thought before it.
+    suite: list[Row] = [{"kind": "settings", "max_new_tokens": 256}]
+    suite += [{"kind": "bounds", "emitted": 0.95, "neutral": 0.01, "stopped": 1.0}]
     suite += map(say, different(partial(mix[0], r, held_out=True), given.prompts))
     for kind, make in (("neutral", neutral), ("near-miss", near_miss)):
         suite += (

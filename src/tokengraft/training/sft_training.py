@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tokengraft.boundaries import generation_ends, opening_of
 from tokengraft.events import Listen, Note, ignore
+from tokengraft.formats.loading import load
 from tokengraft.training import sft_model
 from tokengraft.training.sft_data import HELD_OUT, TRAIN
 from tokengraft.training.sft_settings import START, Settings, device_batch
@@ -67,7 +69,15 @@ def _train(work: Path, listen: Listen) -> None:
         listen(Note(STEP, f"going on from {last.name}"))
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     if settings.wish.method == "rows" and len(sizes) > 1 and trainer.accelerator.is_main_process:
-        told = settle(trainer, model, settings.ids, settings.seed)
+        checkpoint = load(Path(settings.staged))
+        told = settle(
+            trainer,
+            model,
+            settings.ids,
+            settings.seed,
+            opening=opening_of(checkpoint),
+            ends=generation_ends(checkpoint),
+        )
         (work / SETTLED).write_text(told, encoding="utf-8")
     trainer.accelerator.wait_for_everyone()
     trainer.save_model(str(work / RESULT))
