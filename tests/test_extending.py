@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tiny
+from examples_drawn import drawn
 from grafts import digest
 from grown import Grown, checks, extend, failing, grow, refusal
 from oracles.asking import shared
@@ -52,7 +53,7 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @settings(
-    max_examples=300,
+    max_examples=drawn(100),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

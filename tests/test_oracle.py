@@ -325,3 +325,15 @@ def test_untouched_rows_and_tensors_are_those_that_transformers_keeps(
 def test_old_texts_give_the_same_logits(resized: list[dict[str, Any]]) -> None:
     # A product with more columns may be summed in another order: 1e-6 of logits of about 1.
     assert max(case["logits"] for case in resized) < 1e-6
+
+
+def test_a_script_that_fails_says_why_and_the_next_one_is_answered(
+    tf4: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(AssertionError, match="No module named 'ask_nobody'"):
+        ask(tf4, "ask_nobody.py", [], home=tmp_path)
+    with pytest.raises(AssertionError, match="KeyError: 'folder'"):
+        ask(tf4, "ask_chats.py", [{}], home=tmp_path)
+    folder = build(tmp_path / "base", shards=0)
+    (found,) = ask(tf4, "ask_tokenizers.py", [{"folder": str(folder)}], home=tmp_path)
+    assert found["auto"]["size"] == Tiny().n_tokens()

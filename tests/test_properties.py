@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 import grafts
+from examples_drawn import drawn
 from raw_tensors import row_bytes, tensor_bytes, write_weights
 from tiny import QWEN_LIKE, Added, Tiny
 from tokengraft.documents import Document
@@ -31,12 +32,12 @@ from tokengraft.results import Receipt
 
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 often = settings(
-    max_examples=60,
+    max_examples=drawn(24),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-seldom = settings(often, max_examples=20)
+seldom = settings(often, max_examples=drawn(8))
 
 # ── what recipes and checkpoints there are ───────────────────────────────────────────────────────
 

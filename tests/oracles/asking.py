@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
+import functools
 import json
 import os
+import select
 import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,30 +18,63 @@ import pytest
 
 HERE = Path(__file__).parent
 Json = dict[str, Any]
+MOST_SECONDS = 500
 
 
 def ask(python: Path, script: str, jobs: Sequence[Json], *, home: Path) -> list[Json]:
     """Run a script of this folder over all jobs; an answer for each."""
     home.mkdir(parents=True, exist_ok=True)
-    questions, answers = home / "jobs.json", home / "answers.json"
-    questions.write_text(json.dumps(jobs), encoding="utf-8")
-    quiet = {
-        "HF_HOME": str(home),
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    done = subprocess.run(
-        [str(python), str(HERE / script), str(questions), str(answers)],
-        env={**os.environ, **quiet},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stderr
-    found: list[Json] = json.loads(answers.read_text(encoding="utf-8"))
+    wish = {"script": script}
+    wish |= {name: str(home / f"{name}.json") for name in ("jobs", "answers")}
+    wish |= {"said": str(home / "said.txt")}
+    Path(wish["jobs"]).write_text(json.dumps(jobs), encoding="utf-8")
+    status = _fork(python).ask(wish)
+    assert status == 0, Path(wish["said"]).read_text(encoding="utf-8")[-5000:]
+    found: list[Json] = json.loads(Path(wish["answers"]).read_text(encoding="utf-8"))
     return found
+
+
+class Forking:
+    """A process that has imported what is asked again and again, and forks for each question."""
+
+    def __init__(self, python: Path) -> None:
+        self.home = tempfile.TemporaryDirectory(prefix="asked-")
+        quiet = {
+            "HF_HOME": self.home.name,
+            "HF_HUB_OFFLINE": "1",
+            "TRANSFORMERS_OFFLINE": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+        }
+        self.process = subprocess.Popen(
+            [str(python), str(HERE / "forking.py")],
+            env={**os.environ, **quiet},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, wish: dict[str, str]) -> int:
+        """The exit status of a script."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(wish) + "\n")
+        self.process.stdin.flush()
+        ready, _, _ = select.select([self.process.stdout], [], [], MOST_SECONDS)
+        assert ready, f"{wish['script']} gave no answer"
+        return int(self.process.stdout.readline() or 1)
+
+    def close(self) -> None:
+        """It ends when nobody can ask any more."""
+        self.process.kill()
+        self.process.communicate()
+        self.home.cleanup()
+
+
+@functools.cache
+def _fork(python: Path) -> Forking:
+    made = Forking(python)
+    atexit.register(made.close)
+    return made
 
 
 def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:

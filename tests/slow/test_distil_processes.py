@@ -34,8 +34,20 @@ main()
 """
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a launch makes that nothing stops."""
+    home = tmp_path_factory.mktemp("whole")
+    command = ("train", str(BASE), str(asked(home / "asked")), "-o", str(home / "out"))
+    done = launched("-m", "tokengraft", *command)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return home / "out"
+
+
 @pytest.mark.parametrize("rank", [0, 1])
-def test_one_that_fails_ends_all_and_the_next_launch_goes_on(tmp_path: Path, rank: int) -> None:
+def test_one_that_fails_ends_all_and_the_next_launch_goes_on(
+    tmp_path: Path, rank: int, whole: Path
+) -> None:
     recipe = asked(tmp_path)
     (tmp_path / "script.py").write_text(SCRIPT)
     command = ("train", str(BASE), str(recipe), "-o")
@@ -45,9 +57,7 @@ def test_one_that_fails_ends_all_and_the_next_launch_goes_on(tmp_path: Path, ran
     assert not (tmp_path / "out").exists()
     again = launched("-m", "tokengraft", *command, str(tmp_path / "out"))
     assert again.returncode == 0, again.stderr[-3000:]
-    whole = launched("-m", "tokengraft", *command, str(tmp_path / "whole"))
-    assert whole.returncode == 0, whole.stderr[-3000:]
-    (rows, figures, curve), (expected, _, _) = left(tmp_path / "out"), left(tmp_path / "whole")
+    (rows, figures, curve), (expected, _, _) = left(tmp_path / "out"), left(whole)
     assert figures["distil_processes"] == 2
     assert [line["step"] for line in curve] == [1, 2, 3, 4]
     for name in ("input", "output"):
