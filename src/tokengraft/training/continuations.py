@@ -25,6 +25,7 @@ Ids = NDArray[np.int64]
 Singles = NDArray[np.float32]
 Values = NDArray[np.float64]
 
+_TOGETHER = 48  # places of a text in a pass: its cost grows with the square of its length
 _TRIED = 4  # places at which it is seen whether texts may be shared
 
 
@@ -115,16 +116,19 @@ def _shared(model: LanguageModel, places: Places) -> Singles:
     """Each text once, and behind it what is put at all of its places."""
     out = np.empty((*places.ids_PK.shape, model.width), np.float32)
     order = np.argsort(places.sequence_P, kind="stable")
-    texts, first_of, counts = np.unique(
-        places.sequence_P[order], return_index=True, return_counts=True
-    )
+    bounds = np.flatnonzero(np.diff(places.sequence_P[order])) + 1
+    groups = [
+        mine[first : first + _TOGETHER]
+        for mine in np.split(order, bounds)
+        for first in range(0, len(mine), _TOGETHER)
+    ]
     # Texts with like many places share a pass, so that little padding is computed.
-    by_count = np.argsort(counts, kind="stable")
-    longest = places.ids_ST.shape[1] + int(counts.max()) * places.ids_PK.shape[1]
-    for batch in model.batches(len(texts), longest):
-        some = by_count[batch]
-        here = [order[first_of[n] : first_of[n] + counts[n]] for n in some]
-        found = _behind_texts(model, places, texts[some], here)
+    groups.sort(key=len)
+    longest = places.ids_ST.shape[1] + len(groups[-1]) * places.ids_PK.shape[1]
+    for batch in model.batches(len(groups), longest):
+        here = groups[batch]
+        texts = np.array([places.sequence_P[mine[0]] for mine in here])
+        found = _behind_texts(model, places, texts, here)
         for chosen, states in zip(here, found, strict=True):
             out[chosen] = states[: len(chosen)]
     return out

@@ -41,6 +41,7 @@ WRITING = 2.0  # what a share of the loss in writing counts for against one in r
 TAKEN = 1e-3  # nats of neutral text that count like all of reading, for a description's one row
 COMPROMISE = "compromise"  # what `RowsMade` says of one row that is fitted to both jobs
 SOLVED = ("solved", "budget")  # what `RowsMade` says of output rows of their own
+_DRAFTED = 1.0  # how strongly first rows are held, which say where states are drawn
 _APART = 0.1  # nats by which tokens without pieces differ, so that training can tell them apart
 
 
@@ -169,28 +170,56 @@ def _starts(
 def prepare_writing(
     model: LanguageModel, evidence: Evidence, rows_VD: Matrix, rng: np.random.Generator
 ) -> Writing:
-    """The passes that writing needs, and calibrated first pieces."""
+    """The passes that writing needs, and calibrated first pieces.
+
+    States are drawn twice: for first rows, and then by what those write.
+    """
     phrases = evidence.phrases
     neutral = neutral_states(model, evidence.neutral_ST, evidence.keep_ST, phrases)
-    parts = []
-    for remainder, windows in ((0, evidence.windows), (1, evidence.validation)):
-        usable = neutral.sequence_P % 2 == remainder
-        chosen = choose_neutral(model, neutral, phrases, usable, rng)
-        due = due_states(model, windows, phrases)
-        parts.append(
-            tuple(samples_of(model, phrases, (due, neutral), chosen, evidence.frequency_N))
-        )
     hidden_PD = neutral.hidden_PD.astype(np.float64)
-    bias_D = bias_direction(hidden_PD)
+    bias_D, second_DD = bias_direction(hidden_PD), hidden_PD.T @ hidden_PD / len(hidden_PD)
+    dues = [due_states(model, w, phrases) for w in (evidence.windows, evidence.validation)]
+
+    def drawn(rows_ND: Values | None) -> list[tuple[Samples, ...]]:
+        """Of each half of the text."""
+        halves = []
+        for half, due in enumerate(dues):
+            usable_P = neutral.sequence_P % 2 == half
+            chosen = choose_neutral(model, neutral, phrases, usable_P, rng, rows_ND)
+            found = samples_of(model, phrases, (due, neutral), chosen, evidence.frequency_N)
+            halves.append(tuple(found))
+        return halves
+
+    every = [both(*parts) for parts in zip(*drawn(None), strict=True)]
+    start_ND = _begun(model, phrases, every, rows_VD, bias_D, rng)
+    solved_ND = _solved(model, every, start_ND, rooted_inverse(second_DD), _DRAFTED)
+    written_ND = [
+        calibrated(model.written, samples, row, bias_D)
+        for samples, row in zip(every, solved_ND, strict=True)
+    ]
+    fit, held_out = drawn(np.array(written_ND))
+    every = [both(*parts) for parts in zip(fit, held_out, strict=True)]
+    start_ND = _begun(model, phrases, every, rows_VD, bias_D, rng)
+    return Writing(fit, held_out, start_ND, second_DD, bias_D)
+
+
+def _begun(
+    model: LanguageModel,
+    phrases: Sequence[Phrase],
+    every: Sequence[Samples],
+    rows_VD: Matrix,
+    bias_D: Values,
+    rng: np.random.Generator,
+) -> Values:
+    """First pieces with a calibrated bias; for descriptions, a bias alone."""
     start = []
-    for phrase, samples in zip(phrases, parts[0], strict=True):
+    for phrase, samples in zip(phrases, every, strict=True):
         if phrase.is_described:
             start.append(quiet(model.written, samples, bias_D, rng))
         else:
             (first_D,) = rows_at(rows_VD, phrase.pieces[:1])
             start.append(calibrated(model.written, samples, first_D, bias_D))
-    second = hidden_PD.T @ hidden_PD / len(hidden_PD)
-    return Writing(parts[0], parts[1], np.array(start), second, bias_D)
+    return np.array(start)
 
 
 def quiet(

@@ -254,7 +254,7 @@ def write_recovery(
         return recovered, leak
     neutral = neutral_states(model, part.ids_ST, part.keep_ST, phrases)
     usable = np.ones(len(neutral.at_P), np.bool_)
-    chosen = choose_neutral(model, neutral, phrases, usable, np.random.default_rng(0))
+    chosen = choose_neutral(model, neutral, phrases, usable, np.random.default_rng(0), rows_ND)
     due = due_states(model, part.windows, phrases)
     frequency = np.maximum(part.counts_N, 1) / max(1, part.n_positions)
     told = samples_of(model, phrases, (due, neutral), chosen, frequency)

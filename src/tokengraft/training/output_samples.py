@@ -17,11 +17,11 @@ from tokengraft.training.windows import Phrase
 Values = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
-LIKELY = 24  # neutral states a token at which its first piece is likeliest; q is exact there
-PROBED = 12  # drawn by the first piece's probability; q is exact there too
-PLAIN = 400  # drawn evenly or by the first piece, q by what the probed ones show
+FIRST = 60  # neutral states a token where nothing is known of its row
+SAMPLED = 160  # where a first row is known
 LEAK = 1e-6  # the probability that a token has anywhere, where nobody says when it is due
 _LEAST = 1e-30
+_EVEN = 0.3  # share of the draws that goes by nothing, so that no weight is large
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,44 +39,77 @@ def choose_neutral(
     phrases: Sequence[Phrase],
     usable_P: NDArray[np.bool_],
     rng: np.random.Generator,
+    rows_ND: Values | None = None,
 ) -> list[Chosen]:
-    """Choose states for every token; one pass for the short continuations of all of them.
+    """Draw states for every token; q is exact in all of them, by one pass over the text.
 
-    States at which the first piece is likely are all taken; of the others a sample, each weighted by
-    how many it stands for, so that weights sum to 1.
+    A phrase is due in few states, and a row is written in others where it should not be. So states are
+    drawn by the probability of the phrase's first piece and by what a row writes, and each counts for as
+    many as it stands for: sums are those over all usable states but for chance. Weights sum to 1.
+
+    Args:
+        rows_ND: a row of each token, where one is known.
     """
     usable = np.flatnonzero(usable_P)
-    drafts = []
+    picked, weights, firsts = [], [], []
     for token, phrase in enumerate(phrases):
         first = np.exp(neutral.log_first(model, phrase, token))[usable]
-        likely = np.argsort(-first)[:LIKELY]
-        rest = np.setdiff1d(np.arange(len(usable)), likely)
-        by_first = first[rest] / max(first[rest].sum(), _LEAST)
-        chance = 0.5 / len(rest) + 0.5 * by_first
-        drawn = rng.choice(len(rest), size=PLAIN, p=chance / chance.sum())
-        probed = rng.choice(len(rest), size=PROBED, p=by_first / max(by_first.sum(), _LEAST))
-        drafts.append((first, likely, rest, chance / chance.sum(), drawn, probed))
-    exact = [np.concatenate([likely, rest[probed]]) for _, likely, rest, _, _, probed in drafts]
-    token_P = np.repeat(np.arange(len(phrases)), [len(e) for e in exact])
-    logs = np.exp(log_rest(model, neutral, phrases, token_P, usable[np.concatenate(exact)]))
-    chosen = []
-    for token, (first, likely, rest, chance, drawn, _) in enumerate(drafts):
-        after = logs[token_P == token]
-        ratio = float(after[len(likely) :].mean())
-        q_likely = first[likely] * after[: len(likely)]
-        q_drawn = first[rest[drawn]] * ratio
-        share = len(rest) / len(usable)
-        weights = np.concatenate(
-            [
-                np.full(len(likely), 1 / len(usable)),
-                share / (len(rest) * chance[drawn] * len(drawn)),
-            ]
+        chance = _EVEN / len(usable) + (1 - _EVEN) * first / max(first.sum(), _LEAST)
+        if rows_ND is not None:
+            hidden_PD = neutral.hidden_PD[usable]
+            logits = model.written.logits(
+                (hidden_PD @ rows_ND[token].astype(np.float32)).astype(float)
+            )
+            odds = logits - neutral.log_norms(model, phrase)[usable]
+            written = np.exp(-np.logaddexp(0.0, -odds))
+            chance = (chance / chance.sum() + written / max(written.sum(), _LEAST)) / 2
+        included = inclusion(chance, FIRST if rows_ND is None else SAMPLED)
+        drawn = _drawn(included, rng)
+        picked.append(usable[drawn])
+        weights.append(1 / included[drawn])
+        firsts.append(first[drawn])
+    plain = [n for n, phrase in enumerate(phrases) if not phrase.is_described]
+    rest = [np.zeros(len(places)) for places in picked]
+    if plain:
+        sizes = [len(picked[n]) for n in plain]
+        places = np.concatenate([picked[n] for n in plain])
+        logs = log_rest(model, neutral, phrases, np.repeat(plain, sizes), places)
+        for n, part in zip(plain, np.split(logs, np.cumsum(sizes)[:-1]), strict=True):
+            rest[n] = part
+    return [
+        Chosen(
+            places,
+            weight / weight.sum(),
+            np.full(len(places), LEAK) if phrase.is_described else first * np.exp(logs),
         )
-        q = np.concatenate([q_likely, q_drawn])
-        places = usable[np.concatenate([likely, rest[drawn]])]
-        due = np.full_like(q, LEAK) if phrases[token].is_described else q
-        chosen.append(Chosen(places, weights / weights.sum(), due))
-    return chosen
+        for phrase, places, weight, first, logs in zip(
+            phrases, picked, weights, firsts, rest, strict=True
+        )
+    ]
+
+
+def inclusion(chance_P: Values, n: int) -> Values:
+    """How likely each state is among n that are drawn without repetition, by their chances.
+
+    What would be above 1 is 1, and the others share what is left.
+    """
+    n = min(n, len(chance_P))
+    is_sure = np.zeros(len(chance_P), np.bool_)
+    while True:
+        left = max(float(chance_P[~is_sure].sum()), _LEAST)
+        found = np.where(is_sure, 1.0, (n - is_sure.sum()) * chance_P / left)
+        if not (found > 1).any():
+            return np.asarray(found)
+        is_sure |= found >= 1
+
+
+def _drawn(included_P: Values, rng: np.random.Generator) -> Ids:
+    """Numbers of states, each with its own likelihood: points at even distances, states in any order."""
+    order = rng.permutation(len(included_P))
+    ends = np.cumsum(included_P[order])
+    points = np.arange(rng.random(), ends[-1], 1.0)
+    at = np.minimum(np.searchsorted(ends, points, side="right"), len(order) - 1)
+    return np.sort(order[np.unique(at)])
 
 
 def samples_of(
