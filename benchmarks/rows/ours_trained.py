@@ -50,12 +50,12 @@ def _trained(start: Start, cross_entropy: CrossEntropy = 0.0) -> Train:
         told, rng = evidence(context, has_known=False), np.random.default_rng(context.seed)
         writing = prepare_writing(model, told, context.output_VD, rng)
         output = fit_output(model, writing)
-        read = _distilled(context, rows.input_ND, rate, cross_entropy, output_ND=output)
+        read = distilled(context, rows.input_ND, rate, cross_entropy, output_ND=output)
         both = None
         if model.tied:
             is_fitted = rows.both_ND is not None
             begun = rows.tied().input_ND
-            both = _distilled(
+            both = distilled(
                 context, begun, rate, cross_entropy, writing=writing, is_fitted=is_fitted
             )
         return Rows(read, output, both_ND=both)
@@ -66,13 +66,13 @@ def _trained(start: Start, cross_entropy: CrossEntropy = 0.0) -> Train:
 def _tried(start: Start) -> Train:
     def train(context: Context, rate: float) -> Rows:
         rows = start(context)
-        read = _distilled(context, rows.input_ND, rate, output_ND=rows.input_ND)
+        read = distilled(context, rows.input_ND, rate, output_ND=rows.input_ND)
         return Rows(read, read)
 
     return train
 
 
-def _distilled(  # noqa: PLR0913 - where from, how, and what is known of writing
+def distilled(  # noqa: PLR0913 - where from, how, and what is known of writing
     context: Context,
     start_ND: Values,
     rate: float,
@@ -81,6 +81,7 @@ def _distilled(  # noqa: PLR0913 - where from, how, and what is known of writing
     output_ND: Values | None = None,
     writing: Writing | None = None,
     is_fitted: bool = False,
+    n_passes: int | None = None,
 ) -> Values:
     """Rows to read beside `output_ND`; without them, rows for both jobs, which a fit may have made."""
     model = replace(context.subject.model, tied=output_ND is None)
@@ -90,7 +91,7 @@ def _distilled(  # noqa: PLR0913 - where from, how, and what is known of writing
     wish = Distillation(
         batch=BATCH,
         rate=rate / spread,
-        passes=passes(context),
+        passes=n_passes or passes(context),
         validate_each=1,
         cross_entropy=cross_entropy,
         writing="solve" if output_ND is None else "keep",
