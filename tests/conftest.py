@@ -58,6 +58,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with long tests come first, so that no process is left alone with one at the end."""
     long_marks = {"oracle4", "oracle5", "slow"}
     long = {item.path for item in items if long_marks & {mark.name for mark in item.iter_markers()}}
+    # What trains says so by what it imports.
+    long |= {item.path for item in items if hasattr(getattr(item, "module", None), "torch")}
     items.sort(key=lambda item: item.path not in long)
 
 

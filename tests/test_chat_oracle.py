@@ -10,6 +10,7 @@ import pytest
 
 from chat_templates import TEMPLATES
 from oracles.asking import ask, remembered, shared
+from small_qwen import cut
 from tiny import QWEN_LIKE, Added, build
 from tokengraft.flow import making
 
@@ -109,6 +110,8 @@ def home(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / step).mkdir()
         for name, (template, *recipes) in CASES.items():
             base = data / "tokenizers" / template
+            if template.startswith("qwen") and template not in TEMPLATES:
+                base = cut(base, folder / "bases" / name)
             if template in TEMPLATES:
                 added = (*QWEN_LIKE, *(Added(m, special=True) for m in MARKERS.get(template, ())))
                 files = {"tokenizer_config.json": {"chat_template": TEMPLATES[template]}}

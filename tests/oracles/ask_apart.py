@@ -36,12 +36,11 @@ SMALL = {
     "state_size": 8,
     "moe_intermediate_size": 16,
     "num_experts_per_tok": 2,
-    "attention_types": [[["global"], 2]],
     "pad_token_id": 0,
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-WITHOUT_HEAD_DIM = ("opt", "gpt2", "falcon", "mpt", "bloom", "gpt_neo")
+WITHOUT_HEAD_DIM = ("opt", "gpt2", "falcon", "mpt", "bloom")
 SEEN = {"image_size": 28, "patch_size": 14, "num_attention_heads": 4, "num_hidden_layers": 1}
 SEEN |= {"hidden_size": D, "intermediate_size": 2 * D, "projection_dim": D}
 # Models that see: (class, vision model, language model).
@@ -65,8 +64,6 @@ def sizes(model_type: str) -> Job:
     found = {key: value for key, value in SMALL.items() if hasattr(default, key)}
     if model_type in WITHOUT_HEAD_DIM:
         found.pop("head_dim", None)
-    if model_type != "gpt_neo":
-        found.pop("attention_types", None)
     return found
 
 
