@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 import failing
 import grafts
-from failing import Failing, Recorder, hidden, refuse
-from tokengraft.applying import clearing, write_document
+from failing import Failing, hidden, refuse
+from tokengraft.applying import clearing
 from tokengraft.applying.hashing import Hashing
 from tokengraft.applying.places import Destination
 from tokengraft.applying.store import Stage, staging
@@ -329,29 +329,6 @@ def test_clearing_removes_the_dead_and_spares_the_living(tmp_path: Path, base: P
         assert not clearing.clear(found["out"])
         assert found["out"].path.exists()
     assert not dead.exists()
-
-
-def test_a_single_document_replaces_the_old_one_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "plan.json"
-    path.write_text("old")
-    for at in range(1, 100):
-        failure = Failing(at, refuse(errno.ENOSPC))
-        try:
-            write_document(path, b"new", system=failure.system())
-        except DiskFull:
-            assert path.read_text() in ("old", "new")
-            assert hidden(tmp_path) == [] or failure.failed == "unlink"
-        if not failure.failed:
-            break
-        path.write_text("old")
-    assert path.read_text() == "new"
-
-
-def test_a_document_is_synced_before_it_gets_its_name(tmp_path: Path) -> None:
-    recorder = Recorder()
-    write_document(tmp_path / "plan.json", b"x", system=recorder.system())
-    names = [op.name for op in recorder.ops if op.name != "open"]
-    assert names == ["write", "fsync", "rename", "fsync"]
 
 
 PATHS = st.text(

@@ -35,6 +35,10 @@ from tokengraft.formats.manifest import format_manifest
 ORDER = 8
 RECEIPT = "tokengraft/receipt.json"
 FLIPS = 450
+RECIPES = {
+    "grow": "",
+    "untie": "[rows]\nuntie = true\n",
+}  # fields of a shape that a recipe asks for
 
 
 @contextmanager
@@ -43,9 +47,10 @@ def finished(tmp_path: Path, shape: str) -> Iterator[Path]:
     with failing.quick_folder(tmp_path) as folder, pytest.MonkeyPatch.context() as patch:
         # Damage is found by digests; what the library says of ids takes most of the time.
         patch.setattr(verifying, "check_encodings", lambda *_: iter(()))
-        fields = {key: value for key, value in SHAPES[shape].items() if key != "grow"}
+        fields = {key: value for key, value in SHAPES[shape].items() if key not in RECIPES}
         grafts.tiny.build(folder / "base", **fields)
-        (folder / "recipe.toml").write_text(RECIPE)
+        asked = "".join(RECIPES[key] for key in SHAPES[shape] if key in RECIPES)
+        (folder / "recipe.toml").write_text(RECIPE + asked)
         flow.apply(folder / "recipe.toml", base=str(folder / "base"), out=folder / "out")
         assert not damaged(folder / "out"), "a good folder passes"
         yield folder / "out"

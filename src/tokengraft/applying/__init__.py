@@ -38,6 +38,7 @@ from tokengraft.applying.undo import undo
 from tokengraft.applying.weights import write_shard
 from tokengraft.applying.work import Work, lay_out, ranges_in
 from tokengraft.checkpoint import Checkpoint
+from tokengraft.errors import RefusedError
 from tokengraft.events import Done, Listen, Started, ignore
 from tokengraft.formats.sidecars import PackedSidecar
 from tokengraft.formats.undo_file import undo_blocks, undo_size
@@ -189,6 +190,10 @@ class _Run:
         file = self._stage.open(ROWS)
         try:
             yield sidecar_in(file)
+        except RefusedError:  # if it was damaged on its way to the disk, that is what is to be said
+            self._stage.settle()
+            self._stage.compare_rereads(ROWS)
+            raise
         finally:
             let_go(file)
 

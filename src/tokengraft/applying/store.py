@@ -214,7 +214,7 @@ class Stage:
         self._sync_files()
         if manifest:
             self._write_manifest()
-        self._compare_rereads()
+        self.compare_rereads()
         self._give_modes()
         self._sync_folders()
         self._rename()
@@ -228,9 +228,10 @@ class Stage:
         self.write(MANIFEST, [format_manifest(self.digests)])
         self._sync_files()
 
-    def _compare_rereads(self) -> None:
+    def compare_rereads(self, only: str | None = None) -> None:
+        """Refuse files, or one that was synced, that do not read back as they were written."""
         for path, agrees in self._rereads:
-            if not agrees():
+            if only in (None, path) and not agrees():
                 raise WriteFailed(
                     f"{path} does not read back as it was written",
                     detail="the disk or its memory is failing; nothing was published",
