@@ -24,7 +24,7 @@ from benchmarks.rows.peers import PEERS
 from benchmarks.rows.strata import Stratum, choose
 from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject
 from benchmarks.rows.tables import against_peers, markdown, recovery, summarise
-from benchmarks.rows.writing import binary_kl
+from benchmarks.rows.writing import EXACT_LEAST, binary_kl
 
 from row_subjects import few, small_subject
 from tokengraft.training.windows import Phrase, cut_windows, places_of
@@ -289,6 +289,27 @@ def test_every_training_free_peer_gives_rows_that_can_be_stored(subject: Subject
         for values in (rows.input_ND, rows.output_ND, rows.tied().input_ND):
             assert values.shape == (len(given.phrases), subject.model.width), name
             assert np.isfinite(values).all(), name
+
+
+def test_what_is_due_on_neutral_text_is_exact_wherever_a_first_piece_is_likely(
+    subject: Subject,
+) -> None:
+    told, found = chosen("S2", 6), truth(subject, chosen("S2", 6)).duties
+    neutral, model = found.neutral, subject.model
+    firsts = [np.exp(neutral.log_first(model, p, n)) for n, p in enumerate(told.phrases)]
+    token = int(np.argmax([first.sum() for first in firsts]))
+    first_P, pieces = firsts[token], told.phrases[token].pieces
+    exact_P = np.zeros(len(first_P))
+    for n, (sequence, at) in enumerate(zip(neutral.sequence_P, neutral.at_P, strict=True)):
+        ids = torch.tensor([[*neutral.ids_ST[sequence, : at + 1].tolist(), *pieces]])
+        with torch.no_grad():
+            logs = torch.log_softmax(model.network(ids).logits[0].double(), dim=-1)
+        rest = sum(float(logs[at + k, pieces[k]]) for k in range(1, len(pieces)))
+        exact_P[n] = first_P[n] * np.exp(rest)
+    is_likely = first_P >= EXACT_LEAST
+    assert is_likely.sum() > 20
+    assert found.q_NP[token][is_likely] == pytest.approx(exact_P[is_likely], rel=1e-3)
+    assert found.q_NP[token].mean() == pytest.approx(exact_P.mean(), rel=1e-2)
 
 
 def test_binary_kl_is_exact_for_small_probabilities() -> None:

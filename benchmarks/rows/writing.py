@@ -29,8 +29,9 @@ from tokengraft.training.windows import Phrase, Windows
 Values = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
-EXACT_TOP, EXACT_RANDOM = 32, 16  # places a token at which q is computed piece by piece
-BEFORE = 40  # positions of text before such a place
+# Places a token at which q is computed piece by piece: where its first piece has at least this
+# probability, the likeliest of them and no more than so many; and some of the others.
+EXACT_LEAST, EXACT_MOST, EXACT_RANDOM = 1e-4, 4096, 16
 _LEAST = 1e-30
 
 
@@ -114,36 +115,25 @@ def duties(
 def due_on_neutral(
     model: LanguageModel, neutral: Neutral, phrases: Sequence[Phrase], rng: np.random.Generator
 ) -> Singles:
-    """Q at every neutral place: exact where the first piece is likeliest and on a sample.
+    """Q at every neutral place: exact where the first piece is likely and on a sample of the others.
 
     Elsewhere it is the first piece's probability times what the sample shows of the rest.
     """
-    n_places = len(neutral.at_P)
-    q_NP = np.zeros((len(phrases), n_places), np.float32)
-    tokens, places = [], []
-    firsts = []
+    q_NP = np.zeros((len(phrases), len(neutral.at_P)), np.float32)
     for token, phrase in enumerate(phrases):
-        first = np.exp(neutral.log_first(model, phrase, token))
-        firsts.append(first)
         if phrase.is_described:
             continue
-        order = np.argpartition(-first, min(EXACT_TOP, n_places - 1))
-        sample = rng.choice(order[EXACT_TOP:], EXACT_RANDOM, replace=False)
-        here = np.concatenate([order[:EXACT_TOP], sample])
-        tokens.append(np.full(len(here), token))
-        places.append(here)
-    if not tokens:
-        return q_NP
-    token_P, place_P = np.concatenate(tokens), np.concatenate(places)
-    rest = np.exp(log_rest(model, neutral, phrases, token_P, place_P, before=BEFORE))
-    for token in np.unique(token_P):
-        mine = token_P == token
-        first = firsts[token]
-        sampled = place_P[mine][EXACT_TOP:]
-        exact = first[place_P[mine]] * rest[mine]
-        ratio = exact[EXACT_TOP:].sum() / max(first[sampled].sum(), _LEAST)
-        q_NP[token] = first * ratio
-        q_NP[token, place_P[mine]] = exact
+        first_P = np.exp(neutral.log_first(model, phrase, token))
+        order = np.argsort(-first_P, kind="stable")
+        n_likely = min(int((first_P >= EXACT_LEAST).sum()), EXACT_MOST)
+        others = order[n_likely:]
+        sample = rng.choice(others, min(EXACT_RANDOM, len(others)), replace=False)
+        here = np.concatenate([order[:n_likely], sample])
+        rest = log_rest(model, neutral, phrases, np.full(len(here), token), here)
+        exact = first_P[here] * np.exp(rest)
+        ratio = exact[n_likely:].sum() / max(first_P[sample].sum(), _LEAST)
+        q_NP[token] = first_P * ratio
+        q_NP[token, here] = exact
     return q_NP
 
 

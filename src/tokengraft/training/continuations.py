@@ -35,15 +35,11 @@ def log_rest(
     phrases: Sequence[Phrase],
     token_P: Ids,
     place_P: Ids,
-    *,
-    before: int | None = None,
 ) -> Values:
     """Log-probability of a phrase's pieces after the first, had the first come there.
 
     Args:
         token_P, place_P: which phrase, at which state of `neutral`.
-        before: positions of text that are read at most, and then each place by itself; None reads
-            all, and places share their text.
     """
     most = max((len(phrases[t].pieces) for t in token_P), default=1) - 1
     if most < 1:
@@ -53,7 +49,7 @@ def log_rest(
     places = Places(
         neutral.ids_ST, neutral.sequence_P[place_P], neutral.at_P[place_P], pieces_PK[:, :-1]
     )
-    hidden = _alone(model, places, before) if before else states_behind(model, places)
+    hidden = states_behind(model, places)
     without = np.repeat(left_out(phrases, token_P), most)
     flat = hidden.reshape(-1, model.width)
     _, logs = log_scores(model, flat, pieces_PK[:, 1:].ravel(), without)
@@ -98,16 +94,15 @@ def states_behind(model: LanguageModel, places: Places) -> Singles:
     return _shared(model, places) if is_shared else _alone(model, places)
 
 
-def _alone(model: LanguageModel, places: Places, before: int | None = None) -> Singles:
+def _alone(model: LanguageModel, places: Places) -> Singles:
     """Each place with a text of its own."""
     end_P = places.at_P + 1
-    first_P = np.maximum(0, end_P - before) if before else np.zeros_like(end_P)
     n_ids = places.ids_PK.shape[1]
-    ids = np.zeros((len(places), int((end_P - first_P).max()) + n_ids), np.int64)
-    for n, (first, end) in enumerate(zip(first_P.tolist(), end_P.tolist(), strict=True)):
-        past = places.ids_ST[places.sequence_P[n], first:end]
-        ids[n, : len(past) + n_ids] = np.concatenate([past, places.ids_PK[n]])
-    at_PK = (end_P - first_P)[:, None] + np.arange(n_ids)[None]
+    ids = np.zeros((len(places), int(end_P.max()) + n_ids), np.int64)
+    for n, end in enumerate(end_P.tolist()):
+        past = places.ids_ST[places.sequence_P[n], :end]
+        ids[n, : end + n_ids] = np.concatenate([past, places.ids_PK[n]])
+    at_PK = end_P[:, None] + np.arange(n_ids)[None]
     (hidden,) = states_at(model, ids, at_PK)
     return hidden
 
