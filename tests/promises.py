@@ -329,6 +329,26 @@ def promise_of_documents(folder: Path) -> None:
     assert [op.name for op in recorder.ops][-4:] == ["write", "fsync", "rename", "fsync"]
 
 
+def promise_of_drafts(folder: Path) -> None:
+    """What a killed run left of a file goes with the next one; what another run is writing stays."""
+    dead = folder / f".plan.json.draft-{'d' * 16}"
+    dead.write_text("half")
+    others: list[int] = []
+
+    def wrap(name: str, call: failing.Call) -> failing.Call:
+        def write(file: int, data: memoryview) -> int:
+            others.append(file)
+            applying.write_document(folder / "plan.json", b"other")
+            return int(call(file, data))
+
+        return write if name == "write" else call
+
+    applying.write_document(folder / "plan.json", b"x", system=failing.system_with(wrap))
+    assert len(others) == 1
+    assert (folder / "plan.json").read_bytes() == b"x"
+    assert hidden(folder) == []
+
+
 def _check_edited_while_undo_is_written(folder: Path) -> None:
     """Old bytes are read a second time for the undo record; they must still be those digested.
 
@@ -370,6 +390,7 @@ PROMISES = (
     *(promise_to_replace_only_ours, promise_of_early_refusal, promise_of_one_writer),
     *(promise_of_cleaning_up, promise_of_room, promise_of_modes, promise_of_a_manifest),
     *(promise_of_places, promise_of_an_unchanged_source, promise_of_the_right_base),
-    *(promise_of_documents, promise_of_clearing, promise_of_old_systems, promise_of_dry_runs),
+    *(promise_of_documents, promise_of_drafts, promise_of_clearing),
+    *(promise_of_old_systems, promise_of_dry_runs),
     promise_of_removing_late,
 )

@@ -1,6 +1,6 @@
 """`kill -9` at every call that changes the disk
 
-Four checkpoint shapes, each applied with copies, hard links and shared blocks where the disk can,
+Five checkpoint shapes, each applied with copies, hard links and shared blocks where the disk can,
 applied over an earlier output, undone and run. strace kills the process at the entry of one write,
 copy, sync, mode, link, rename, removal, lock or creating open after the other. Then the source must have its bits, the destination must be absent, older or
 complete (by our own list of bytes and by `sha256sum -c`), and the same command, given again, must
