@@ -24,10 +24,8 @@ torch.set_num_threads(1)
 def places(n: int = 17) -> Places:
     rng = np.random.default_rng(3)
     ids_ST = rng.integers(3, 120, (4, 12))
-    sequence, at = (
-        rng.integers(0, 3, n),
-        rng.integers(0, 11, n),
-    )  # nothing is asked of the last text
+    sequence = rng.integers(0, 3, n)  # nothing is asked of the last text
+    at = rng.integers(0, 11, n)
     return Places(ids_ST, sequence, at, rng.integers(3, 120, (n, 2)))
 
 

@@ -64,9 +64,8 @@ def test_a_draft_that_another_run_takes_for_dead_is_begun_again(
     holders: list[int] = []
 
     def lock(file: int) -> None:
-        if (
-            len(lost) < 3
-        ):  # before the lock is taken another run has removed the draft, or looks at it
+        # Before the lock is taken another run has removed the draft, or looks at it.
+        if len(lost) < 3:
             draft = next(path for path in tmp_path.glob(".plan.json.draft-*") if path not in lost)
             lost.append(draft)
             if is_held:

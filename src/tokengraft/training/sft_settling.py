@@ -28,9 +28,8 @@ Ids = NDArray[np.int64]
 STRENGTH = 1.0  # of the pull back to the trained rows
 TEXTS, TEXT_LENGTH = 128, 128  # that the model writes, and ids of each
 BEGUN = 8  # ids of a prompt that such a text begins with
-TEXT_SHARE = (
-    0.1  # of the weight of all states; without it the role of examples/ costs text 0.04 bits a byte
-)
+# Of the weight of all states; without it the role of examples/ costs text 0.04 bits a byte.
+TEXT_SHARE = 0.1
 MISSED = 2  # a token that is missed counts as so many that are said in vain
 WEIGHTS = (1.0, float(MISSED))  # of a state in which a token is due, beside all other states
 MOST_NUMBERS = 1 << 26  # of all states together: 512 MB
@@ -267,11 +266,12 @@ def solved(
                 found[weight] = output_rows.solve(
                     written, samples, trained_ND[n], np.eye(trained_ND.shape[1]), STRENGTH
                 )
-            errors = {
-                weight: _wrong(written, judged, np.insert(others_ND, n, row_D, axis=0), n)
-                for weight, row_D in found.items()
-            }
-            chosen[n] = min(errors, key=lambda weight: (errors[weight], weight))
+            if n not in chosen:
+                errors = {
+                    weight: _wrong(written, judged, np.insert(others_ND, n, row_D, axis=0), n)
+                    for weight, row_D in found.items()
+                }
+                chosen[n] = min(errors, key=lambda weight: (errors[weight], weight))
             rows_ND[n] = found[chosen[n]]
     return rows_ND
 
