@@ -39,6 +39,7 @@ def follow(listen: Listen = ignore) -> None:
     while (told := _told(None)) is not None:
         kind, work = told
         _trainer(kind)(Path(work), listen)
+    leave()
 
 
 def train_together(kind: Kind, work: Path, listen: Listen = ignore) -> Any:
@@ -71,6 +72,7 @@ def dismiss() -> None:
     if count() > 1 and not is_follower() and not _FAILED:
         state()
         _told(None)
+        leave()
 
 
 def state() -> Any:
@@ -79,10 +81,23 @@ def state() -> Any:
 
     from accelerate import PartialState
 
+    if count() > 1:
+        import torch.distributed.nn  # before there is a group: see `leave`
     if not PartialState._shared_state:  # noqa: SLF001 - Accelerate has no other way to ask
         on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
         PartialState(cpu=on_cpu, timeout=PATIENCE)
     return PartialState()
+
+
+def leave() -> None:
+    """Destroy the process group: every process does it, once, when nothing is said any more.
+
+    The group's threads drop tensors whenever they come to it. Where one does so while Python ends, the
+    process is aborted (pytorch/pytorch#190489). Destroyed, the group waits for its threads, but only
+    if nobody holds it: `torch.distributed.nn` holds as default arguments the group that is there when
+    it is imported, which transformers does some day. So `state` imports it before there is one.
+    """
+    state().destroy_process_group()
 
 
 def _told(what: tuple[Kind, str] | None) -> tuple[Kind, str] | None:

@@ -15,7 +15,7 @@ from typing import Any
 from tokengraft.boundaries import generation_ends, opening_of
 from tokengraft.events import Listen, Note, ignore
 from tokengraft.formats.loading import load
-from tokengraft.training import sft_model
+from tokengraft.training import ranks, sft_model
 from tokengraft.training.sft_data import HELD_OUT, TRAIN
 from tokengraft.training.sft_settings import START, Settings, device_batch
 from tokengraft.training.sft_settling import settle
@@ -117,12 +117,9 @@ def _arguments(settings: Settings, work: Path) -> Any:
     import torch
     from trl import SFTConfig
 
-    from accelerate import PartialState
-
     wish = settings.wish
     on_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
-    state = PartialState(cpu=on_cpu)
-    at_once, times = device_batch(wish, state.num_processes)
+    at_once, times = device_batch(wish, ranks.state().num_processes)
     checkpointing = wish.gradient_checkpointing
     return SFTConfig(
         output_dir=str(work / CHECKPOINTS),
