@@ -26,7 +26,6 @@ from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training import distilling, objectives, refining
 from tokengraft.training.distilling import distil_rows
-from tokengraft.training.fitting import Evidence
 from tokengraft.training.keeping_on import STATE
 from tokengraft.training.language_model import LanguageModel, Written, language_model
 from tokengraft.training.lessons import Keep, Share, dealt, lessons
@@ -42,7 +41,7 @@ from tokengraft.training.partial_passes import (
 )
 from tokengraft.training.row_descent import Adam, RowLbfgs
 from tokengraft.training.states import NOBODY, states_at
-from tokengraft.training.windows import Phrase, Windows
+from tokengraft.training.windows import Evidence, Phrase, Windows
 
 torch.set_num_threads(1)  # passes of these models are too short for two
 PHRASES = (Phrase("a", (10, 11, 12)), Phrase("b", (20, 21), without=33), Phrase("c", (30,)))

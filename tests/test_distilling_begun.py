@@ -21,8 +21,9 @@ from row_subjects import few, small_subject
 from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training import distil_training, distilling
-from tokengraft.training.fitting import COMPROMISE, prepare_writing
+from tokengraft.training.fitting import COMPROMISE
 from tokengraft.training.input_rows import beyond_last
+from tokengraft.training.output_fits import prepare_writing
 from tokengraft.training.output_rows import divergence
 
 torch.set_num_threads(1)

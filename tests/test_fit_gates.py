@@ -20,7 +20,7 @@ from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject, load_subject
 from benchmarks.rows.tables import recovery
 
 from row_subjects import few, small_subject
-from tokengraft.training import fitting, refining
+from tokengraft.training import fitting, output_fits, refining
 from tokengraft.training.windows import Phrase, cut_windows, places_of
 
 
@@ -55,10 +55,10 @@ def test_a_fitted_alias_recovers_all_of_its_token() -> None:
     against = truth(subject, stratum)
     told = evidence(given)
     _, refined = fitting.fit_input(subject.model, told, given.input_VD, np.random.default_rng(0))
-    writing = fitting.prepare_writing(
+    writing = output_fits.prepare_writing(
         subject.model, told, given.output_VD, np.random.default_rng(0)
     )
-    rows = Rows(refined.rows_ND, fitting.fit_output(subject.model, writing))
+    rows = Rows(refined.rows_ND, output_fits.fit_output(subject.model, writing))
     mine, _ = scores(subject, stratum, against, rows)
     mean, _ = scores(subject, stratum, against, PEERS["mean"](given))
     assert recovery(mine["read_kl"], mean["read_kl"]) == pytest.approx(1.0, abs=1e-6)
@@ -93,8 +93,8 @@ def test_a_descriptions_one_row_is_read_though_it_may_hardly_be_written(data: Pa
     stratum = choose(subject, "S3", background=1500, wanted=6)
     given = context(subject, stratum, 0)
     told, rng = evidence(given), np.random.default_rng(0)
-    writing = fitting.prepare_writing(subject.model, told, given.output_VD, rng)
-    _, refined = fitting.fit_tied(subject.model, told, writing, given.input_VD, rng)
+    writing = output_fits.prepare_writing(subject.model, told, given.output_VD, rng)
+    _, refined, _ = fitting.fit_tied(subject.model, told, writing, given.input_VD, rng)
     against = truth(subject, stratum)
     mine, figures = scores(subject, stratum, against, Rows(refined.rows_ND, refined.rows_ND))
     reference, _ = scores(subject, stratum, against, PEERS["mean"](given))

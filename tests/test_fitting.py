@@ -27,7 +27,7 @@ from tokengraft import flow
 from tokengraft.errors import MissingExtra, UnsupportedFormat
 from tokengraft.formats.loading import load
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training import fitting, refining
+from tokengraft.training import fitting, output_fits, refining
 from tokengraft.training.continuations import log_rest
 from tokengraft.training.input_rows import map_rows
 from tokengraft.training.language_model import Written, language_model, load_model
@@ -129,7 +129,7 @@ def test_a_budget_for_leaks_is_kept_on_other_states_and_says_what_harm_it_does()
     bias = bias_direction(here.hidden_CD)
     for budget in (1e-6, 1e-4):
         rng = np.random.default_rng(1)
-        rows = [fitting.quiet(PLAIN, here, bias, rng, budget) for _ in range(2)]
+        rows = [output_fits.quiet(PLAIN, here, bias, rng, budget) for _ in range(2)]
         odds = np.exp(there[0] @ np.array(rows).T - there[1][:, None])
         assert float((odds / (1 + odds)).mean()) == pytest.approx(budget, rel=0.3)
         assert float(np.log1p(odds.sum(axis=1)).mean()) < 3 * budget

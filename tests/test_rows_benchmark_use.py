@@ -32,7 +32,7 @@ from benchmarks.rows.trained_peers import (
 from benchmarks.rows.whole import nats
 
 from row_subjects import few, small_subject
-from tokengraft.training.fitting import quiet
+from tokengraft.training.output_fits import quiet
 from tokengraft.training.output_rows import Samples, bias_direction
 from tokengraft.training.states import neutral_states
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from tokengraft.training.fitting import Writing, fit_output
 from tokengraft.training.language_model import Written
+from tokengraft.training.output_fits import Writing, fit_output
 from tokengraft.training.output_rows import Samples, bias_direction, calibrated, divergence, solve
 
 PLAIN = Written()
 WIDTH, TOKENS, STATES = 16, 12, 60
+NOT_DRAWN: Any = None  # nothing is drawn anew here
 
 
 def told(rng: np.random.Generator, row_D: np.ndarray, n: int) -> Samples:
@@ -34,7 +35,7 @@ def test_a_row_of_both_halves_is_nearer_to_what_is_due_in_other_text() -> None:
     bias = bias_direction(hidden)
     second = hidden.T @ hidden / len(hidden)
     model: Any = SimpleNamespace(written=PLAIN)
-    found_ND = fit_output(model, Writing(fit, held_out, start_ND, second, bias))
+    found_ND = fit_output(model, Writing(fit, held_out, start_ND, second, bias, NOT_DRAWN))
 
     def lost(found: np.ndarray) -> float:
         return sum(divergence(PLAIN, s, row) for s, row in zip(other, found, strict=True))

@@ -9,16 +9,11 @@ import numpy as np
 from benchmarks.rows.cases import Context, Method, Rows
 from benchmarks.rows.subject import FIT
 
-from tokengraft.training.fitting import (
-    Evidence,
-    fit_input,
-    fit_output,
-    fit_tied,
-    prepare_writing,
-)
+from tokengraft.training.fitting import fit_input, fit_tied
 from tokengraft.training.input_rows import map_rows
+from tokengraft.training.output_fits import fit_output, prepare_writing
 from tokengraft.training.resplitting import known_windows, known_words
-from tokengraft.training.windows import Phrase
+from tokengraft.training.windows import Evidence, Phrase
 from tokengraft.training.without_corpus import rows_without_corpus
 
 _A_WORD = 4  # windows of a known word

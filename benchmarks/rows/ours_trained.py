@@ -17,8 +17,9 @@ from benchmarks.rows.trained_peers import BATCH, Swept, Train
 from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training.distilling import distil_rows
-from tokengraft.training.fitting import COMPROMISE, Writing, fit_output, prepare_writing
+from tokengraft.training.fitting import COMPROMISE
 from tokengraft.training.input_rows import beyond_last
+from tokengraft.training.output_fits import Writing, fit_output, prepare_writing
 
 Start = Callable[[Context], Rows]
 CrossEntropy = float | Literal["auto"]

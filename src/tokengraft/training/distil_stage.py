@@ -18,7 +18,7 @@ from tokengraft.training import ranks
 from tokengraft.training.corpus import corpus_of
 from tokengraft.training.distil_training import Task, subject_for
 from tokengraft.training.fit_stage import evidence_in, listed
-from tokengraft.training.fitting import SOLVED, Evidence
+from tokengraft.training.fitting import SOLVED
 from tokengraft.training.partial_passes import compared
 from tokengraft.training.phrases import Standing, standing
 from tokengraft.training.row_cross_entropy import require_plain
@@ -26,7 +26,7 @@ from tokengraft.training.row_losses import STEP
 from tokengraft.training.sampling import sampled_corpus
 from tokengraft.training.stages import Job, StageResult
 from tokengraft.training.trackers import require_tracker
-from tokengraft.training.windows import Phrase
+from tokengraft.training.windows import Evidence, Phrase
 
 NEEDS_STAGED = False
 SAMPLED = "trained on text that the model wrote itself"

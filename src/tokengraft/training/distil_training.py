@@ -20,12 +20,11 @@ from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training import ranks
 from tokengraft.training.distilling import distil_rows
-from tokengraft.training.fitting import Evidence
 from tokengraft.training.input_rows import beyond_last
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.lessons import share_of
 from tokengraft.training.subject import Subject, open_subject
-from tokengraft.training.windows import Phrase, Windows
+from tokengraft.training.windows import Evidence, Phrase, Windows
 
 Values = NDArray[np.float64]
 

@@ -27,20 +27,23 @@ from numpy.typing import NDArray
 from tokengraft.events import Done, Listen, Progress, Started, ignore
 from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training.fitting import COMPROMISE, SOLVED, Evidence, Writing
+from tokengraft.training.fitting import COMPROMISE, SOLVED
 from tokengraft.training.keeping_on import SAVE_SECONDS, Progressed, restored, stored
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.lessons import Keep, Share
 from tokengraft.training.old_rows import mean_row, spread
-from tokengraft.training.output_rows import both, leak_and_harm, solve
+from tokengraft.training.output_fits import MOVED, Writing
+from tokengraft.training.output_rows import leak_and_harm, solve
 from tokengraft.training.partial_passes import recomputing
 from tokengraft.training.row_descent import Adam, RowLbfgs
 from tokengraft.training.row_losses import STEP, Losses
 from tokengraft.training.trackers import tracked
+from tokengraft.training.windows import Evidence
 
 Values = NDArray[np.float64]
 
 _BOTH_JOBS = 0.1  # the highest rate of rows that are written too, where little is right
+_PERIODS = 4  # of a training, after each of which it is seen anew where rows are written
 _HELD = 1.0  # how strongly a row that is moved to be written is held to where it was
 _WHITENED = 1e-3  # of the mean variance of rows, so that no direction is closed
 
@@ -112,11 +115,10 @@ def _begun(losses: Losses, start: RowSet) -> Values:
     model, writing = losses.model, losses.writing
     mean_D = mean_row(model.input_VD(), losses.evidence.trained)
     shape_DD = np.eye(model.width)
-    rows_ND = start.input_ND.copy()
+    rows_ND, every = start.input_ND.copy(), writing.every
     for n, (phrase, made) in enumerate(zip(losses.evidence.phrases, start.made, strict=True)):
         if not phrase.is_described and made.write != COMPROMISE:
-            samples = both(writing.fit[n], writing.held_out[n])
-            rows_ND[n] = solve(model.written, samples, mean_D, shape_DD, _HELD)
+            rows_ND[n] = solve(model.written, every[n], mean_D, shape_DD, _HELD)
     return rows_ND
 
 
@@ -156,11 +158,15 @@ class _Run:
         if not progress.passes:
             progress.balance = self.losses.balanced(self.share.same(self.descent.rows_ND))
         self.losses.balance = self.share.agreed(progress.balance)
+        if progress.moved:
+            self.losses.draw_anew(progress.moved, progress.moved_at)
         if not progress.passes:
             self._validate(self.start.input_ND)
             progress.first_N = progress.best_N.copy()
         with tracked(wish.log if is_first and self.work else "jsonl", self.work or Path()) as track:
             while self._goes_on():
+                if self.losses.has_both and progress.passes in self._draws():
+                    self._draw_anew()
                 loss_N, text_N = self._pass(progress.passes)
                 progress.passes += 1
                 told = {"loss": float(loss_N.mean())}
@@ -180,6 +186,19 @@ class _Run:
             own = getattr(progress, name) if is_first else np.zeros_like(getattr(progress, name))
             setattr(progress, name, self.share.same(own))
         self.listen(Done(STEP))
+
+    def _draws(self) -> set[int]:
+        """Passes before which samples are drawn anew, where one row does both jobs."""
+        return {self.wish.passes * n // _PERIODS for n in range(1, _PERIODS)}
+
+    def _draw_anew(self) -> None:
+        progress, rows_ND = self.progress, self.share.same(self.descent.rows_ND)
+        progress.moved, progress.moved_at = (*progress.moved, rows_ND)[-MOVED:], progress.passes
+        self.losses.draw_anew(progress.moved, progress.moved_at)
+        best_ND = self.share.same(progress.best_ND)
+        losses = (self.losses.validated(rows) for rows in (self.start.input_ND, best_ND))
+        progress.judge_again(self.start.input_ND, *losses)
+        self.descent.renew()
 
     def _validate(self, rows_ND: Values) -> None:
         rows_ND = self.share.same(rows_ND)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from tokengraft.training.continuing import continued
 from tokengraft.training.corpus import FIT, TEST, VALIDATION, Corpus
-from tokengraft.training.fitting import Evidence
 from tokengraft.training.resplitting import at_most, known_windows, known_words, some_places
 from tokengraft.training.subject import Subject
 from tokengraft.training.windows import (
+    Evidence,
     Ids,
     Phrase,
     Windows,

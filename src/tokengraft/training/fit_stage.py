@@ -12,12 +12,12 @@ from tokengraft.events import Done, Progress, Started
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training.corpus import FIT, VALIDATION, Corpus, corpus_of
 from tokengraft.training.evidence import evidence_of, part_of_corpus
-from tokengraft.training.fitting import Evidence, fit_rows
+from tokengraft.training.fitting import fit_rows
 from tokengraft.training.old_rows import Matrix
 from tokengraft.training.phrases import Standing, standing
 from tokengraft.training.stages import Job, StageResult
 from tokengraft.training.subject import Subject, open_subject
-from tokengraft.training.windows import Phrase
+from tokengraft.training.windows import Evidence, Phrase
 from tokengraft.training.without_corpus import rows_without_corpus
 
 NEEDS_STAGED = False

@@ -31,6 +31,7 @@ class Progressed:
         idle: validations since a token got better.
         curve: what was said of each pass.
         balance: weight of next tokens where rows are validated.
+        moved: rows that samples of what is written are drawn by, after the pass `moved_at`.
     """
 
     best_ND: Values
@@ -41,6 +42,8 @@ class Progressed:
     curve: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     balance: float = 0.0
+    moved: tuple[Values, ...] = ()
+    moved_at: int = 0
     _since: float = field(default_factory=time.monotonic)
     stored_at: float = 0.0
 
@@ -52,6 +55,13 @@ class Progressed:
             self.idle = 0 if bool(much.any()) else self.idle + 1
         self.best_ND = np.where(better[:, None], rows_ND, self.best_ND)
         self.best_N = np.where(better, loss_N, self.best_N)
+
+    def judge_again(self, start_ND: Values, first_N: Values, best_N: Values) -> None:
+        """What is validated is another loss: the start's, and that of the best rows so far."""
+        best_ND = self.best_ND
+        self.first_N = self.best_N = first_N
+        self.best_ND = start_ND
+        self.take(best_ND, best_N, 0)
 
     def note(self, stage: str, told: dict[str, float]) -> None:
         """Add a pass to the curve."""
@@ -84,6 +94,8 @@ def restored(
             curve=told["curve"],
             seconds=told["seconds"],
             balance=told["balance"],
+            moved=tuple(kept["moved_KND"]),
+            moved_at=told["moved_at"],
         )
 
 
@@ -103,6 +115,7 @@ def stored(
         "curve": progress.curve,
         "seconds": progress.seconds,
         "balance": progress.balance,
+        "moved_at": progress.moved_at,
     }
     arrays: dict[str, Any] = {
         f"descent.{name}": np.asarray(value) for name, value in descent.state().items()
@@ -115,6 +128,7 @@ def stored(
             best_ND=progress.best_ND,
             best_N=progress.best_N,
             first_N=progress.first_N,
+            moved_KND=np.array(progress.moved),
             **arrays,
         )
         file.flush()

@@ -18,7 +18,7 @@ Values = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 FIRST = 60  # neutral states a token where nothing is known of its row
-SAMPLED = 160  # where a first row is known
+SAMPLED = 160  # where a row is known; half as many for each further one
 LEAK = 1e-6  # the probability that a token has anywhere, where nobody says when it is due
 _LEAST = 1e-30
 _EVEN = 0.3  # share of the draws that goes by nothing, so that no weight is large
@@ -39,31 +39,27 @@ def choose_neutral(
     phrases: Sequence[Phrase],
     usable_P: NDArray[np.bool_],
     rng: np.random.Generator,
-    rows_ND: Values | None = None,
+    *rows: Values,
 ) -> list[Chosen]:
     """Draw states for every token; q is exact in all of them, by one pass over the text.
 
     A phrase is due in few states, and a row is written in others where it should not be. So states are
-    drawn by the probability of the phrase's first piece and by what a row writes, and each counts for as
+    drawn by the probability of the phrase's first piece and by what rows write, and each counts for as
     many as it stands for: sums are those over all usable states but for chance. Weights sum to 1.
 
     Args:
-        rows_ND: a row of each token, where one is known.
+        rows: rows [N, D] of the tokens, as many as are known; each of them draws alike.
     """
+    n_drawn = SAMPLED * (1 + len(rows)) // 2 if rows else FIRST
     usable = np.flatnonzero(usable_P)
     picked, weights, firsts = [], [], []
     for token, phrase in enumerate(phrases):
         first = np.exp(neutral.log_first(model, phrase, token))[usable]
-        chance = _EVEN / len(usable) + (1 - _EVEN) * first / max(first.sum(), _LEAST)
-        if rows_ND is not None:
-            hidden_PD = neutral.hidden_PD[usable]
-            logits = model.written.logits(
-                (hidden_PD @ rows_ND[token].astype(np.float32)).astype(float)
-            )
-            odds = logits - neutral.log_norms(model, phrase)[usable]
-            written = np.exp(-np.logaddexp(0.0, -odds))
-            chance = (chance / chance.sum() + written / max(written.sum(), _LEAST)) / 2
-        included = inclusion(chance, FIRST if rows_ND is None else SAMPLED)
+        chances = [_EVEN / len(usable) + (1 - _EVEN) * _shares(first)]
+        for rows_ND in rows:
+            written = _written(model, neutral, phrase, rows_ND[token])[usable]
+            chances.append(_shares(written))
+        included = inclusion(np.mean(chances, axis=0), n_drawn)
         drawn = _drawn(included, rng)
         picked.append(usable[drawn])
         weights.append(1 / included[drawn])
@@ -86,6 +82,17 @@ def choose_neutral(
             phrases, picked, weights, firsts, rest, strict=True
         )
     ]
+
+
+def _written(model: LanguageModel, neutral: Neutral, phrase: Phrase, row_D: Values) -> Values:
+    """The probability of a row in every neutral state."""
+    products = (neutral.hidden_PD @ row_D.astype(np.float32)).astype(np.float64)
+    odds = model.written.logits(products) - neutral.log_norms(model, phrase)
+    return np.asarray(np.exp(-np.logaddexp(0.0, -odds)))
+
+
+def _shares(values_P: Values) -> Values:
+    return values_P / max(float(values_P.sum()), _LEAST)
 
 
 def inclusion(chance_P: Values, n: int) -> Values:

@@ -14,8 +14,8 @@ Shapes: N tokens, D width, W windows, A places behind the phrase.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ PLACES = 4  # behind the phrase, its own included, whose states are matched
 SCORED = 16  # places whose predictions a step is judged by
 WINDOWS = 25  # of a token, that steps are judged on
 ROUNDS = 12
+REDRAWN = 4  # rounds after which samples of a second job are drawn anew, where rows are written now
 REMEASURED = 2  # rounds after which the answer is measured anew, at the rows that are there now
 DAMPINGS = (0.3, 0.03, 0.003)
 PROBES = 2.0  # random changes for each dimension, over all tokens together
@@ -63,12 +64,14 @@ class SecondJob:
     Attributes:
         read: weight of a nat of reading; `write_N`: of a nat of writing, of each token. One over
             what uninformed rows lose makes the two comparable.
+        drawn: other samples, drawn where rows are written that are given.
     """
 
     written: Written
     samples: Sequence[Samples]
     read: float
     write_N: Values
+    drawn: Callable[[Values], Sequence[Samples]]
 
     def losses(self, rows_ND: Values) -> Values:
         return np.array(
@@ -100,29 +103,42 @@ def refine(  # noqa: PLR0913 - what is read, from where, and in which metric
     told, exists = judge.told_WAD, judge.exists_WA
     state = _State(judge, second, starts[0])
     for start_ND in starts[1:]:
-        state.take(start_ND)
-    before = state.loss_N.copy()
+        state.take(start_ND, is_known=second is not None)
+    start = state.rows_ND, state.read_N
     rounds = ROUNDS if rounds is None else rounds
-    if not rounds:
-        return Refined(state.rows_ND, before, before)
-    width = len(spread_DD)
+    if rounds:
+        _descend(state, told, exists, rng, spread_DD, rounds)
+    state.draw_anew()
+    return Refined(state.rows_ND, state.whole(*start), state.loss_N)
+
+
+def _descend(
+    state: _State,
+    told: Singles,
+    exists: NDArray[np.bool_],
+    rng: np.random.Generator,
+    spread_DD: Values,
+    rounds: int,
+) -> None:
+    judge, width, n = state.judge, len(spread_DD), len(state.rows_ND)
     held_DD = np.linalg.inv(spread_DD + 1e-3 * np.trace(spread_DD) / width * np.eye(width))
-    fisher_DD = fisher(model, told[exists], rng)
+    fisher_DD = fisher(judge.model, told[exists], rng)
     answers = Answers(_probe(judge, state, spread_DD, rng), held_DD)
     curved = _curvature(answers, fisher_DD, spread_DD)
     for number in range(rounds):
+        if number % REDRAWN == 0:
+            state.draw_anew()
         if number and number % REMEASURED == 0:
             answers.shared_ADD = _probe(judge, state, spread_DD, rng)
             curved = _curvature(answers, fisher_DD, spread_DD)
         for damping in DAMPINGS:
-            residual = mean_over_windows(windows, told - state.states_WAD, len(phrases))
+            residual = mean_over_windows(judge.windows, told - state.states_WAD, n)
             step_ND = _step(answers, curved, residual, damping, state)
             change_ND = step_ND / (1 + number % 2)
             at_first = state.states_WAD
             tried = state.take(state.rows_ND + change_ND)
-            moved = mean_over_windows(windows, tried - at_first, len(phrases))
+            moved = mean_over_windows(judge.windows, tried - at_first, n)
             answers.learn(change_ND, moved)
-    return Refined(state.rows_ND, before, state.loss_N)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,28 +163,59 @@ def _curvature(answers: Answers, fisher_DD: Values, spread_DD: Values) -> _Curva
 
 
 class _State:
-    """The best rows so far, token by token, with their states and losses."""
+    """The best rows so far, token by token, with their states and losses.
+
+    Attributes:
+        read_N: the part of reading in the loss, not weighted.
+        known: rows that were best for a while or could have been, with what they lose in reading:
+            other samples of what is written may prefer them.
+    """
 
     def __init__(self, judge: Judge, second: SecondJob | None, rows_ND: Values) -> None:
         self.judge, self.second = judge, second
         self.rows_ND = rows_ND
-        self.states_WAD, self.loss_N = self.losses(rows_ND)
+        self.states_WAD, self.read_N = judge(rows_ND)
+        self.loss_N = self.whole(rows_ND, self.read_N)
+        self.known = [(rows_ND, self.read_N)]
 
-    def losses(self, rows_ND: Values) -> tuple[Singles, Values]:
-        states, loss_N = self.judge(rows_ND)
-        if self.second is not None:
-            loss_N = self.second.read * loss_N + self.second.write_N * self.second.losses(rows_ND)
-        return states, loss_N
+    def whole(self, rows_ND: Values, read_N: Values) -> Values:
+        """The loss of rows that lose so much in reading."""
+        if self.second is None:
+            return read_N
+        return self.second.read * read_N + self.second.write_N * self.second.losses(rows_ND)
 
-    def take(self, rows_ND: Values) -> Singles:
-        """Take the rows of those tokens for which they are better; the states with all of them."""
-        states, loss_N = self.losses(rows_ND)
-        better = loss_N < self.loss_N
-        self.rows_ND = np.where(better[:, None], rows_ND, self.rows_ND)
-        self.loss_N = np.where(better, loss_N, self.loss_N)
+    def take(self, rows_ND: Values, *, is_known: bool = False) -> Singles:
+        """Take the rows of those tokens for which they are better; the states with all of them.
+
+        Args:
+            is_known: whether they stay known.
+        """
+        states, read_N = self.judge(rows_ND)
+        better = self._choose(rows_ND, read_N)
         mine = better[self.judge.windows.token_W][:, None, None]
         self.states_WAD = np.where(mine, states, self.states_WAD)
+        if is_known:
+            self.known.append((rows_ND, read_N))
         return states
+
+    def _choose(self, rows_ND: Values, read_N: Values) -> NDArray[np.bool_]:
+        loss_N = self.whole(rows_ND, read_N)
+        better = loss_N < self.loss_N
+        self.rows_ND = np.where(better[:, None], rows_ND, self.rows_ND)
+        self.read_N = np.where(better, read_N, self.read_N)
+        self.loss_N = np.where(better, loss_N, self.loss_N)
+        return better
+
+    def draw_anew(self) -> None:
+        """Where rows have a second job: draw samples by the rows that are there, and choose again."""
+        if self.second is None:
+            return
+        self.known.append((self.rows_ND, self.read_N))
+        self.second = replace(self.second, samples=self.second.drawn(self.rows_ND))
+        self.loss_N = self.whole(self.rows_ND, self.read_N)
+        changed = [self._choose(*one) for one in self.known]
+        if np.any(changed):
+            self.states_WAD, _ = self.judge(self.rows_ND)
 
 
 def judged(

@@ -57,6 +57,9 @@ class Adam:
         moved = pace * self.rate * self.scale * first / (np.sqrt(second) + 1e-12)
         self.rows_ND = np.where(had, self.rows_ND - moved, self.rows_ND)
 
+    def renew(self) -> None:
+        """The loss is another one: what is remembered of slopes stays."""
+
     def state(self) -> dict[str, Any]:
         return {
             "rows_ND": self.rows_ND,
@@ -120,6 +123,12 @@ class RowLbfgs:
     def rests_N(self) -> NDArray[np.bool_]:
         """Rows whose steps have become too small to matter."""
         return np.asarray(np.isfinite(self.loss_N) & (self.length_N < _SMALLEST))
+
+    def renew(self) -> None:
+        """The loss is another one: what is known of it at the accepted rows is forgotten, curvature is not."""
+        self.loss_N = np.full(len(self.loss_N), np.inf)
+        self.length_N = np.ones(len(self.length_N))
+        self.asked_z_ND = self.z_ND.copy()
 
     def told(self, loss_N: Values, gradient_ND: Values) -> NDArray[np.bool_]:
         """Take losses and gradients at `asked_ND`; says which rows accepted."""

@@ -15,13 +15,6 @@ from numpy.typing import NDArray
 from tokengraft.events import Listen, Note
 from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet
-from tokengraft.training.fitting import (
-    Evidence,
-    Writing,
-    fit_output,
-    prepare_writing,
-    writing_weights,
-)
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.lessons import Keep, Lesson, Share, dealt, lessons
 from tokengraft.training.next_tokens import NextTokens
@@ -33,10 +26,16 @@ from tokengraft.training.objectives import (
     sensitivity,
 )
 from tokengraft.training.old_rows import mean_row
+from tokengraft.training.output_fits import (
+    Writing,
+    fit_output,
+    prepare_writing,
+    writing_weights,
+)
 from tokengraft.training.output_rows import divergence, loss_and_gradient
 from tokengraft.training.partial_passes import FINAL, aligned, compared, is_shared_safely
 from tokengraft.training.row_cross_entropy import require_plain
-from tokengraft.training.windows import Windows, windows_of
+from tokengraft.training.windows import Evidence, Windows, windows_of
 
 Values = NDArray[np.float64]
 
@@ -64,8 +63,8 @@ class Losses:
 
     Attributes:
         fit, held_out: lessons, of this process.
-        writing: samples of what is due, in the first process; None where output rows are left as
-            they are.
+        prepared: samples of what is due, in the first process; None where output rows are left as
+            they are. `writing` are those that rows are judged by now (`draw_anew`).
         output_ND: rows that are written, known before anything is trained; None where tied.
         text: the loss of next tokens, `balance` its weight where rows are validated.
         has_both: whether one row is trained to do both jobs.
@@ -92,7 +91,8 @@ class Losses:
         self.has_both = model.tied and wish.writing == "solve"
         if wish.cross_entropy:
             require_plain(model)
-        self.writing = self._prepared_writing(writing)
+        self.prepared = self._prepared_writing(writing)
+        self.writing = self.prepared
         self.output_ND = self._written(start)
         self.text, self.balance = self._next_tokens(), 0.0
         self.last = self.layers[-1] if self.text is None else FINAL
@@ -208,6 +208,12 @@ class Losses:
             return read_weight, None
         phrases, samples = self.evidence.phrases, self.writing.fit
         return read_weight, writing_weights(self.model, phrases, samples, mean_ND[0])
+
+    def draw_anew(self, rows: Sequence[Values], number: int) -> None:
+        """Draw what is written where these rows are written too, in the first process; the same for a number."""
+        if self.prepared is not None:
+            rng = np.random.default_rng([self.seed, number])
+            self.writing = self.prepared.moved(rng, *rows)
 
     # ── losses ───────────────────────────────────────────────────────────────────────────────────
 

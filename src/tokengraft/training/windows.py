@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
+Values = NDArray[np.float64]
 
 FEWEST_BEFORE = 2  # positions before the phrase, so that something is known where it is due
 FEWEST_AFTER = 8
@@ -203,3 +204,28 @@ def windows_of(
         n_pieces_W=np.array([len(phrases[t].pieces) for t in tokens], np.int64),
         after=after,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What rows are fitted on.
+
+    Attributes:
+        phrases: the new tokens.
+        windows, validation: of each phrase, from different documents.
+        neutral_ST, keep_ST: text, and the positions at which none of the phrases is due.
+        frequency_N: occurrences of each phrase a position of text.
+        known: words of one piece as pieces, with their windows; none where nothing is known.
+        trained: ids whose rows are known to be trained.
+        bos: an id that stands before every text, None where there is none.
+    """
+
+    phrases: tuple[Phrase, ...]
+    windows: Windows
+    validation: Windows
+    neutral_ST: Ids
+    keep_ST: NDArray[np.bool_]
+    frequency_N: Values
+    known: tuple[Sequence[Phrase], Windows]
+    trained: Ids
+    bos: int | None

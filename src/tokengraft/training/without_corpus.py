@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training.fitting import quiet
 from tokengraft.training.input_rows import MOST_PIECES, composed
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.old_rows import Matrix, rows_at
+from tokengraft.training.output_fits import quiet
 from tokengraft.training.output_rows import Samples, bias_direction
 from tokengraft.training.states import log_scores, states_at
 from tokengraft.training.windows import Phrase, windows_of
