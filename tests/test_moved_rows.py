@@ -65,7 +65,7 @@ def _written_at(neutral: Neutral, where: int, width: int) -> Values:
 
 def test_the_solved_rows_and_the_last_ones_draw() -> None:
     nothing: Any = None
-    drawn = Drawn(nothing, (), nothing, nothing, np.zeros(0))
+    drawn = Drawn(nothing, (), nothing, nothing, np.zeros(0), nothing)
     for n in range(5):
         drawn = drawn.by(np.full((1, 1), float(n)))
     assert [rows.item() for rows in drawn.rows] == [0.0, 3.0, 4.0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from benchmarks.rows import trained_peers
@@ -82,21 +82,26 @@ def distilled(  # noqa: PLR0913 - where from, how, and what is known of writing
     output_ND: Values | None = None,
     writing: Writing | None = None,
     is_fitted: bool = False,
-    n_passes: int | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> Values:
-    """Rows to read beside `output_ND`; without them, rows for both jobs, which a fit may have made."""
+    """Rows to read beside `output_ND`; without them, rows for both jobs, which a fit may have made.
+
+    Args:
+        settings: of the training, instead of those of the tables.
+    """
     model = replace(context.subject.model, tied=output_ND is None)
     names = tuple(p.text for p in context.phrases)
     made = (RowsMade("start", COMPROMISE if is_fitted else "start"),) * len(names)
     spread = float(np.nanstd(context.input_VD[context.known_V]))
-    wish = Distillation(
-        batch=BATCH,
-        rate=rate / spread,
-        passes=n_passes or passes(context),
-        validate_each=1,
-        cross_entropy=cross_entropy,
-        writing="solve" if output_ND is None else "keep",
-    )
+    usual = {
+        "batch": BATCH,
+        "rate": rate / spread,
+        "passes": passes(context),
+        "validate_each": 1,
+        "cross_entropy": cross_entropy,
+        "writing": "solve" if output_ND is None else "keep",
+    }
+    wish = Distillation.model_validate({**usual, **settings})
     rows = RowSet(names, start_ND, output_ND, made)
     told = evidence(context, has_known=False)
     return distil_rows(model, told, rows, wish, seed=context.seed, writing=writing).input_ND

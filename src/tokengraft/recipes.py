@@ -157,6 +157,8 @@ class Distillation(Value):
     metric: Literal["fisher", "plain"] = "fisher"
     cross_entropy: Annotated[float, Field(ge=0, le=1e6)] | Literal["auto"] = 0.0
     writing: Literal["solve", "keep"] = "solve"
+    before: int | None = Field(default=None, gt=1, le=100_000)
+    after: int | None = Field(default=None, gt=0, le=100_000)
     optimizer: Literal["adam", "lbfgs"] = "adam"
     passes: int = Field(default=10, gt=0, le=100_000)
     patience: int = Field(default=3, gt=0, le=100_000)

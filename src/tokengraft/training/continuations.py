@@ -10,7 +10,7 @@ Shapes: S texts, T positions, P places, K pieces behind a place, D width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,37 @@ def log_rest(
     _, logs = log_scores(model, flat, pieces_PK[:, 1:].ravel(), without)
     is_piece = np.arange(most)[None] < n_rest[:, None]
     return np.asarray((logs.reshape(-1, most) * is_piece).sum(axis=1))
+
+
+class Rests:
+    """`log_rest` of the phrases at states of one text, each computed once: most are drawn again."""
+
+    def __init__(self, model: LanguageModel, neutral: Neutral, phrases: Sequence[Phrase]) -> None:
+        self.model, self.neutral, self.phrases = model, neutral, phrases
+        self.place_NP = [np.empty(0, np.int64) for _ in phrases]  # of each phrase, in order
+        self.log_NP = [np.empty(0) for _ in phrases]
+
+    def __call__(self, chosen: Mapping[int, Ids]) -> dict[int, Values]:
+        """Of these phrases at these states."""
+        lacking = {n: np.setdiff1d(places, self.place_NP[n]) for n, places in chosen.items()}
+        sizes = [len(places) for places in lacking.values()]
+        if sum(sizes):
+            token_P = np.repeat(np.fromiter(lacking, np.int64), sizes)
+            place_P = np.concatenate(list(lacking.values()))
+            found = log_rest(self.model, self.neutral, self.phrases, token_P, place_P)
+            parts = np.split(found, np.cumsum(sizes)[:-1])
+            for (n, places), logs in zip(lacking.items(), parts, strict=True):
+                self._keep(n, places, logs)
+        return {
+            n: self.log_NP[n][np.searchsorted(self.place_NP[n], places)]
+            for n, places in chosen.items()
+        }
+
+    def _keep(self, n: int, places: Ids, logs: Values) -> None:
+        places = np.concatenate([self.place_NP[n], places])
+        order = np.argsort(places)
+        self.place_NP[n] = places[order]
+        self.log_NP[n] = np.concatenate([self.log_NP[n], logs])[order]
 
 
 def _filled(pieces: Sequence[int], length: int) -> list[int]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tokengraft.training.continuations import Rests
 from tokengraft.training.language_model import LanguageModel, Written
 from tokengraft.training.old_rows import Matrix, rows_at
 from tokengraft.training.output_rows import (
@@ -42,6 +43,7 @@ class Drawn:
 
     Attributes:
         dues: states of the windows to fit on, and of those held out.
+        rests: what was computed for earlier draws.
         rows: what choices were drawn by; solved rows first, then those that a row was on its way.
     """
 
@@ -50,6 +52,7 @@ class Drawn:
     neutral: Neutral
     dues: tuple[Due, Due]
     frequency_N: Values
+    rests: Rests
     rows: tuple[Values, ...] = ()
 
     def by(self, rows_ND: Values) -> Drawn:
@@ -63,7 +66,9 @@ class Drawn:
 
     def _half(self, half: int, rng: np.random.Generator) -> tuple[Samples, ...]:
         usable_P = self.neutral.sequence_P % 2 == half
-        chosen = choose_neutral(self.model, self.neutral, self.phrases, usable_P, rng, *self.rows)
+        chosen = choose_neutral(
+            self.model, self.neutral, self.phrases, usable_P, rng, *self.rows, rests=self.rests
+        )
         states = (self.dues[half], self.neutral)
         return tuple(samples_of(self.model, self.phrases, states, chosen, self.frequency_N))
 
@@ -117,7 +122,8 @@ def prepare_writing(
     hidden_PD = neutral.hidden_PD.astype(np.float64)
     bias_D, second_DD = bias_direction(hidden_PD), hidden_PD.T @ hidden_PD / len(hidden_PD)
     fit, held_out = (due_states(model, w, phrases) for w in (evidence.windows, evidence.validation))
-    drawn = Drawn(model, phrases, neutral, (fit, held_out), evidence.frequency_N)
+    rests = Rests(model, neutral, phrases)
+    drawn = Drawn(model, phrases, neutral, (fit, held_out), evidence.frequency_N, rests)
     first = Writing(*drawn.halves(rng), np.empty(0), second_DD, bias_D, drawn)
     every = first.every
     start_ND = _begun(model, phrases, every, rows_VD, bias_D, rng)

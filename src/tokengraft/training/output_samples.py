@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokengraft.training.continuations import log_rest
+from tokengraft.training.continuations import Rests
 from tokengraft.training.language_model import LanguageModel
 from tokengraft.training.output_rows import Samples
 from tokengraft.training.states import Due, Neutral
@@ -40,6 +40,7 @@ def choose_neutral(
     usable_P: NDArray[np.bool_],
     rng: np.random.Generator,
     *rows: Values,
+    rests: Rests | None = None,
 ) -> list[Chosen]:
     """Draw states for every token; q is exact in all of them, by one pass over the text.
 
@@ -49,6 +50,7 @@ def choose_neutral(
 
     Args:
         rows: rows [N, D] of the tokens, as many as are known; each of them draws alike.
+        rests: what is known of the same text from earlier draws.
     """
     n_drawn = SAMPLED * (1 + len(rows)) // 2 if rows else FIRST
     usable = np.flatnonzero(usable_P)
@@ -64,23 +66,15 @@ def choose_neutral(
         picked.append(usable[drawn])
         weights.append(1 / included[drawn])
         firsts.append(first[drawn])
-    plain = [n for n, phrase in enumerate(phrases) if not phrase.is_described]
-    rest = [np.zeros(len(places)) for places in picked]
-    if plain:
-        sizes = [len(picked[n]) for n in plain]
-        places = np.concatenate([picked[n] for n in plain])
-        logs = log_rest(model, neutral, phrases, np.repeat(plain, sizes), places)
-        for n, part in zip(plain, np.split(logs, np.cumsum(sizes)[:-1]), strict=True):
-            rest[n] = part
+    plain = {n: picked[n] for n, phrase in enumerate(phrases) if not phrase.is_described}
+    logs = (rests or Rests(model, neutral, phrases))(plain)
     return [
         Chosen(
             places,
             weight / weight.sum(),
-            np.full(len(places), LEAK) if phrase.is_described else first * np.exp(logs),
+            first * np.exp(logs[n]) if n in logs else np.full(len(places), LEAK),
         )
-        for phrase, places, weight, first, logs in zip(
-            phrases, picked, weights, firsts, rest, strict=True
-        )
+        for n, (places, weight, first) in enumerate(zip(picked, weights, firsts, strict=True))
     ]
 
 

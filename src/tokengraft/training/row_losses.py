@@ -6,7 +6,7 @@ Shapes: N tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,9 @@ Values = NDArray[np.float64]
 
 STEP = "distil"
 _SENSITIVITY_WINDOWS = 192
+_A_PASS = (
+    32  # no more of them than so many for each pass: a short training spends little on its metric
+)
 _TRIED_WINDOWS = 8  # on which it is seen whether passes may begin at the token
 
 
@@ -84,14 +87,14 @@ class Losses:
         writing: Writing | None = None,
         listen: Listen,
     ) -> None:
-        self.model, self.evidence, self.wish = model, evidence, wish
+        self.model, self.evidence, self.wish = model, _shortened(evidence, wish), wish
         self.seed, self.share, self.listen = seed, share, listen
         self.layers = compared(wish, model)
         self.n = len(evidence.phrases)
         self.has_both = model.tied and wish.writing == "solve"
         if wish.cross_entropy:
             require_plain(model)
-        self.prepared = self._prepared_writing(writing)
+        self.prepared = self._prepared_writing(writing, evidence)
         self.writing = self.prepared
         self.output_ND = self._written(start)
         self.text, self.balance = self._next_tokens(), 0.0
@@ -111,19 +114,19 @@ class Losses:
                 is_shared=is_shared,
                 has_before=self.text is not None and model.tied,
             )
-            for windows in (evidence.windows, _to_validate(evidence))
+            for windows in (self.evidence.windows, _to_validate(self.evidence))
         )
         self.read, self.write_N = self._weights()
 
     # ── what it needs ────────────────────────────────────────────────────────────────────────────
 
-    def _prepared_writing(self, given: Writing | None) -> Writing | None:
+    def _prepared_writing(self, given: Writing | None, evidence: Evidence) -> Writing | None:
         if self.wish.writing == "keep" or self.share.rank:
             return None
         if given is not None:
             return given
         rng = np.random.default_rng(self.seed)
-        return prepare_writing(self.model, self.evidence, self.model.output_VD(), rng)
+        return prepare_writing(self.model, evidence, self.model.output_VD(), rng)
 
     def _written(self, start: RowSet) -> Values | None:
         """Output rows; solved in the first process where they are to be."""
@@ -155,7 +158,7 @@ class Losses:
             return [predictions_loss(self.model)]
         windows = self.evidence.windows
         selected = np.zeros(len(windows), np.bool_)
-        selected[next(dealt(windows, _SENSITIVITY_WINDOWS))] = True
+        selected[next(dealt(windows, min(_SENSITIVITY_WINDOWS, _A_PASS * self.wish.passes)))] = True
         some = windows.of(selected)
         if self.wish.metric == "fisher":
             group = aligned(some, self.model.n_rows)
@@ -310,6 +313,16 @@ class Losses:
             of = [divergence(self.model.written, s, rows_ND[n]) for n, s in held]
             written = self.write_N * np.array(of)
         return self.read * loss_N + self.share.same(written)
+
+
+def _shortened(evidence: Evidence, wish: Distillation) -> Evidence:
+    if wish.before is None and wish.after is None:
+        return evidence
+    windows, validation = (
+        part.shortened(wish.before, wish.after, evidence.bos)
+        for part in (evidence.windows, evidence.validation)
+    )
+    return replace(evidence, windows=windows, validation=validation)
 
 
 def _to_validate(evidence: Evidence) -> Windows:

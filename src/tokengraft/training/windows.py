@@ -107,6 +107,23 @@ class Windows:
             self.after,
         )
 
+    def shortened(self, before: int | None, after: int | None, bos: int | None) -> Windows:
+        """With at most so many positions before the phrase and so many places that are compared.
+
+        Args:
+            bos: an id that begins windows, and goes on beginning them.
+        """
+        before = self.ids_WT.shape[1] if before is None else before
+        after = self.after if after is None else min(after, self.after)
+        rows, ats = [], []
+        ends = np.minimum(self.length_W, self.last_piece() + 1 + after)
+        for ids, at, end in zip(self.ids_WT, self.at_W.tolist(), ends.tolist(), strict=True):
+            first = max(0, at - before)
+            begins = bos is not None and first > 0 and ids[0] == bos
+            rows.append(np.concatenate([ids[: int(begins)], ids[first:end]]))
+            ats.append(at - first + int(begins))
+        return _padded(rows, self.token_W, ats, self.n_pieces_W, after)
+
 
 def places_of(
     documents: Sequence[Ids], phrases: Sequence[Phrase], goes_on_V: NDArray[np.bool_]
@@ -192,6 +209,17 @@ def windows_of(
     after: int,
 ) -> Windows:
     """Pad rows on the right and put them together."""
+    n_pieces = [len(phrases[t].pieces) for t in tokens]
+    return _padded(rows, tokens, ats, n_pieces, after)
+
+
+def _padded(
+    rows: Sequence[Ids],
+    tokens: Sequence[int] | Ids,
+    ats: Sequence[int],
+    n_pieces: Sequence[int] | Ids,
+    after: int,
+) -> Windows:
     longest = max(map(len, rows), default=1)
     ids = np.zeros((len(rows), longest), np.int64)
     for n, row in enumerate(rows):
@@ -201,7 +229,7 @@ def windows_of(
         ids_WT=ids,
         length_W=np.array([len(row) for row in rows], np.int64),
         at_W=np.array(ats, np.int64),
-        n_pieces_W=np.array([len(phrases[t].pieces) for t in tokens], np.int64),
+        n_pieces_W=np.array(n_pieces, np.int64),
         after=after,
     )
 
