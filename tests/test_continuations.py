@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch", reason="needs tokengraft[train]")
 pytest.importorskip("transformers", reason="needs tokengraft[train]")
 
 from test_fitting import FAMILIES, small
-from tokengraft.training.continuations import Places, states_behind
+from tokengraft.training import continuations
+from tokengraft.training.continuations import Places, Rests, log_rest, states_behind
 from tokengraft.training.language_model import language_model
 from tokengraft.training.output_samples import LEAK, _drawn, choose_neutral, inclusion
 from tokengraft.training.states import neutral_states
@@ -96,7 +97,9 @@ def test_states_are_drawn_where_a_phrase_is_likely_and_sums_over_them_are_those_
     assert np.std(sums) < 0.3 * np.std(even)
 
 
-def test_what_is_due_in_drawn_states_is_the_probability_of_all_pieces() -> None:
+def test_what_is_due_in_drawn_states_is_the_probability_of_all_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """And where a row is written, it is asked, though the first piece is unlikely there."""
     model, rng = language_model(small("llama")), np.random.default_rng(2)
     ids = rng.integers(3, 120, (30, 14))
@@ -122,6 +125,24 @@ def test_what_is_due_in_drawn_states_is_the_probability_of_all_pieces() -> None:
     where = int(np.argmin(neutral.log_first_NP[0]))
     rows_ND = np.zeros((3, model.width))
     rows_ND[0] = 20 * neutral.hidden_PD[where] / np.square(neutral.hidden_PD[where]).sum()
-    again = choose_neutral(model, neutral, phrases, every, rng, rows_ND)
+    rests = Rests(model, neutral, phrases)
+    again = choose_neutral(model, neutral, phrases, every, rng, rows_ND, rests=rests)
     assert where in again[0].place_C
     assert again[0].weight_C.sum() == pytest.approx(1)
+    asked: list[int] = []
+
+    def counted(*what: Any) -> Any:
+        asked.append(len(what[3]))
+        return log_rest(*what)
+
+    monkeypatch.setattr(continuations, "log_rest", counted)
+    later = choose_neutral(model, neutral, phrases, every, rng, rows_ND, rests=rests)
+    fresh = choose_neutral(model, neutral, phrases, every, rng, rows_ND)
+    drawn = sum(len(later[n].place_C) for n in range(2))
+    assert asked[0] == drawn - sum(
+        len(np.intersect1d(later[n].place_C, again[n].place_C)) for n in range(2)
+    )
+    assert asked[0] < drawn / 2
+    for n in range(2):
+        _, mine, theirs = np.intersect1d(later[n].place_C, fresh[n].place_C, return_indices=True)
+        assert later[n].q_C[mine] == pytest.approx(fresh[n].q_C[theirs], rel=1e-4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pytest
@@ -23,12 +23,13 @@ from test_fitting import small
 from tokengraft.events import ignore
 from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
-from tokengraft.training import refining
+from tokengraft.training import refining, row_losses
 from tokengraft.training.distilling import distil_rows
 from tokengraft.training.language_model import LanguageModel, language_model
 from tokengraft.training.lessons import Keep, Share
-from tokengraft.training.partial_passes import FINAL, compared
+from tokengraft.training.partial_passes import FINAL, Aligned, compared
 from tokengraft.training.row_losses import Losses
+from tokengraft.training.windows import Windows
 
 torch.set_num_threads(1)
 
@@ -104,3 +105,59 @@ def test_rows_are_distilled_in_bfloat16(monkeypatch: pytest.MonkeyPatch, *, tied
     if not tied:
         gained = [float((before - one).sum()) for one in after]
         assert gained[1] == pytest.approx(gained[0], rel=0.3)
+
+
+def test_shorter_windows_hold_their_phrase_and_begin_as_they_did() -> None:
+    seen = windows(9)
+    short = seen.shortened(3, 5, None)
+    assert short.after == 5
+    places, exists = seen.following()
+    fewer, still = short.following()
+    for n in range(len(seen)):
+        at, of = int(seen.at_W[n]), int(seen.n_pieces_W[n])
+        first = max(0, at - 3)
+        assert short.at_W[n] == at - first
+        kept = short.ids_WT[n, : short.length_W[n]]
+        assert np.array_equal(kept, seen.ids_WT[n, first : first + len(kept)])
+        assert still[n].sum() == min(5, exists[n].sum())
+        assert np.array_equal(
+            short.ids_WT[n, fewer[n, : still[n].sum()]],
+            seen.ids_WT[n, places[n, : still[n].sum()]],
+        )
+        assert short.n_pieces_W[n] == of
+    begun = Windows(
+        seen.token_W, np.roll(seen.ids_WT, 1, axis=1), seen.length_W, seen.at_W + 1, *_rest(seen)
+    )
+    begun.ids_WT[:, 0] = 1
+    assert (begun.shortened(3, None, 1).ids_WT[:, 0] == 1).all()
+    assert (begun.shortened(3, None, 1).at_W <= 4).all()
+    whole = seen.shortened(None, None, None)  # without what nobody compares
+    assert np.array_equal(whole.following()[1], exists)
+
+
+def _rest(seen: Windows) -> tuple[np.ndarray, int]:
+    return seen.n_pieces_W, seen.after
+
+
+@pytest.mark.parametrize(("passes", "measured"), [(1, 30), (3, 90), (10, 180)])
+def test_a_short_training_reads_less_of_windows_and_measures_its_metric_on_fewer(
+    monkeypatch: pytest.MonkeyPatch, passes: int, measured: int
+) -> None:
+    model = language_model(small("llama"))
+    told, start = told_of(model, windows(180)), started(model, some_rows(model))
+    sizes: list[int] = []
+    sensitivity = row_losses.sensitivity
+
+    def spied(model: LanguageModel, group: Aligned, *more: Any) -> Any:
+        sizes.append(len(group.exists_WS))
+        return sensitivity(model, group, *more)
+
+    monkeypatch.setattr(row_losses, "sensitivity", spied)
+    wish = Distillation(writing="keep", passes=passes, before=4, after=2)
+    losses = Losses(
+        model, told, wish, start=start, seed=0, share=Share(), keep=Keep(None), listen=ignore
+    )
+    assert sizes == [measured]
+    assert losses.evidence.windows.at_W.max() == 4
+    assert max(lesson.group.exists_WS.sum(axis=1).max() for lesson in losses.fit) == 2
+    assert max(lesson.group.exists_WS.sum(axis=1).max() for lesson in losses.held_out) == 2

@@ -1,13 +1,13 @@
 """At which CPU second rows that are distilled are read as well as those of last-layer distillation.
 
 python -m benchmarks.rows.pace --model FOLDER --text FILE… --distillation FOLDER --rates THEIRS,OURS
-    [--tokens 32] [--windows 0.34] [--epochs 2] [--passes 1,2,4] [--before N] [--after N]
+    [--tokens 32] [--windows 0.34] [--epochs 2] [--passes 1,2,4] [--before N] [--after N] [--batch N]
 
 Both train rows that are only read, on the same windows, in one run of one thread; rates are what the
 benchmark chose, in numbers as its tables give them. Each number of passes is a training of its own, since
 the rate falls along it: teacher's passes, sensitivities and validation are counted, loading and the search
 for windows are not, as in the tables. Recovery is that of test windows. Ours validates the start and the end, and
-may be told to see less of each window; both hold for ours alone, since theirs has no such settings.
+may be told to see less of each window and to take other batches; theirs has the settings of its authors.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def _ours(given: Context, rate: float, passes: int, wish: argparse.Namespace) ->
     settings = {
         "passes": passes,
         "validate_each": passes,
+        "batch": wish.batch,
         "before": wish.before,
         "after": wish.after,
     }
@@ -91,6 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--windows", type=float, default=0.34)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=trained_peers.BATCH, help="windows, ours")
     parser.add_argument("--before", type=int, help="positions before a phrase that ours sees")
     parser.add_argument("--after", type=int, help="places behind it that ours compares")
     parser.add_argument(

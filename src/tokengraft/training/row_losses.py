@@ -41,9 +41,7 @@ Values = NDArray[np.float64]
 
 STEP = "distil"
 _SENSITIVITY_WINDOWS = 192
-_A_PASS = (
-    32  # no more of them than so many for each pass: a short training spends little on its metric
-)
+_A_PASS = 32  # of them for each pass, no more: a short training spends little on its metric
 _TRIED_WINDOWS = 8  # on which it is seen whether passes may begin at the token
 
 
