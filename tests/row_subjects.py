@@ -12,6 +12,7 @@ from benchmarks.rows import strata
 from benchmarks.rows.subject import FIT, TEST, VALIDATION, Subject, load_subject
 
 import tiny_chat
+from tokengraft.events import Event, Listen, Progress
 
 REPO = Path(__file__).resolve().parents[1]
 PROSE = Path(__file__).with_name("prose.txt")
@@ -40,3 +41,17 @@ def few(monkeypatch: object) -> None:
     monkeypatch.setattr(strata, "PER_TOKEN", FEW)  # type: ignore[attr-defined]
     monkeypatch.setattr(strata, "FEWEST", FEWEST)  # type: ignore[attr-defined]
     monkeypatch.setattr(strata, "BACKGROUND", 3_000)  # type: ignore[attr-defined]
+
+
+class Stopped(Exception):
+    """A training was stopped from without."""
+
+
+def stopped_after(passes: int) -> Listen:
+    """A listener that stops a training in its so many-th pass."""
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Progress) and event.done == passes:
+            raise Stopped
+
+    return stop

@@ -19,7 +19,7 @@ from benchmarks.rows.cases import context
 from benchmarks.rows.ours import evidence
 from benchmarks.rows.strata import choose
 
-from row_subjects import few, small_subject
+from row_subjects import Stopped, few, small_subject, stopped_after
 from test_fitting import small
 from tokengraft.events import Event, Progress
 from tokengraft.recipes import Distillation
@@ -307,13 +307,6 @@ def test_a_training_that_was_stopped_ends_with_the_same_rows(
 ) -> None:
     monkeypatch.setattr(distilling, "SAVE_SECONDS", 0.0)
 
-    class Stopped(Exception):
-        pass
-
-    def stop(event: Event) -> None:
-        if isinstance(event, Progress) and event.done == 5:
-            raise Stopped
-
     model = language_model(small("llama"))
     told, start = told_of(model, windows(24)), started(model, some_rows(model))
     for how in ("predictions", "adam"):
@@ -321,7 +314,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_rows(
         whole = distil_rows(model, told, start, wish, work=tmp_path / how / "whole")
         work = tmp_path / how / "stopped"
         with pytest.raises(Stopped):
-            distil_rows(model, told, start, wish, work=work, listen=stop)
+            distil_rows(model, told, start, wish, work=work, listen=stopped_after(5))
         assert (work / STATE).is_file()
         again = distil_rows(model, told, start, wish, work=work)
         assert np.array_equal(whole.input_ND, again.input_ND)

@@ -19,9 +19,8 @@ from benchmarks.rows.cases import context
 from benchmarks.rows.ours import evidence
 from benchmarks.rows.strata import choose
 
-from row_subjects import few, small_subject
+from row_subjects import Stopped, few, small_subject, stopped_after
 from test_fitting import small
-from tokengraft.events import Event, Progress
 from tokengraft.recipes import Distillation
 from tokengraft.row_sets import RowSet, RowsMade
 from tokengraft.training import distilling, refining
@@ -32,6 +31,7 @@ from tokengraft.training.output_rows import Samples, leak_and_harm
 from tokengraft.training.output_samples import choose_neutral
 from tokengraft.training.refining import SecondJob, _State
 from tokengraft.training.row_descent import RowLbfgs
+from tokengraft.training.row_losses import Losses
 from tokengraft.training.states import Neutral, neutral_states
 from tokengraft.training.windows import Evidence, Phrase
 
@@ -135,6 +135,8 @@ def test_one_row_for_two_jobs_is_judged_where_it_is_written(
     rng = np.random.default_rng(0)
     first = prepare_writing(model, told, given.output_VD, rng)
     _, refined, last = fit_tied(model, told, first, given.input_VD, rng)
+    assert first.drawn is not None
+    assert last.drawn is not None
     assert len(first.drawn.rows) == 1
     assert len(last.drawn.rows) == 1 + MOVED
     assert last.drawn.rows[0] is first.drawn.rows[0]
@@ -177,32 +179,25 @@ def test_a_training_of_both_jobs_draws_anew_and_goes_on_after_a_stop(
 ) -> None:
     monkeypatch.setattr(distilling, "SAVE_SECONDS", 0.0)
 
-    class Stopped(Exception):
-        pass
-
-    def stop(event: Event) -> None:
-        if isinstance(event, Progress) and event.done == 5:
-            raise Stopped
-
     model, given, told = asked
     texts = tuple(phrase.text for phrase in told.phrases)
     start_ND = given.mean_of_all(given.input_VD)
     start = RowSet(texts, start_ND, None, (RowsMade("start", "start"),) * len(texts))
     wish = Distillation(optimizer=optimizer, passes=8, batch=8, patience=9)
     drawn: list[tuple[int, int]] = []
-    draw_anew = distilling.Losses.draw_anew
+    draw_anew = Losses.draw_anew
 
     def spied(losses: Any, rows: Sequence[Values], number: int) -> None:
         drawn.append((number, len(rows)))
         draw_anew(losses, rows, number)
         assert len(losses.writing.drawn.rows) == 1 + len(rows)
 
-    monkeypatch.setattr(distilling.Losses, "draw_anew", spied)
+    monkeypatch.setattr(Losses, "draw_anew", spied)
     whole = distilling.distil_rows(model, told, start, wish, work=tmp_path / "whole")
     assert drawn == [(2, 1), (4, 2), (6, 2)]
     work = tmp_path / "stopped"
     with pytest.raises(Stopped):
-        distilling.distil_rows(model, told, start, wish, work=work, listen=stop)
+        distilling.distil_rows(model, told, start, wish, work=work, listen=stopped_after(5))
     again = distilling.distil_rows(model, told, start, wish, work=work)
     assert drawn[-2:] == [(4, 2), (6, 2)]  # what was drawn before the stop, and what comes after it
     assert np.array_equal(whole.input_ND, again.input_ND)

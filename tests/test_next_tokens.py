@@ -14,10 +14,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs tokengraft[train]")
 pytest.importorskip("transformers", reason="needs tokengraft[train]")
 
+from row_subjects import Stopped, stopped_after
 from test_distilling import PHRASES, some_rows, started, told_of, windows
 from test_fitting import small
 from tokengraft.errors import UnsupportedFormat
-from tokengraft.events import Event, Progress, ignore
+from tokengraft.events import ignore
 from tokengraft.recipes import Distillation
 from tokengraft.training import distilling
 from tokengraft.training.distilling import distil_rows
@@ -129,19 +130,12 @@ def test_rows_are_trained_with_it_and_a_stopped_training_ends_alike(
 ) -> None:
     monkeypatch.setattr(distilling, "SAVE_SECONDS", 0.0)
 
-    class Stopped(Exception):
-        pass
-
-    def stop(event: Event) -> None:
-        if isinstance(event, Progress) and event.done == 3:
-            raise Stopped
-
     model = model_of(tied=True)
     told, start = told_of(model, windows(24)), started(model, some_rows(model))
     wish = Distillation(writing="keep", passes=6, batch=8, layer=1, cross_entropy=weight)
     whole = distil_rows(model, told, start, wish, work=tmp_path / "whole")
     with pytest.raises(Stopped):
-        distil_rows(model, told, start, wish, work=tmp_path / "stopped", listen=stop)
+        distil_rows(model, told, start, wish, work=tmp_path / "stopped", listen=stopped_after(3))
     assert (tmp_path / "stopped" / STATE).is_file()
     again = distil_rows(model, told, start, wish, work=tmp_path / "stopped")
     assert np.array_equal(whole.input_ND, again.input_ND)

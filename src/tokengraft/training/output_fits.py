@@ -82,7 +82,8 @@ class Writing:
         start_ND: the first piece's row with a calibrated bias; for descriptions, a bias alone.
         second_DD: mean of h h' over neutral text.
         bias_D: the direction whose product with states is about 1.
-        drawn: by which rows, for other samples when a row has moved.
+        drawn: by which rows, for other samples when a row has moved; None where output rows are rows
+            of their own, which are solved once.
     """
 
     fit: tuple[Samples, ...]
@@ -90,7 +91,7 @@ class Writing:
     start_ND: Values
     second_DD: Values
     bias_D: Values
-    drawn: Drawn
+    drawn: Drawn | None
 
     @property
     def every(self) -> tuple[Samples, ...]:
@@ -104,6 +105,7 @@ class Writing:
         no sample sees, no loss holds back.
         """
         drawn = self.drawn
+        assert drawn is not None
         for rows_ND in rows:
             drawn = drawn.by(rows_ND)
         fit, held_out = drawn.halves(rng)
@@ -133,7 +135,8 @@ def prepare_writing(
         for samples, row in zip(every, solved_ND, strict=True)
     ]
     found = first.moved(rng, np.array(written_ND))
-    return replace(found, start_ND=_begun(model, phrases, found.every, rows_VD, bias_D, rng))
+    start_ND = _begun(model, phrases, found.every, rows_VD, bias_D, rng)
+    return replace(found, start_ND=start_ND, drawn=found.drawn if model.tied else None)
 
 
 def _begun(
