@@ -120,7 +120,7 @@ def fit_tied(
 ) -> tuple[Mapped, Refined, Writing]:
     """One row for both jobs: steps on the sum of both losses.
 
-    A loss counts by what rows that know nothing lose (`writing_weights`). Starts are those of reading, and what writing makes of each.
+    A loss counts by what rows that know nothing lose, writing `WRITING` times. Starts are those of reading, and what writing makes of each.
 
     Returns:
         The samples, too, that the last rows are judged by: they are drawn where those are written.

@@ -30,7 +30,8 @@ Values = NDArray[np.float64]
 
 _STRENGTHS = tuple(float(10.0**n) for n in (-3, -2, -1, 0, 1, 2))
 _TRIED = 48  # tokens that strengths are chosen on
-TAKEN = 5e-4  # nats of neutral text that count like all of reading, for a description's one row
+WRITING = 2.0  # what a share of the loss in writing counts for against one in reading, on one row
+TAKEN = 1e-3  # nats of neutral text that count like all of reading, for a description's one row
 _DRAFTED = 1.0  # how strongly first rows are held, which say where states are drawn
 _APART = 0.1  # nats by which tokens without pieces differ, so that training can tell them apart
 MOVED = 2  # of the rows that a row was on its way: states are drawn by so many, the last ones
@@ -234,7 +235,7 @@ def writing_weights(
 ) -> Values:
     """What a nat of writing counts for where a row has both jobs, of each token [N].
 
-    One over what rows that know nothing lose. The token of a description is never
+    One over what rows that know nothing lose, `WRITING` times. The token of a description is never
     due, and such rows lose next to nothing on it: there it is one over `TAKEN`, so that a row may be
     moved to be read as long as it takes little.
 
@@ -244,7 +245,7 @@ def writing_weights(
     lost_N = np.array([divergence(model.written, s, mean_D) for s in samples])
     is_plain = np.array([not phrase.is_described for phrase in phrases], np.bool_)
     plain = max(float(lost_N[is_plain].mean()), 1e-300) if is_plain.any() else 1.0
-    return 1 / np.where(is_plain, plain, TAKEN)
+    return WRITING / np.where(is_plain, plain, TAKEN)
 
 
 def rooted_inverse(matrix_DD: Values, least: float = 1e-3) -> Values:
