@@ -96,7 +96,7 @@ class Writing:
     @property
     def every(self) -> tuple[Samples, ...]:
         """Those to fit on and those held out."""
-        return tuple(both(*parts) for parts in zip(self.fit, self.held_out, strict=True))
+        return _together(self.fit, self.held_out)
 
     def moved(self, rng: np.random.Generator, *rows: Values) -> Writing:
         """With samples that are drawn where these rows [N, D] are written, too.
@@ -110,6 +110,10 @@ class Writing:
             drawn = drawn.by(rows_ND)
         fit, held_out = drawn.halves(rng)
         return replace(self, fit=fit, held_out=held_out, drawn=drawn)
+
+
+def _together(fit: Sequence[Samples], held_out: Sequence[Samples]) -> tuple[Samples, ...]:
+    return tuple(both(*parts) for parts in zip(fit, held_out, strict=True))
 
 
 def prepare_writing(
@@ -126,17 +130,17 @@ def prepare_writing(
     fit, held_out = (due_states(model, w, phrases) for w in (evidence.windows, evidence.validation))
     rests = Rests(model, neutral, phrases)
     drawn = Drawn(model, phrases, neutral, (fit, held_out), evidence.frequency_N, rests)
-    first = Writing(*drawn.halves(rng), np.empty(0), second_DD, bias_D, drawn)
-    every = first.every
+    every = _together(*drawn.halves(rng))
     start_ND = _begun(model, phrases, every, rows_VD, bias_D, rng)
     solved_ND = _solved(model, every, start_ND, rooted_inverse(second_DD), _DRAFTED)
     written_ND = [
         calibrated(model.written, samples, row, bias_D)
         for samples, row in zip(every, solved_ND, strict=True)
     ]
-    found = first.moved(rng, np.array(written_ND))
-    start_ND = _begun(model, phrases, found.every, rows_VD, bias_D, rng)
-    return replace(found, start_ND=start_ND, drawn=found.drawn if model.tied else None)
+    drawn = drawn.by(np.array(written_ND))
+    halves = drawn.halves(rng)
+    start_ND = _begun(model, phrases, _together(*halves), rows_VD, bias_D, rng)
+    return Writing(*halves, start_ND, second_DD, bias_D, drawn if model.tied else None)
 
 
 def _begun(

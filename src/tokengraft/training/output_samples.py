@@ -15,6 +15,7 @@ from tokengraft.training.states import Due, Neutral
 from tokengraft.training.windows import Phrase
 
 Values = NDArray[np.float64]
+Singles = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 FIRST = 60  # neutral states a token where nothing is known of its row
@@ -54,13 +55,15 @@ def choose_neutral(
     """
     n_drawn = SAMPLED * (1 + len(rows)) // 2 if rows else FIRST
     usable = np.flatnonzero(usable_P)
+    hidden_PD = neutral.hidden_PD[usable] if rows else None
     picked, weights, firsts = [], [], []
     for token, phrase in enumerate(phrases):
         first = np.exp(neutral.log_first(model, phrase, token))[usable]
         chances = [_EVEN / len(usable) + (1 - _EVEN) * _shares(first)]
-        for rows_ND in rows:
-            written = _written(model, neutral, phrase, rows_ND[token])[usable]
-            chances.append(_shares(written))
+        if hidden_PD is not None:
+            norms = neutral.log_norms(model, phrase)[usable]
+            written = (_written(model, hidden_PD, norms, rows_ND[token]) for rows_ND in rows)
+            chances += map(_shares, written)
         included = inclusion(np.mean(chances, axis=0), n_drawn)
         drawn = _drawn(included, rng)
         picked.append(usable[drawn])
@@ -78,10 +81,10 @@ def choose_neutral(
     ]
 
 
-def _written(model: LanguageModel, neutral: Neutral, phrase: Phrase, row_D: Values) -> Values:
-    """The probability of a row in every neutral state."""
-    products = (neutral.hidden_PD @ row_D.astype(np.float32)).astype(np.float64)
-    odds = model.written.logits(products) - neutral.log_norms(model, phrase)
+def _written(model: LanguageModel, hidden_PD: Singles, norms: Values, row_D: Values) -> Values:
+    """The probability of a row in states with these normalisers."""
+    products = (hidden_PD @ row_D.astype(np.float32)).astype(np.float64)
+    odds = model.written.logits(products) - norms
     return np.asarray(np.exp(-np.logaddexp(0.0, -odds)))
 
 
